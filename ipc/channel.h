@@ -1,0 +1,91 @@
+/*
+ * channel: the engine's side of one client's session: takes submissions, gives completions.
+ * Ownership: channel_open() makes the engine's memfd and maps both; channel_close() unmaps and
+ *            closes. The socket stays the caller's.
+ * Threads:   the control thread opens and closes; in between one worker owns it.
+ * Units:     slots and bytes; arena places are offsets in the engine's memfd.
+ * Errors:    open gives -errno. A client that breaks the contract makes the channel broken: from
+ *            then on it gives nothing, and the owner ends the session. The engine never asserts on
+ *            client bytes and reads each of them once.
+ */
+#ifndef IPC_CHANNEL_H
+#define IPC_CHANNEL_H
+
+#include "base/macros.h"
+#include "ipc/layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct channel;
+
+/* What the engine gives every client. */
+struct channel_config {
+    uint64_t arena_bytes;     /* output; a multiple of the page */
+    uint64_t constants_bytes; /* room for two generations of constant spans */
+};
+
+/* Why a session ended, for the counters. */
+enum channel_fault {
+    CHANNEL_SOUND,
+    CHANNEL_BAD_INDEX,      /* tail or head moved by more than the ring holds      */
+    CHANNEL_BAD_SUBMISSION, /* a slot's offsets, lengths or flags are out of range */
+};
+
+/* Checks seals and size of client_memfd (which it keeps from success on), makes the engine's. */
+MUST_USE int channel_open(struct channel **channel, const struct ipc_hello *hello, int client_memfd,
+                          int socket_fd, const struct channel_config *config);
+void channel_close(struct channel *channel);
+
+int channel_engine_memfd(const struct channel *channel);
+int channel_doorbell(const struct channel *channel); /* eventfd that wakes the engine */
+uint64_t channel_engine_memfd_bytes(const struct channel *channel);
+
+/* Worker's side. */
+enum channel_fault channel_fault(const struct channel *channel);
+
+/* Up to `count` submissions, copied and checked against the client's arena; their slots are given
+ * back at once, their arena bytes when they complete. Never more are out than there are slots. */
+HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *submissions,
+                                uint32_t count);
+/* Something can be taken: one acquire load. */
+HOT bool channel_pending(const struct channel *channel);
+
+/* Copies from the client's arena: [mail_offset + skip, + bytes) or the same of the meta. The range
+ * must lie inside the submission, which the channel has checked. */
+HOT void channel_copy_mail(const struct channel *channel, const struct ipc_submission *submission,
+                           size_t skip_bytes, uint8_t *dst, size_t bytes);
+HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
+                           uint8_t *dst);
+
+/* Space in the output arena. take: false when full (try again after completions are released);
+ * *at is writable, *offset is what a span says. trim and give as queue/extent.h. */
+HOT bool channel_space_take(struct channel *channel, size_t bytes, uint64_t *offset, uint8_t **at);
+HOT void channel_space_trim(struct channel *channel, uint64_t offset, size_t bytes,
+                            size_t keep_bytes);
+HOT void channel_space_give(struct channel *channel, uint64_t offset, size_t bytes);
+
+/* The constant spans live in two halves: writes `bytes` into the half not in use and returns its
+ * offset; -EBUSY while completions that point into it are unreleased; -EFBIG if they do not fit. */
+MUST_USE int channel_constants_write(struct channel *channel, const uint8_t *bytes_at, size_t bytes,
+                                     uint64_t *offset);
+
+/* Queues a completion; its arena range [space_offset, +space_bytes) is given back when the client
+ * releases it (space_bytes 0: none). False when the completion ring is full. */
+HOT bool channel_complete(struct channel *channel, const struct ipc_completion *completion,
+                          uint64_t space_offset, size_t space_bytes);
+/* Makes queued completions visible: one release store a burst; rings the client if it sleeps. */
+HOT void channel_publish(struct channel *channel);
+/* Takes note of completions that the client released; true if any were. */
+HOT bool channel_reclaim(struct channel *channel);
+
+/* Around a sleep: after channel_sleep() returns true nothing is pending and a submission will ring.
+ */
+bool channel_sleep(struct channel *channel);
+void channel_awake(struct channel *channel);
+
+/* Submissions taken and not completed, for draining. */
+uint32_t channel_outstanding(const struct channel *channel);
+
+#endif

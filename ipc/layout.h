@@ -1,0 +1,154 @@
+/*
+ * layout: the bytes that a client and the engine share, and what they say on the socket.
+ * Ownership: each memfd has one writer; the other side maps it read-only.
+ * Threads:   indices are the only atomics; each names its partner below.
+ * Units:     slots; bytes from the start of the memfd for offsets.
+ * Errors:    none here; whoever reads a slot copies it once and then checks the copy.
+ *
+ * docs/format/shared-memory.md; little-endian.
+ *
+ *   memfd    page 0 (4096 bytes): struct ipc_page
+ *            slots: slots_count × 64 bytes
+ *            constants (engine's only), then the arena, each on a page boundary
+ */
+#ifndef IPC_LAYOUT_H
+#define IPC_LAYOUT_H
+
+#include "base/macros.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IPC_VERSION           1
+#define IPC_MAGIC_CLIENT      UINT64_C(0x31432f616c6c7562) /* "bulla/C1" */
+#define IPC_MAGIC_ENGINE      UINT64_C(0x31452f616c6c7562) /* "bulla/E1" */
+#define IPC_PAGE_BYTES        4096
+#define IPC_SLOTS_MIN         8
+#define IPC_SLOTS_MAX         4096 /* a power of two */
+#define IPC_ARENA_BYTES_MIN   (1024 * 1024)
+#define IPC_ARENA_BYTES_MAX   (UINT32_C(1) << 30)
+#define IPC_META_BYTES_MAX    (64 * 1024)
+#define IPC_MAIL_BYTES_MAX    (256 * 1024 * 1024) /* the profile's limit is lower */
+#define IPC_RECIPIENTS_MAX    1000
+#define IPC_ADDRESS_BYTES_MAX 320 /* RFC 5321, 4.5.3.1: 64 + 1 + 255 */
+#define IPC_PROFILE_BYTES_MAX 64
+#define IPC_SPANS_MAX         8
+#define IPC_TEXT_BYTES_MAX    512
+
+/* Page 0 of either memfd. Written once, but for the three indices, each on a line of its own. */
+struct ipc_page {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slots_count;
+    uint64_t slots_offset;
+    uint64_t constants_offset; /* engine's memfd; 0 in a client's */
+    uint64_t constants_bytes;
+    uint64_t arena_offset;
+    uint64_t arena_bytes;
+    uint64_t memfd_bytes;
+
+    /* Slots published by this memfd's writer, ever. Release by the writer; pairs with the
+     * reader's acquire: slots and arena bytes below it are readable. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t tail;
+
+    /* The other memfd's slots that this memfd's writer is done with, ever. Release by the writer;
+     * pairs with the other side's acquire before it reuses them. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t head;
+
+    /* 1 while this memfd's writer sleeps or is about to: ring its doorbell after publishing.
+     * Sequentially consistent on both sides, or a wake-up is lost. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
+
+    _Alignas(CACHE_LINE) uint8_t reserved[IPC_PAGE_BYTES - 4 * CACHE_LINE];
+};
+_Static_assert(sizeof(struct ipc_page) == IPC_PAGE_BYTES, "one page");
+_Static_assert(offsetof(struct ipc_page, tail) == 1 * CACHE_LINE, "one writer per line");
+_Static_assert(offsetof(struct ipc_page, head) == 2 * CACHE_LINE, "one writer per line");
+_Static_assert(offsetof(struct ipc_page, asleep) == 3 * CACHE_LINE, "one writer per line");
+
+/* Client to engine: seal this message. The arena holds meta_bytes of addresses, then the mail. */
+#define IPC_SUBMIT_QUEUE UINT32_C(1) /* the engine may take ownership: answer QUEUED, emit later   \
+                                      */
+struct ipc_submission {
+    uint64_t request_id;  /* the client's; returned as it came                       */
+    uint64_t meta_offset; /* in the client's memfd, inside the arena                 */
+    uint64_t mail_offset;
+    uint32_t meta_bytes;
+    uint32_t mail_bytes;
+    uint32_t flags;       /* IPC_SUBMIT_*; unknown bit: session ends                 */
+    uint8_t reserved[28]; /* nonzero: session ends                                   */
+};
+_Static_assert(sizeof(struct ipc_submission) == 64, "one line");
+
+/*
+ * Meta: u16 profile_bytes, profile; u16 sender_bytes, sender (empty: the null sender);
+ * u16 recipients_count, then each u16 bytes, address. No byte may be left over.
+ */
+
+/* DESIGN 3: who owns the message after this completion. */
+enum ipc_status {
+    IPC_SEALED = 1,
+    IPC_QUEUED = 2,
+    IPC_PASSED = 3,
+    IPC_REFUSED = 4,
+    IPC_RETRY = 5,
+};
+
+struct ipc_span {
+    uint32_t offset; /* in the engine's memfd, divided by nothing: memfds are under 4 GiB */
+    uint32_t bytes;
+};
+
+/* Engine to client. The spans table and the text stand in the engine's arena. */
+struct ipc_completion {
+    uint64_t request_id;
+    uint8_t status;             /* enum ipc_status                                    */
+    uint8_t spans_count;        /* ≤ IPC_SPANS_MAX; 0 unless SEALED                   */
+    uint8_t enhanced_status[3]; /* RFC 3463: class, subject, detail; zeros when SEALED */
+    uint8_t reserved[3];
+    uint32_t spans_offset;   /* of spans_count × struct ipc_span                   */
+    uint32_t text_offset;    /* one line of printable ASCII for REFUSED and RETRY  */
+    uint32_t text_bytes;     /* ≤ IPC_TEXT_BYTES_MAX                               */
+    uint32_t mail_bytes;     /* sum of the spans                                   */
+    uint8_t envelope_id[16]; /* of a sealed mail; zeros otherwise                  */
+    uint8_t reserved2[16];
+};
+_Static_assert(sizeof(struct ipc_completion) == 64, "one line");
+
+/*
+ * The socket: SOCK_SEQPACKET, one packet each way, then doorbells.
+ * Client: struct ipc_hello with its sealed memfd (SCM_RIGHTS).
+ * Engine: struct ipc_welcome with its sealed memfd and the eventfd that wakes the engine; or, when
+ * it declines, a welcome with errno set and no descriptors, and then it closes.
+ * After that the engine rings the client by one byte on this socket, and a hang-up ends the
+ * session.
+ */
+struct ipc_hello {
+    uint64_t magic; /* IPC_MAGIC_CLIENT */
+    uint32_t version;
+    uint32_t slots_count;
+    uint64_t arena_bytes;
+    uint64_t memfd_bytes;
+    uint32_t kind; /* enum ipc_kind */
+    uint8_t reserved[28];
+};
+_Static_assert(sizeof(struct ipc_hello) == 64, "one packet");
+
+enum ipc_kind {
+    IPC_KIND_SUBMITTER = 1,
+    IPC_KIND_CONTROL = 2, /* no memfds: text commands (status, top) on the socket */
+};
+
+struct ipc_welcome {
+    uint64_t magic; /* IPC_MAGIC_ENGINE */
+    uint32_t version;
+    uint32_t error; /* errno value; 0 when welcome */
+    uint64_t memfd_bytes;
+    uint32_t session_id;
+    uint32_t worker_index;
+    uint8_t reserved[32];
+};
+_Static_assert(sizeof(struct ipc_welcome) == 64, "one packet");
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * bulla.h: attaches a mail server to the bulla engine.
+ *
+ * Ownership: bulla_attach() allocates; bulla_detach() frees and gives up what was not completed.
+ *            A message is yours until a completion says otherwise (enum bulla_status).
+ * Threads:   one attachment, one thread at a time. Attach once per thread that submits.
+ * Units:     bytes; milliseconds for waits.
+ * Errors:    0, or -errno: -ENOENT/-ECONNREFUSED no engine; -EACCES not among its users; -EPROTO
+ *            another version; -EPIPE the engine is gone: detach, and attach again; -EAGAIN full:
+ *            poll and release first; -EMSGSIZE, -EINVAL the request can never be taken.
+ *
+ * The installed header; man pages bulla_attach(3), bulla_submit(3), bulla_seal_one(3).
+ */
+#ifndef BULLA_H
+#define BULLA_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BULLA_VERSION_MAJOR 0
+#define BULLA_VERSION_MINOR 1
+
+#define BULLA_SOCKET_DEFAULT "/run/bulla/engine.sock"
+#define BULLA_SPANS_MAX      8
+
+struct bulla; /* one attachment */
+
+/* Zeros and NULL mean the default. */
+struct bulla_config {
+    const char *socket_path; /* BULLA_SOCKET_DEFAULT                                        */
+    uint32_t slots_count;    /* messages under way at once; a power of two, 8 to 4096; 256  */
+    size_t input_bytes;      /* shared memory for messages under way; 64 MiB                */
+    uint32_t spin_us_max;    /* longest busy wait before bulla_wait() sleeps; 50            */
+};
+
+int bulla_attach(struct bulla **bulla, const struct bulla_config *config);
+void bulla_detach(struct bulla *bulla); /* NULL is harmless */
+
+/* Readable when bulla_poll() may have something; for an event loop of your own. */
+int bulla_fd(const struct bulla *bulla);
+
+#define BULLA_QUEUE UINT32_C(1) /* the engine may keep the message and emit it later */
+
+/* Borrowed for bulla_reserve(). */
+struct bulla_request {
+    const char *profile;           /* NULL: "default"                             */
+    const char *sender;            /* envelope sender; NULL or "": the null sender */
+    const char *const *recipients; /* envelope recipients                          */
+    uint32_t recipients_count;
+    uint32_t flags;    /* BULLA_QUEUE                                  */
+    size_t mail_bytes; /* of the message to come                       */
+    void *user;        /* returned with the completion                 */
+};
+
+/* Space in shared memory for one message: write mail_bytes at mail, then submit. */
+struct bulla_reservation {
+    uint8_t *mail;
+    size_t mail_bytes;
+    uint64_t id; /* the library's */
+};
+
+int bulla_reserve(struct bulla *bulla, const struct bulla_request *request,
+                  struct bulla_reservation *reservation);
+/* Hands the message to the engine; mail may not be touched until its completion. */
+int bulla_submit(struct bulla *bulla, const struct bulla_reservation *reservation);
+/* Gives a reservation back unsubmitted. */
+void bulla_cancel(struct bulla *bulla, const struct bulla_reservation *reservation);
+
+enum bulla_status {
+    BULLA_SEALED = 1,  /* here is the sealed mail, its key is stored: send it on       */
+    BULLA_QUEUED = 2,  /* on stable storage at the engine: forget it                   */
+    BULLA_PASSED = 3,  /* policy: not to be sealed; send it as it is                   */
+    BULLA_REFUSED = 4, /* never; text and enhanced status say why                      */
+    BULLA_RETRY = 5,   /* not now, nothing was kept: the message is still yours        */
+};
+
+/* Its pointers are valid until bulla_release(). */
+struct bulla_completion {
+    void *user;
+    enum bulla_status status;
+    char enhanced_status[12];            /* "5.3.4"; "" when sealed (RFC 3463) */
+    const char *text;                    /* one line for REFUSED and RETRY; "" otherwise */
+    struct iovec spans[BULLA_SPANS_MAX]; /* the sealed mail, ready for writev(2) */
+    uint32_t spans_count;
+    size_t mail_bytes;    /* sum of the spans */
+    char envelope_id[33]; /* 32 hex digits; "" unless sealed */
+    uint64_t id;          /* the library's */
+};
+
+/* Up to completions_max without waiting; the number, or -EPIPE. */
+int bulla_poll(struct bulla *bulla, struct bulla_completion *completions, uint32_t completions_max);
+/* Waits for a completion: 1 there is one, 0 time is up, or -errno. timeout_ms -1: no end. */
+int bulla_wait(struct bulla *bulla, int timeout_ms);
+/* Gives the engine its memory back. In any order; exactly once each. */
+void bulla_release(struct bulla *bulla, const struct bulla_completion *completion);
+
+/* Copies the spans into one buffer of at least mail_bytes; returns bytes written. */
+size_t bulla_flatten(const struct bulla_completion *completion, uint8_t *dst, size_t dst_bytes);
+
+/*
+ * All in one: attaches, seals, waits, copies, detaches. *sealed is malloc'ed when the status is
+ * BULLA_SEALED, else NULL; `why` (of why_bytes, may be NULL) receives the engine's one line.
+ * Returns 0 and *status, or -errno (-ETIMEDOUT).
+ */
+int bulla_seal_one(const struct bulla_config *config, const struct bulla_request *request,
+                   const void *mail, int timeout_ms, enum bulla_status *status, uint8_t **sealed,
+                   size_t *sealed_bytes, char *why, size_t why_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
