@@ -90,7 +90,9 @@ HOT size_t record_write(uint8_t *dst, size_t dst_room, const struct record *reco
 /* Checks a batch's head: *records_count, or -EBADMSG. */
 MUST_USE int record_batch_check(const uint8_t *batch, size_t batch_bytes, uint32_t *records_count);
 
-/* Reads the record at *offset and moves *offset past it. Every length, the UTF-8 of every string,
+/* The first record stands at RECORD_BATCH_HEAD_BYTES; after the last, *offset is batch_bytes, or
+ * the batch is malformed: that is the caller's to check. record->key is a copy and secret: wipe it.
+ * Reads the record at *offset and moves *offset past it. Every length, the UTF-8 of every string,
  * the absence of control characters and every range is checked. */
 MUST_USE int record_read(struct record *record, const uint8_t *batch, size_t batch_bytes,
                          size_t *offset);
