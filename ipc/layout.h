@@ -36,6 +36,10 @@
 #define IPC_SPANS_MAX         8
 #define IPC_TEXT_BYTES_MAX    512
 
+/* Bits of ipc_page.asleep. */
+#define IPC_ASLEEP_TAIL UINT32_C(1) /* ring after a new tail                                */
+#define IPC_ASLEEP_HEAD UINT32_C(2) /* and after a new head: the sleeper waits for space   */
+
 /* Page 0 of either memfd. Written once, but for the three indices, each on a line of its own. */
 struct ipc_page {
     uint64_t magic;
@@ -56,8 +60,8 @@ struct ipc_page {
      * pairs with the other side's acquire before it reuses them. */
     _Alignas(CACHE_LINE) _Atomic uint32_t head;
 
-    /* 1 while this memfd's writer sleeps or is about to: ring its doorbell after publishing.
-     * Sequentially consistent on both sides, or a wake-up is lost. */
+    /* IPC_ASLEEP_* while this memfd's writer sleeps or is about to: ring its doorbell after
+     * publishing. Sequentially consistent on both sides, or a wake-up is lost. */
     _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
 
     _Alignas(CACHE_LINE) uint8_t reserved[IPC_PAGE_BYTES - 4 * CACHE_LINE];
@@ -68,8 +72,7 @@ _Static_assert(offsetof(struct ipc_page, head) == 2 * CACHE_LINE, "one writer pe
 _Static_assert(offsetof(struct ipc_page, asleep) == 3 * CACHE_LINE, "one writer per line");
 
 /* Client to engine: seal this message. The arena holds meta_bytes of addresses, then the mail. */
-#define IPC_SUBMIT_QUEUE UINT32_C(1) /* the engine may take ownership: answer QUEUED, emit later   \
-                                      */
+#define IPC_SUBMIT_QUEUE UINT32_C(1) /* it may take ownership: answer QUEUED, emit later */
 struct ipc_submission {
     uint64_t request_id;  /* the client's; returned as it came                       */
     uint64_t meta_offset; /* in the client's memfd, inside the arena                 */

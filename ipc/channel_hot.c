@@ -1,0 +1,220 @@
+#include "ipc/channel_internal.h"
+
+#include "base/assert.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+/* Nothing above this line in program order is fetched again below it: a value that was copied
+ * from the client's memory and checked stays the one that is used. */
+static inline void read_once(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
+static void channel_break(struct channel *channel, enum channel_fault fault)
+{
+    ASSERT(fault != CHANNEL_SOUND);
+    if (channel->fault == CHANNEL_SOUND)
+        channel->fault = fault;
+}
+
+/* The copy, never the slot. */
+static bool submission_is_sound(const struct channel *channel,
+                                const struct ipc_submission *submission)
+{
+    uint8_t any = 0;
+    for (size_t n = 0; n < sizeof(submission->reserved); n++)
+        any |= submission->reserved[n];
+    if (any != 0 || (submission->flags & ~IPC_SUBMIT_QUEUE) != 0)
+        return false;
+    if (submission->meta_bytes > IPC_META_BYTES_MAX || submission->mail_bytes > IPC_MAIL_BYTES_MAX)
+        return false;
+    const struct geometry *client = &channel->client;
+    return geometry_inside(submission->meta_offset, submission->meta_bytes, client->arena_offset,
+                           client->arena_bytes) &&
+           geometry_inside(submission->mail_offset, submission->mail_bytes, client->arena_offset,
+                           client->arena_bytes);
+}
+
+HOT bool channel_pending(const struct channel *channel)
+{
+    if (channel->fault != CHANNEL_SOUND)
+        return false;
+    uint32_t waiting;
+    /* A bad tail is something to take: channel_take_burst() finds the fault. */
+    return !lane_waiting(&channel->submissions, &waiting) || waiting > 0;
+}
+
+/* A slot is in use from its submission to its completion's release, so more than slots_count can
+ * never be waiting, under way and unreleased together; nor can the completion ring overflow. */
+static bool channel_can_hold(struct channel *channel, uint32_t waiting)
+{
+    const uint32_t slots_count = channel->submissions.slots_count;
+    if (channel->submissions.head - channel->completions.released + waiting <= slots_count)
+        return true;
+    (void)channel_reclaim(channel);
+    return channel->submissions.head - channel->completions.released + waiting <= slots_count;
+}
+
+HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *submissions,
+                                uint32_t count)
+{
+    if (channel->fault != CHANNEL_SOUND)
+        return 0;
+    struct lane_reader *lane = &channel->submissions;
+    uint32_t waiting;
+    if (!lane_waiting(lane, &waiting) || !channel_can_hold(channel, waiting)) {
+        channel_break(channel, CHANNEL_BAD_INDEX);
+        return 0;
+    }
+    const uint32_t taken = MIN(waiting, count);
+    for (uint32_t n = 0; n < taken; n++) {
+        lane_copy(lane, n, &submissions[n]);
+        read_once();
+        if (!submission_is_sound(channel, &submissions[n])) {
+            channel_break(channel, CHANNEL_BAD_SUBMISSION);
+            return 0;
+        }
+    }
+    if (taken > 0) {
+        lane->head += taken;
+        lane_give_back(channel->own, lane->head);
+    }
+    return taken;
+}
+
+HOT void channel_copy_mail(const struct channel *channel, const struct ipc_submission *submission,
+                           size_t skip_bytes, uint8_t *dst, size_t bytes)
+{
+    ASSERT(skip_bytes <= submission->mail_bytes);
+    ASSERT(bytes <= submission->mail_bytes - skip_bytes);
+    ASSERT(geometry_inside(submission->mail_offset, submission->mail_bytes,
+                           channel->client.arena_offset, channel->client.arena_bytes));
+    if (bytes > 0)
+        memcpy(dst, channel->client_at + submission->mail_offset + skip_bytes, bytes);
+    read_once();
+}
+
+HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
+                           uint8_t *dst)
+{
+    ASSERT(geometry_inside(submission->meta_offset, submission->meta_bytes,
+                           channel->client.arena_offset, channel->client.arena_bytes));
+    if (submission->meta_bytes > 0)
+        memcpy(dst, channel->client_at + submission->meta_offset, submission->meta_bytes);
+    read_once();
+}
+
+HOT bool channel_space_take(struct channel *channel, size_t bytes, uint64_t *offset, uint8_t **at)
+{
+    const uint64_t place = extent_take(&channel->extent, bytes);
+    if (place == EXTENT_NONE) {
+        channel->space_wanted = true;
+        return false;
+    }
+    *offset = channel->engine.arena_offset + place;
+    *at = channel->engine_at + *offset;
+    return true;
+}
+
+HOT void channel_space_trim(struct channel *channel, uint64_t offset, size_t bytes,
+                            size_t keep_bytes)
+{
+    ASSERT(offset >= channel->engine.arena_offset);
+    extent_trim(&channel->extent, offset - channel->engine.arena_offset, bytes, keep_bytes);
+}
+
+HOT void channel_space_give(struct channel *channel, uint64_t offset, size_t bytes)
+{
+    ASSERT(offset >= channel->engine.arena_offset);
+    extent_give(&channel->extent, offset - channel->engine.arena_offset, bytes);
+}
+
+/* Which halves of the constants a sealed mail points into. The table is the engine's own. */
+static void channel_count_halves(struct channel *channel, const struct ipc_completion *completion,
+                                 struct channel_held *held)
+{
+    ASSERT(completion->spans_count <= IPC_SPANS_MAX);
+    if (completion->spans_count == 0)
+        return;
+    const struct geometry *engine = &channel->engine;
+    struct ipc_span spans[IPC_SPANS_MAX];
+    const size_t table_bytes = completion->spans_count * sizeof(spans[0]);
+    ASSERT(geometry_inside(completion->spans_offset, table_bytes, engine->arena_offset,
+                           engine->arena_bytes));
+    memcpy(spans, channel->engine_at + completion->spans_offset, table_bytes);
+    uint64_t mail_bytes = 0;
+    for (uint32_t n = 0; n < completion->spans_count; n++) {
+        mail_bytes += spans[n].bytes;
+        if (geometry_inside(spans[n].offset, spans[n].bytes, engine->arena_offset,
+                            engine->arena_bytes))
+            continue;
+        ASSERT(geometry_inside(spans[n].offset, spans[n].bytes, engine->constants_offset,
+                               engine->constants_bytes));
+        const uint64_t place = spans[n].offset - engine->constants_offset;
+        held->halves[place < channel_half_bytes(channel) ? 0 : 1] = true;
+    }
+    ASSERT(mail_bytes == completion->mail_bytes);
+    for (uint32_t half = 0; half < CHANNEL_HALVES; half++)
+        channel->half_refs[half] += held->halves[half];
+}
+
+HOT bool channel_complete(struct channel *channel, const struct ipc_completion *completion,
+                          uint64_t space_offset, size_t space_bytes)
+{
+    struct lane_writer *lane = &channel->completions;
+    ASSERT(channel_outstanding(channel) > 0); /* one completion for each submission */
+    if (lane->tail - lane->released == lane->slots_count)
+        (void)channel_reclaim(channel);
+    if (lane->tail - lane->released == lane->slots_count) {
+        channel->space_wanted = true;
+        return false;
+    }
+    struct channel_held held = {.space_bytes = space_bytes};
+    if (space_bytes > 0) {
+        ASSERT(geometry_inside(space_offset, space_bytes, channel->engine.arena_offset,
+                               channel->engine.arena_bytes));
+        held.space_offset = space_offset - channel->engine.arena_offset;
+    }
+    channel_count_halves(channel, completion, &held);
+    channel->held[lane->tail & (lane->slots_count - 1)] = held;
+    lane_write(lane, completion);
+    return true;
+}
+
+HOT void channel_publish(struct channel *channel)
+{
+    if (channel->fault != CHANNEL_SOUND || !lane_publish(&channel->completions))
+        return;
+    if ((lane_peer_sleeps(channel->peer) & IPC_ASLEEP_TAIL) == 0)
+        return;
+    /* Never blocks. Full means that the client has unread bytes and is awake or will be; any other
+     * failure is the hang-up that the socket's owner sees as well. */
+    const uint8_t ring = 0;
+    const ssize_t sent = send(channel->socket_fd, &ring, sizeof(ring), MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent;
+}
+
+HOT bool channel_reclaim(struct channel *channel)
+{
+    if (channel->fault != CHANNEL_SOUND)
+        return false;
+    struct lane_writer *lane = &channel->completions;
+    uint32_t released;
+    if (!lane_released(lane, &released)) {
+        channel_break(channel, CHANNEL_BAD_INDEX);
+        return false;
+    }
+    for (uint32_t n = 0; n < released; n++) {
+        const struct channel_held *held = &channel->held[lane->released & (lane->slots_count - 1)];
+        if (held->space_bytes > 0)
+            extent_give(&channel->extent, held->space_offset, held->space_bytes);
+        for (uint32_t half = 0; half < CHANNEL_HALVES; half++)
+            channel->half_refs[half] -= held->halves[half];
+        lane->released++;
+    }
+    if (released > 0)
+        channel->space_wanted = false;
+    return released > 0;
+}

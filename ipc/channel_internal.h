@@ -1,0 +1,55 @@
+/*
+ * channel_internal: what channel_open.c makes and channel_hot.c works on.
+ * Ownership: as ipc/channel.h says.
+ * Threads:   as ipc/channel.h says.
+ * Units:     slots; bytes from the start of the memfd.
+ * Errors:    none here.
+ */
+#ifndef IPC_CHANNEL_INTERNAL_H
+#define IPC_CHANNEL_INTERNAL_H
+
+#include "ipc/channel.h"
+#include "ipc/geometry.h"
+#include "ipc/lane.h"
+#include "ipc/memfd.h"
+#include "queue/extent.h"
+
+/* A message may hold a few ranges while it is built; one of them goes with its completion. */
+#define CHANNEL_EXTENTS_PER_SLOT 4
+#define CHANNEL_HALVES           2
+
+/* What one unreleased completion holds. */
+struct channel_held {
+    uint64_t space_offset; /* in the arena, from its start */
+    uint64_t space_bytes;  /* 0: none                      */
+    bool halves[CHANNEL_HALVES];
+};
+
+struct channel {
+    struct lane_reader submissions;
+    struct lane_writer completions;
+    struct ipc_page *own;
+    const struct ipc_page *peer;
+    const uint8_t *client_at;
+    uint8_t *engine_at;
+    struct geometry client;
+    struct geometry engine;
+    struct extent extent;
+    struct channel_held *held; /* by completion index & mask                       */
+    struct extent_free *gaps;
+    uint32_t half_refs[CHANNEL_HALVES]; /* unreleased completions pointing there    */
+    uint32_t half_current;              /* CHANNEL_HALVES: none written yet         */
+    bool space_wanted;                  /* something waits for the client's release */
+    enum channel_fault fault;
+    int socket_fd;
+    int doorbell;
+    struct memfd client_memfd;
+    struct memfd engine_memfd;
+};
+
+static inline uint64_t channel_half_bytes(const struct channel *channel)
+{
+    return channel->engine.constants_bytes / CHANNEL_HALVES;
+}
+
+#endif

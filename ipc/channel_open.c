@@ -1,0 +1,114 @@
+#include "ipc/channel_internal.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct ipc_submission) == LANE_SLOT_BYTES, "one slot");
+_Static_assert(sizeof(struct ipc_completion) == LANE_SLOT_BYTES, "one slot");
+
+static int channel_bookkeeping(struct channel *channel)
+{
+    const uint32_t slots_count = channel->engine.slots_count;
+    const uint32_t extents_max = slots_count * CHANNEL_EXTENTS_PER_SLOT;
+    channel->held = calloc(slots_count, sizeof(*channel->held));
+    channel->gaps = calloc((size_t)extents_max + 1, sizeof(*channel->gaps));
+    if (channel->held == NULL || channel->gaps == NULL)
+        return -ENOMEM;
+    extent_init(&channel->extent, channel->gaps, extents_max, channel->engine.arena_bytes);
+    return 0;
+}
+
+static void channel_connect(struct channel *channel)
+{
+    channel->client_at = channel->client_memfd.at;
+    channel->engine_at = channel->engine_memfd.at;
+    channel->peer = (const struct ipc_page *)(const void *)channel->client_memfd.at;
+    channel->own = (struct ipc_page *)(void *)channel->engine_memfd.at;
+    geometry_write(&channel->engine, IPC_MAGIC_ENGINE, channel->own);
+    channel->submissions = (struct lane_reader){
+        .peer = channel->peer,
+        .slots = channel->client_at + channel->client.slots_offset,
+        .slots_count = channel->client.slots_count,
+    };
+    channel->completions = (struct lane_writer){
+        .own = channel->own,
+        .peer = channel->peer,
+        .slots = channel->engine_at + channel->engine.slots_offset,
+        .slots_count = channel->engine.slots_count,
+    };
+}
+
+int channel_open(struct channel **channel, const struct ipc_hello *hello, int client_memfd,
+                 int socket_fd, const struct channel_config *config)
+{
+    struct channel *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    *made = (struct channel){.socket_fd = socket_fd,
+                             .doorbell = -1,
+                             .half_current = CHANNEL_HALVES,
+                             .client_memfd = MEMFD_NONE,
+                             .engine_memfd = MEMFD_NONE};
+
+    int rc = geometry_client(&made->client, hello->slots_count, hello->arena_bytes);
+    if (rc == 0 && made->client.memfd_bytes != hello->memfd_bytes)
+        rc = -EBADMSG;
+    if (rc == 0)
+        rc = geometry_engine(&made->engine, hello->slots_count, config->constants_bytes,
+                             config->arena_bytes);
+    if (rc == 0)
+        rc = channel_bookkeeping(made);
+    if (rc == 0)
+        rc = memfd_open(&made->engine_memfd, "bulla-engine", made->engine.memfd_bytes);
+    if (rc != 0)
+        goto close_made;
+    /* Without EFD_NONBLOCK: queue/wait.h reads it through io_uring, which then waits for it. */
+    made->doorbell = eventfd(0, EFD_CLOEXEC);
+    if (made->doorbell < 0) {
+        rc = -errno;
+        goto close_made;
+    }
+    /* Last: from success on the descriptor is the channel's. */
+    rc = memfd_map_peer(&made->client_memfd, client_memfd, made->client.memfd_bytes);
+    if (rc != 0)
+        goto close_made;
+    channel_connect(made);
+    *channel = made;
+    return 0;
+
+close_made:
+    channel_close(made);
+    return rc;
+}
+
+void channel_close(struct channel *channel)
+{
+    if (channel == NULL)
+        return;
+    memfd_close(&channel->client_memfd);
+    memfd_close(&channel->engine_memfd);
+    if (channel->doorbell >= 0)
+        (void)close(channel->doorbell);
+    free(channel->gaps);
+    free(channel->held);
+    free(channel);
+}
+
+int channel_engine_memfd(const struct channel *channel)
+{
+    return channel->engine_memfd.fd;
+}
+
+int channel_doorbell(const struct channel *channel)
+{
+    return channel->doorbell;
+}
+
+uint64_t channel_engine_memfd_bytes(const struct channel *channel)
+{
+    return channel->engine_memfd.bytes;
+}
