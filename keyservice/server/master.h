@@ -1,0 +1,68 @@
+/*
+ * master: the master keys that wrap every message key, kept in a file outside the database.
+ * Ownership: master_open() reads the file into locked pages; the opener closes, which wipes.
+ * Threads:   constant after open; any. A master_burst belongs to one thread.
+ * Units:     bytes; versions are the numbers in the file, ascending from 1.
+ * Errors:    -errno with a sentence in `why`; -EBADMSG when a wrapped key does not open.
+ *
+ * docs/keyservice/master-key.md. New keys are wrapped under the highest version; older versions
+ * stay for what was wrapped under them. Everything else the service keeps secret from its database
+ * (digests of records, codes, anti-forgery tokens) is keyed by HKDF-SHA-256 of a master key.
+ */
+#ifndef KEYSERVICE_SERVER_MASTER_H
+#define KEYSERVICE_SERVER_MASTER_H
+
+#include "base/macros.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MASTER_WHY_BYTES         256
+#define MASTER_KEY_BYTES         32
+#define MASTER_VERSIONS_MAX      64
+#define MASTER_ID_BYTES          16
+#define MASTER_PLAIN_BYTES_MAX   32
+#define MASTER_WRAPPED_BYTES_MAX 56 /* RFC 5649: 16 of id and 32 of key, and 8 */
+#define MASTER_DIGEST_BYTES      32
+
+struct master;
+
+/* Makes a file with one fresh key, mode 0600; -EEXIST when it is there. */
+MUST_USE int master_create(const char *path);
+/* Adds a fresh version: a new file beside the old one, synced, then renamed over it. */
+MUST_USE int master_add(const char *path, char why[MASTER_WHY_BYTES]);
+
+MUST_USE int master_open(struct master **master, const char *path, char why[MASTER_WHY_BYTES]);
+void master_close(struct master *master); /* NULL is harmless */
+
+uint32_t master_version(const struct master *master); /* the one in use for new keys */
+
+/* A key of MASTER_KEY_BYTES for one purpose, from the oldest version: it outlives additions. */
+MUST_USE int master_derive(const struct master *master, const char *purpose,
+                           uint8_t key[MASTER_KEY_BYTES]);
+
+/*
+ * Many operations under one version with the key schedule done once.
+ * wrap: AES-256-KWP of id || key, so that a wrapped key moved to another row does not open.
+ * digest: HMAC-SHA-256 of a record's wire bytes; tells equal records without showing the key.
+ */
+struct master_burst;
+MUST_USE int master_burst_open(struct master_burst **burst, const struct master *master,
+                               uint32_t version);
+void master_burst_close(struct master_burst *burst); /* NULL is harmless */
+MUST_USE int master_burst_wrap(struct master_burst *burst, const uint8_t id[MASTER_ID_BYTES],
+                               const uint8_t *key, size_t key_bytes,
+                               uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX], size_t *wrapped_bytes);
+MUST_USE int master_burst_digest(struct master_burst *burst, const uint8_t *wire, size_t wire_bytes,
+                                 uint8_t digest[MASTER_DIGEST_BYTES]);
+
+MUST_USE int master_unwrap(const struct master *master, uint32_t version,
+                           const uint8_t id[MASTER_ID_BYTES], const uint8_t *wrapped,
+                           size_t wrapped_bytes, uint8_t key[MASTER_PLAIN_BYTES_MAX],
+                           size_t *key_bytes);
+
+/* Bare RFC 5649, for the vectors: any key of 16, 24 or 32 bytes. */
+MUST_USE int master_kwp(const uint8_t *kek, size_t kek_bytes, int wrap, const uint8_t *src,
+                        size_t src_bytes, uint8_t *dst, size_t *dst_bytes);
+
+#endif

@@ -1,0 +1,291 @@
+#include "keyservice/server/store.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "keyservice/server/store_sqlite.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define STORE_READERS_MAX       64
+#define STORE_GROUP_MAX         64   /* writes committed together                */
+#define STORE_WAITING_MAX       1024 /* writes queued; more are told to try again */
+#define STORE_CHECKPOINT_PAGES  4096 /* of log before the writer folds it back   */
+#define STORE_CHECKPOINT_FACTOR 16   /* of that, before it waits for readers too */
+
+/* One write: lives on its caller's stack until `done`. */
+struct store_job {
+    store_write_apply *apply;
+    void *argument;
+    struct store_job *next;
+    int rc;
+    bool done;
+};
+
+struct store {
+    struct store_writer writer; /* the writer thread's alone */
+    int log_pages;              /* of the write-ahead log, told by the commit hook */
+
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t waiting; /* for the writer: a job or the end */
+    pthread_cond_t applied; /* for callers: a group has ended   */
+    struct store_job *head;
+    struct store_job *tail;
+    uint32_t jobs_count;
+    bool stop;
+    atomic_bool healthy;
+
+    pthread_mutex_t readers_mutex;
+    pthread_cond_t reader_free;
+    struct sql readers[STORE_READERS_MAX];
+    uint32_t readers_free[STORE_READERS_MAX];
+    uint32_t readers_free_count;
+    uint32_t readers_count;
+};
+
+static int on_commit(void *context, sqlite3 *db, const char *name, int pages)
+{
+    struct store *store = context;
+    (void)db;
+    (void)name;
+    store->log_pages = pages;
+    return SQLITE_OK;
+}
+
+/* Takes up to STORE_GROUP_MAX jobs off the queue; NULL when the store ends. */
+static struct store_job *jobs_take(struct store *store)
+{
+    (void)pthread_mutex_lock(&store->mutex);
+    while (store->head == NULL && !store->stop)
+        (void)pthread_cond_wait(&store->waiting, &store->mutex);
+    struct store_job *first = store->head;
+    struct store_job *last = first;
+    uint32_t count = first == NULL ? 0 : 1;
+    for (; last != NULL && last->next != NULL && count < STORE_GROUP_MAX; count++)
+        last = last->next;
+    if (first != NULL) {
+        store->head = last->next;
+        if (store->head == NULL)
+            store->tail = NULL;
+        last->next = NULL;
+        store->jobs_count -= count;
+    }
+    (void)pthread_mutex_unlock(&store->mutex);
+    return first;
+}
+
+static bool refusal_keeps(int rc)
+{
+    return rc == 0 || rc == -ENOENT || rc == -EEXIST || rc == -EACCES;
+}
+
+/* Applies every job in one transaction; 0 when it is committed. */
+static int jobs_commit(struct store *store, struct store_job *jobs)
+{
+    struct sql *sql = &store->writer.sql;
+    if (sql_run(sql, sql_use(sql, SQL_BEGIN)) < 0)
+        return -EIO;
+    int rc = 0;
+    for (struct store_job *job = jobs; job != NULL && rc == 0; job = job->next) {
+        job->rc = job->apply(&store->writer, job->argument);
+        if (!refusal_keeps(job->rc))
+            rc = job->rc;
+    }
+    if (rc == 0 && sql_run(sql, sql_use(sql, SQL_COMMIT)) >= 0)
+        return 0;
+    log_line(LOG_LEVEL_ERROR, "store_commit_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
+    if (sqlite3_get_autocommit(sql->db) == 0)
+        (void)sql_run(sql, sql_use(sql, SQL_ROLLBACK));
+    /* Numbers given out in what was undone must not be used again. */
+    memset(store->writer.addresses, 0, ADDRESS_CACHE_COUNT * sizeof(struct address_cache_entry));
+    return -EIO;
+}
+
+static void jobs_finish(struct store *store, struct store_job *jobs, int rc)
+{
+    (void)pthread_mutex_lock(&store->mutex);
+    for (struct store_job *job = jobs; job != NULL;) {
+        struct store_job *next = job->next; /* the job is gone once its caller sees `done` */
+        if (rc != 0)
+            job->rc = rc;
+        job->done = true;
+        job = next;
+    }
+    (void)pthread_cond_broadcast(&store->applied);
+    (void)pthread_mutex_unlock(&store->mutex);
+}
+
+static void checkpoint(struct store *store)
+{
+    if (store->log_pages < STORE_CHECKPOINT_PAGES)
+        return;
+    const int mode = store->log_pages < STORE_CHECKPOINT_PAGES * STORE_CHECKPOINT_FACTOR
+                         ? SQLITE_CHECKPOINT_PASSIVE
+                         : SQLITE_CHECKPOINT_RESTART;
+    const int rc = sqlite3_wal_checkpoint_v2(store->writer.sql.db, NULL, mode, NULL, NULL);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        log_line(LOG_LEVEL_ERROR, "store_checkpoint_failed", "why=\"%s\"", sqlite3_errstr(rc));
+    store->log_pages = 0; /* the next commit tells again */
+}
+
+static void *writer_run(void *argument)
+{
+    struct store *store = argument;
+    for (;;) {
+        struct store_job *jobs = jobs_take(store);
+        if (jobs == NULL)
+            return NULL;
+        const int rc = jobs_commit(store, jobs);
+        atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
+        jobs_finish(store, jobs, rc);
+        checkpoint(store);
+    }
+}
+
+int store_write(struct store *store, store_write_apply *apply, void *argument)
+{
+    struct store_job job = {.apply = apply, .argument = argument};
+    (void)pthread_mutex_lock(&store->mutex);
+    if (store->stop || store->jobs_count == STORE_WAITING_MAX) {
+        (void)pthread_mutex_unlock(&store->mutex);
+        return -EAGAIN;
+    }
+    if (store->tail == NULL)
+        store->head = &job;
+    else
+        store->tail->next = &job;
+    store->tail = &job;
+    store->jobs_count++;
+    (void)pthread_cond_signal(&store->waiting);
+    while (!job.done)
+        (void)pthread_cond_wait(&store->applied, &store->mutex);
+    (void)pthread_mutex_unlock(&store->mutex);
+    return job.rc;
+}
+
+struct sql *store_reader_take(struct store *store)
+{
+    (void)pthread_mutex_lock(&store->readers_mutex);
+    while (store->readers_free_count == 0)
+        (void)pthread_cond_wait(&store->reader_free, &store->readers_mutex);
+    const uint32_t index = store->readers_free[--store->readers_free_count];
+    (void)pthread_mutex_unlock(&store->readers_mutex);
+    return &store->readers[index];
+}
+
+void store_reader_give(struct store *store, struct sql *sql)
+{
+    const uint32_t index = (uint32_t)(sql - store->readers);
+    ASSERT(index < store->readers_count);
+    (void)pthread_mutex_lock(&store->readers_mutex);
+    ASSERT(store->readers_free_count < store->readers_count);
+    store->readers_free[store->readers_free_count++] = index;
+    (void)pthread_cond_signal(&store->reader_free);
+    (void)pthread_mutex_unlock(&store->readers_mutex);
+}
+
+const struct master *store_master(const struct store *store)
+{
+    return store->writer.master;
+}
+
+bool store_healthy(const struct store *store)
+{
+    return atomic_load_explicit(&store->healthy, memory_order_relaxed);
+}
+
+static void connections_close(struct store *store)
+{
+    for (uint32_t i = 0; i < store->readers_count; i++)
+        sql_close(&store->readers[i]);
+    sql_close(&store->writer.sql); /* last: it folds the log into the database */
+}
+
+static int connections_open(struct store *store, const struct store_config *config,
+                            char why[STORE_WHY_BYTES])
+{
+    const int flags = SQLITE_OPEN_READWRITE | (config->create ? SQLITE_OPEN_CREATE : 0);
+    int rc = sql_open(&store->writer.sql, config->path, flags, why);
+    if (rc != 0)
+        return rc;
+    rc = sql_migrate(&store->writer.sql, why);
+    for (uint32_t i = 0; rc == 0 && i < config->readers_count; i++) {
+        rc = sql_open(&store->readers[i], config->path, SQLITE_OPEN_READWRITE, why);
+        if (rc == 0) {
+            (void)sqlite3_exec(store->readers[i].db, "PRAGMA query_only = ON", NULL, NULL, NULL);
+            store->readers_free[store->readers_free_count++] = i;
+            store->readers_count++;
+        }
+    }
+    if (rc != 0) {
+        connections_close(store);
+        return rc;
+    }
+    /* The hook takes the place of SQLite's own checkpoint after a commit. */
+    (void)sqlite3_wal_hook(store->writer.sql.db, on_commit, store);
+    return 0;
+}
+
+int store_open(struct store **store, const struct store_config *config, char why[STORE_WHY_BYTES])
+{
+    struct stat info;
+    ASSERT(config->readers_count > 0 && config->readers_count <= STORE_READERS_MAX);
+    if (!config->create && stat(config->path, &info) != 0) {
+        const int rc = -errno;
+        (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", config->path, strerror(-rc));
+        return rc;
+    }
+    struct store *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->writer.master = config->master;
+    made->writer.addresses = calloc(ADDRESS_CACHE_COUNT, sizeof(struct address_cache_entry));
+    int rc = made->writer.addresses == NULL ? -ENOMEM : 0;
+    if (rc == 0)
+        rc = connections_open(made, config, why);
+    if (rc != 0)
+        goto free_made;
+    (void)pthread_mutex_init(&made->mutex, NULL);
+    (void)pthread_mutex_init(&made->readers_mutex, NULL);
+    (void)pthread_cond_init(&made->waiting, NULL);
+    (void)pthread_cond_init(&made->applied, NULL);
+    (void)pthread_cond_init(&made->reader_free, NULL);
+    atomic_store_explicit(&made->healthy, true, memory_order_relaxed);
+    rc = -pthread_create(&made->thread, NULL, writer_run, made);
+    if (rc != 0)
+        goto close_connections;
+    *store = made;
+    return 0;
+
+close_connections:
+    connections_close(made);
+free_made:
+    free(made->writer.addresses);
+    free(made);
+    return rc;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    (void)pthread_mutex_lock(&store->mutex);
+    store->stop = true;
+    (void)pthread_cond_signal(&store->waiting);
+    (void)pthread_mutex_unlock(&store->mutex);
+    (void)pthread_join(store->thread, NULL);
+    connections_close(store);
+    (void)pthread_cond_destroy(&store->reader_free);
+    (void)pthread_cond_destroy(&store->applied);
+    (void)pthread_cond_destroy(&store->waiting);
+    (void)pthread_mutex_destroy(&store->readers_mutex);
+    (void)pthread_mutex_destroy(&store->mutex);
+    free(store->writer.addresses);
+    free(store);
+}

@@ -1,0 +1,336 @@
+#include "keyservice/server/store.h"
+
+#include "crypto/secret.h"
+#include "keyservice/server/store_sqlite.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A statement that changes exactly one row, or what it means that it did not. */
+static int changed_one(int changed, int none)
+{
+    return changed < 0 ? changed : changed == 0 ? none : 0;
+}
+
+static bool account_columns(sqlite3_stmt *get, struct store_account *account)
+{
+    account->number = sqlite3_column_int64(get, 0);
+    account->created_unix_ms = sql_column_u64(get, 1);
+    return sql_column_string(get, 2, account->address, sizeof(account->address)) &&
+           sql_column_string(get, 3, account->password, sizeof(account->password));
+}
+
+int store_account_get(struct store *store, const char *address, struct store_account *account)
+{
+    struct sql *sql = store_reader_take(store);
+    sqlite3_stmt *get = sql_use(sql, SQL_ACCOUNT_GET);
+    sql_bind_string(get, 1, address);
+    const int step = sql_step(get);
+    int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
+    if (rc == 0 && !account_columns(get, account))
+        rc = -EIO;
+    sql_done(get);
+    store_reader_give(store, sql);
+    return rc;
+}
+
+struct account_write {
+    const char *address;
+    const char *password;
+    uint64_t now_unix_ms;
+};
+
+static int account_insert(struct store_writer *writer, const char *address, const char *password,
+                          uint64_t now_unix_ms)
+{
+    sqlite3_stmt *add = sql_use(&writer->sql, SQL_ACCOUNT_ADD);
+    sql_bind_string(add, 1, address);
+    sql_bind_string(add, 2, password);
+    sql_bind_u64(add, 3, now_unix_ms);
+    return changed_one(sql_run(&writer->sql, add), -EEXIST);
+}
+
+static int add_apply(struct store_writer *writer, void *argument)
+{
+    const struct account_write *write = argument;
+    return account_insert(writer, write->address, write->password, write->now_unix_ms);
+}
+
+int store_account_add(struct store *store, const char *address, const char *password,
+                      uint64_t now_unix_ms)
+{
+    struct account_write write = {
+        .address = address, .password = password, .now_unix_ms = now_unix_ms};
+    return store_write(store, add_apply, &write);
+}
+
+static int sessions_end(struct store_writer *writer, const char *address)
+{
+    sqlite3_stmt *end = sql_use(&writer->sql, SQL_ACCOUNT_SESSIONS_REMOVE);
+    sql_bind_string(end, 1, address);
+    const int changed = sql_run(&writer->sql, end);
+    return changed < 0 ? changed : 0;
+}
+
+static int password_apply(struct store_writer *writer, void *argument)
+{
+    const struct account_write *write = argument;
+    const int rc = sessions_end(writer, write->address);
+    if (rc != 0)
+        return rc;
+    sqlite3_stmt *set = sql_use(&writer->sql, SQL_ACCOUNT_PASSWORD);
+    sql_bind_string(set, 1, write->address);
+    sql_bind_string(set, 2, write->password);
+    return changed_one(sql_run(&writer->sql, set), -ENOENT);
+}
+
+int store_account_password(struct store *store, const char *address, const char *password)
+{
+    struct account_write write = {.address = address, .password = password};
+    return store_write(store, password_apply, &write);
+}
+
+static int remove_apply(struct store_writer *writer, void *argument)
+{
+    const struct account_write *write = argument;
+    const int rc = sessions_end(writer, write->address);
+    if (rc != 0)
+        return rc;
+    sqlite3_stmt *gone = sql_use(&writer->sql, SQL_ACCOUNT_REMOVE);
+    sql_bind_string(gone, 1, write->address);
+    return changed_one(sql_run(&writer->sql, gone), -ENOENT);
+}
+
+int store_account_remove(struct store *store, const char *address)
+{
+    struct account_write write = {.address = address};
+    return store_write(store, remove_apply, &write);
+}
+
+int store_account_list(struct store *store, store_account_visit *visit, void *context)
+{
+    int step = 0;
+    struct store_account account;
+    struct sql *sql = store_reader_take(store);
+    sqlite3_stmt *list = sql_use(sql, SQL_ACCOUNT_LIST);
+    sql_bind_u64(list, 1, STORE_ACCOUNTS_LIST_MAX);
+    while ((step = sql_step(list)) == 1) /* the statement's own limit bounds it */
+        if (account_columns(list, &account))
+            visit(context, &account);
+    sql_done(list);
+    store_reader_give(store, sql);
+    return step < 0 ? step : 0;
+}
+
+static int pending_put_apply(struct store_writer *writer, void *argument)
+{
+    const struct store_pending *pending = argument;
+    sqlite3_stmt *put = sql_use(&writer->sql, SQL_PENDING_PUT);
+    sql_bind_string(put, 1, pending->address);
+    sql_bind_blob(put, 2, pending->browser, STORE_HASH_BYTES);
+    sql_bind_blob(put, 3, pending->code_hash, STORE_HASH_BYTES);
+    sql_bind_string(put, 4, pending->password);
+    sql_bind_u64(put, 5, pending->now_unix_ms);
+    sql_bind_u64(put, 6, pending->expires_unix_ms);
+    if (sql_run(&writer->sql, put) < 0)
+        return -EIO;
+    sqlite3_stmt *trim = sql_use(&writer->sql, SQL_PENDING_TRIM);
+    sql_bind_string(trim, 1, pending->address);
+    sql_bind_u64(trim, 2, STORE_PENDING_MAX);
+    return sql_run(&writer->sql, trim) < 0 ? -EIO : 0;
+}
+
+int store_pending_put(struct store *store, const struct store_pending *pending)
+{
+    struct store_pending copy = *pending;
+    return store_write(store, pending_put_apply, &copy);
+}
+
+/* Reads the pending row: 0 with its password when the code is right, -EACCES when it is not. */
+static int pending_check(struct store_writer *writer, const struct store_pending *pending,
+                         char password[STORE_PASSWORD_BYTES])
+{
+    uint8_t code_hash[STORE_HASH_BYTES];
+    sqlite3_stmt *get = sql_use(&writer->sql, SQL_PENDING_GET);
+    sql_bind_string(get, 1, pending->address);
+    sql_bind_blob(get, 2, pending->browser, STORE_HASH_BYTES);
+    const int step = sql_step(get);
+    int rc = step == 1 ? 0 : step == 0 ? -EACCES : -EIO;
+    if (rc == 0 && (!sql_column_blob(get, 0, code_hash, sizeof(code_hash)) ||
+                    !sql_column_string(get, 1, password, STORE_PASSWORD_BYTES)))
+        rc = -EIO;
+    if (rc == 0 && (sql_column_u64(get, 2) <= pending->now_unix_ms ||
+                    sql_column_u64(get, 3) >= STORE_CODE_TRIES_MAX ||
+                    !ct_equal(code_hash, pending->code_hash, sizeof(code_hash))))
+        rc = -EACCES;
+    sql_done(get);
+    return rc;
+}
+
+static int pending_spend_apply(struct store_writer *writer, void *argument)
+{
+    char password[STORE_PASSWORD_BYTES];
+    const struct store_pending *pending = argument;
+    const int rc = pending_check(writer, pending, password);
+    if (rc == -EACCES) {
+        sqlite3_stmt *spend = sql_use(&writer->sql, SQL_PENDING_TRY);
+        sql_bind_string(spend, 1, pending->address);
+        sql_bind_blob(spend, 2, pending->browser, STORE_HASH_BYTES);
+        return sql_run(&writer->sql, spend) < 0 ? -EIO : -EACCES;
+    }
+    if (rc != 0)
+        return rc;
+    sqlite3_stmt *gone = sql_use(&writer->sql, SQL_PENDING_REMOVE);
+    sql_bind_string(gone, 1, pending->address);
+    if (sql_run(&writer->sql, gone) < 0)
+        return -EIO;
+    const int added =
+        account_insert(writer, pending->address, password, pending->now_unix_ms);
+    return added == -EEXIST ? -EACCES : added;
+}
+
+int store_pending_spend(struct store *store, const struct store_pending *pending)
+{
+    struct store_pending copy = *pending;
+    return store_write(store, pending_spend_apply, &copy);
+}
+
+struct session_write {
+    const struct store_session *session;
+    const uint8_t *hash; /* NULL in session_add_apply(): nothing to end */
+    uint64_t now_unix_ms;
+};
+
+static int session_remove(struct store_writer *writer, const uint8_t *hash)
+{
+    sqlite3_stmt *end = sql_use(&writer->sql, SQL_SESSION_REMOVE);
+    sql_bind_blob(end, 1, hash, STORE_HASH_BYTES);
+    return changed_one(sql_run(&writer->sql, end), -ENOENT);
+}
+
+static int session_add_apply(struct store_writer *writer, void *argument)
+{
+    const struct session_write *write = argument;
+    const struct store_session *session = write->session;
+    if (write->hash != NULL) {
+        const int rc = session_remove(writer, write->hash);
+        if (rc != 0 && rc != -ENOENT)
+            return rc;
+    }
+    sqlite3_stmt *add = sql_use(&writer->sql, SQL_SESSION_ADD);
+    sql_bind_blob(add, 1, session->hash, STORE_HASH_BYTES);
+    (void)sqlite3_bind_int64(add, 2, session->account_number);
+    sql_bind_u64(add, 3, session->created_unix_ms);
+    sql_bind_u64(add, 4, session->seen_unix_ms);
+    sql_bind_u64(add, 5, session->password_unix_ms);
+    const int rc = changed_one(sql_run(&writer->sql, add), -ENOENT);
+    if (rc != 0)
+        return rc;
+    sqlite3_stmt *trim = sql_use(&writer->sql, SQL_SESSION_TRIM);
+    (void)sqlite3_bind_int64(trim, 1, session->account_number);
+    sql_bind_u64(trim, 2, STORE_SESSIONS_MAX);
+    return sql_run(&writer->sql, trim) < 0 ? -EIO : 0;
+}
+
+int store_session_add(struct store *store, const struct store_session *session,
+                      const uint8_t *old_hash)
+{
+    struct session_write write = {.session = session, .hash = old_hash};
+    return store_write(store, session_add_apply, &write);
+}
+
+int store_session_get(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
+                      struct store_session *session)
+{
+    struct sql *sql = store_reader_take(store);
+    sqlite3_stmt *get = sql_use(sql, SQL_SESSION_GET);
+    sql_bind_blob(get, 1, hash, STORE_HASH_BYTES);
+    const int step = sql_step(get);
+    int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
+    if (rc == 0) {
+        memcpy(session->hash, hash, STORE_HASH_BYTES);
+        session->account_number = sqlite3_column_int64(get, 0);
+        session->created_unix_ms = sql_column_u64(get, 1);
+        session->seen_unix_ms = sql_column_u64(get, 2);
+        session->password_unix_ms = sql_column_u64(get, 3);
+        if (!sql_column_string(get, 4, session->address, sizeof(session->address)))
+            rc = -EIO;
+    }
+    sql_done(get);
+    store_reader_give(store, sql);
+    return rc;
+}
+
+static int seen_apply(struct store_writer *writer, void *argument)
+{
+    const struct session_write *write = argument;
+    sqlite3_stmt *seen = sql_use(&writer->sql, SQL_SESSION_SEEN);
+    sql_bind_blob(seen, 1, write->hash, STORE_HASH_BYTES);
+    sql_bind_u64(seen, 2, write->now_unix_ms);
+    return changed_one(sql_run(&writer->sql, seen), -ENOENT);
+}
+
+int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
+                       uint64_t now_unix_ms)
+{
+    struct session_write write = {.hash = hash, .now_unix_ms = now_unix_ms};
+    return store_write(store, seen_apply, &write);
+}
+
+static int use_password_apply(struct store_writer *writer, void *argument)
+{
+    const struct session_write *write = argument;
+    sqlite3_stmt *use = sql_use(&writer->sql, SQL_SESSION_USE_PASSWORD);
+    sql_bind_blob(use, 1, write->hash, STORE_HASH_BYTES);
+    return changed_one(sql_run(&writer->sql, use), -EACCES);
+}
+
+int store_session_use_password(struct store *store, const uint8_t hash[STORE_HASH_BYTES])
+{
+    struct session_write write = {.hash = hash};
+    return store_write(store, use_password_apply, &write);
+}
+
+static int session_remove_apply(struct store_writer *writer, void *argument)
+{
+    const struct session_write *write = argument;
+    return session_remove(writer, write->hash);
+}
+
+int store_session_remove(struct store *store, const uint8_t hash[STORE_HASH_BYTES])
+{
+    struct session_write write = {.hash = hash};
+    return store_write(store, session_remove_apply, &write);
+}
+
+struct prune_write {
+    uint64_t sessions_before_unix_ms;
+    uint64_t seen_before_unix_ms;
+    uint64_t now_unix_ms;
+};
+
+static int prune_apply(struct store_writer *writer, void *argument)
+{
+    const struct prune_write *write = argument;
+    sqlite3_stmt *sessions = sql_use(&writer->sql, SQL_SESSION_PRUNE);
+    sql_bind_u64(sessions, 1, write->sessions_before_unix_ms);
+    sql_bind_u64(sessions, 2, write->seen_before_unix_ms);
+    if (sql_run(&writer->sql, sessions) < 0)
+        return -EIO;
+    sqlite3_stmt *pending = sql_use(&writer->sql, SQL_PENDING_PRUNE);
+    sql_bind_u64(pending, 1, write->now_unix_ms);
+    if (sql_run(&writer->sql, pending) < 0)
+        return -EIO;
+    sqlite3_stmt *enrol = sql_use(&writer->sql, SQL_ENROL_PRUNE);
+    sql_bind_u64(enrol, 1, write->now_unix_ms);
+    return sql_run(&writer->sql, enrol) < 0 ? -EIO : 0;
+}
+
+int store_prune(struct store *store, uint64_t sessions_before_unix_ms, uint64_t seen_before_unix_ms,
+                uint64_t now_unix_ms)
+{
+    struct prune_write write = {.sessions_before_unix_ms = sessions_before_unix_ms,
+                                .seen_before_unix_ms = seen_before_unix_ms,
+                                .now_unix_ms = now_unix_ms};
+    return store_write(store, prune_apply, &write);
+}
