@@ -1,0 +1,358 @@
+#include "envelope/pack.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "crypto/secret.h"
+
+#include <emmintrin.h>
+#include <string.h>
+
+/*
+ * A run that is worth its header is found by its density: 32 bytes side by side that are all from
+ * the alphabet, '=', CR or LF. Ordinary text has a blank in nearly every such block, so it is
+ * passed over at two compares a block. A run of at least 63 bytes always holds a whole block.
+ */
+#define BLOCK_BYTES    32
+#define LINE_BYTES_MAX (PACK_WIDTH_MAX + 2)
+
+_Static_assert(PACK_CARRY_BYTES == LINE_BYTES_MAX - 1, "all of a line but its LF");
+_Static_assert(BASE64_LINE_BYTES == PACK_WIDTH_MAX / 4 * 3, "the widest line");
+
+/* Where a step writes. */
+struct output {
+    uint8_t *end;  /* next byte to write                                        */
+    uint8_t *open; /* header of the segment at the end that may grow, or NULL   */
+};
+
+/* A run in the making, written behind the output's end and not yet part of it. */
+struct run {
+    uint8_t *header;
+    uint8_t *end;
+    uint32_t width;
+    uint32_t eol_bytes;
+    uint8_t flags;
+    bool grows;  /* an earlier segment goes on */
+    bool closed; /* its last line was taken     */
+    size_t text_bytes;
+    size_t data_bytes;
+};
+
+static void literal(struct output *out, const uint8_t *bytes, size_t bytes_count)
+{
+    if (bytes_count == 0)
+        return;
+    if (out->open == NULL || out->open[0] != PACK_TAG_LITERAL ||
+        bytes_load_le32(out->open + 1) > UINT32_MAX - bytes_count) {
+        out->open = out->end;
+        out->open[0] = PACK_TAG_LITERAL;
+        bytes_store_le32(out->open + 1, 0);
+        out->end += PACK_LITERAL_HEADER;
+    }
+    memcpy(out->end, bytes, bytes_count);
+    out->end += bytes_count;
+    bytes_store_le32(out->open + 1, bytes_load_le32(out->open + 1) + (uint32_t)bytes_count);
+}
+
+static struct run run_begin(const struct output *out, uint32_t width, uint32_t eol_bytes)
+{
+    struct run run = {.width = width, .eol_bytes = eol_bytes};
+
+    ASSERT_HOT(width >= 4 && width <= PACK_WIDTH_MAX && width % 4 == 0);
+    run.grows = out->open != NULL && out->open[0] == PACK_TAG_RUN && out->open[1] == width &&
+                out->open[2] == eol_bytes &&
+                bytes_load_le32(out->open + 4) <= UINT32_MAX - PACK_SLICE_BYTES;
+    run.header = run.grows ? out->open : out->end;
+    run.end = run.grows ? out->end : out->end + PACK_RUN_HEADER;
+    return run;
+}
+
+/* Takes full lines; returns the bytes of `text` taken. */
+static size_t run_lines(struct run *run, const struct base64_codec *codec, const uint8_t *text,
+                        size_t text_bytes)
+{
+    const size_t lines_count =
+        codec->decode_lines(run->end, text, text_bytes, run->width, run->eol_bytes);
+    const size_t taken_bytes = lines_count * (run->width + run->eol_bytes);
+    const size_t data_bytes = lines_count * (run->width / 4 * 3);
+
+    ASSERT(taken_bytes <= text_bytes);
+    run->end += data_bytes;
+    run->data_bytes += data_bytes;
+    run->text_bytes += taken_bytes;
+    return taken_bytes;
+}
+
+/* Decodes one line's characters if encoding gives the very same characters again, else 0. */
+static size_t line_decode(const struct base64_codec *codec, uint8_t *data, const uint8_t *chars,
+                          size_t chars_count)
+{
+    uint8_t again[PACK_WIDTH_MAX + BASE64_SLACK_BYTES];
+    size_t data_bytes = 0;
+
+    if (base64_decode(codec, data, chars, chars_count, &data_bytes) != 0)
+        return 0;
+    if (base64_encode_run(again, data, data_bytes) != chars_count ||
+        memcmp(again, chars, chars_count) != 0)
+        return 0;
+    return data_bytes;
+}
+
+/*
+ * Takes a run's last line: shorter, padded, or without a line end where the message ends (`final`).
+ * Returns the bytes of `text` taken, 0 when there is none.
+ */
+static size_t run_last(struct run *run, const struct base64_codec *codec, const uint8_t *text,
+                       size_t text_bytes, bool final)
+{
+    const uint8_t *lf = memchr(text, '\n', MIN(text_bytes, run->width + run->eol_bytes));
+    size_t chars_count = text_bytes;
+    size_t taken_bytes = text_bytes;
+
+    if (lf != NULL) {
+        taken_bytes = (size_t)(lf - text) + 1;
+        if (taken_bytes < run->eol_bytes || (run->eol_bytes == PACK_EOL_CRLF && lf[-1] != '\r'))
+            return 0;
+        chars_count = taken_bytes - run->eol_bytes;
+    } else if (!final) {
+        return 0;
+    }
+    if (chars_count == 0 || chars_count > run->width || chars_count % 4 != 0)
+        return 0;
+    const size_t data_bytes = line_decode(codec, run->end, text, chars_count);
+    if (data_bytes == 0)
+        return 0;
+    run->flags = lf == NULL ? PACK_FLAG_LAST_NO_EOL : 0;
+    run->closed = true;
+    run->end += data_bytes;
+    run->data_bytes += data_bytes;
+    run->text_bytes += taken_bytes;
+    return taken_bytes;
+}
+
+/* Makes the run part of the output if that is worth it; else nothing has happened. */
+static bool run_end(const struct run *run, struct output *out)
+{
+    const size_t added_bytes = (size_t)(run->end - out->end);
+    const size_t before_bytes = run->grows ? bytes_load_le32(run->header + 4) : 0;
+
+    /* It pays for the literal header after it too, so that no message grows by its runs. */
+    if (run->text_bytes == 0 ||
+        (!run->grows && run->text_bytes < added_bytes + PACK_LITERAL_HEADER))
+        return false;
+    run->header[0] = PACK_TAG_RUN;
+    run->header[1] = (uint8_t)run->width;
+    run->header[2] = (uint8_t)run->eol_bytes;
+    run->header[3] = run->flags;
+    bytes_store_le32(run->header + 4, (uint32_t)(before_bytes + run->data_bytes));
+    out->end = run->end;
+    out->open = run->closed ? NULL : run->header;
+    return true;
+}
+
+/* Splits a line that ends in LF, or not at all, into width and line end; false: not of a run. */
+static bool line_shape(const uint8_t *line, size_t line_bytes, uint32_t *width, uint32_t *eol_bytes)
+{
+    uint32_t eol = 0;
+
+    if (line_bytes >= 1 && line[line_bytes - 1] == '\n')
+        eol = line_bytes >= 2 && line[line_bytes - 2] == '\r' ? PACK_EOL_CRLF : PACK_EOL_LF;
+    const size_t chars_count = line_bytes - eol;
+    if (chars_count == 0 || chars_count > PACK_WIDTH_MAX || chars_count % 4 != 0)
+        return false;
+    *width = (uint32_t)chars_count;
+    *eol_bytes = eol == 0 ? PACK_EOL_LF : eol;
+    return true;
+}
+
+/* One bit for each of 16 bytes that cannot stand in a run. */
+static uint32_t outside(__m128i bytes)
+{
+    const __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
+    const __m128i letter = _mm_sub_epi8(lower, _mm_set1_epi8('a'));
+    const __m128i digit = _mm_sub_epi8(bytes, _mm_set1_epi8('/')); /* '/' stands before '0' */
+    __m128i in = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+
+    in = _mm_or_si128(in, _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(10)), digit));
+    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('+')));
+    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('=')));
+    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')));
+    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
+    return (uint32_t)_mm_movemask_epi8(in) ^ 0xffff;
+}
+
+/* The start of the first line, at or after the line start `at`, that may begin a run; or `end`. */
+static const uint8_t *dense_line(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *start = at; /* everything since is dense */
+
+    for (const uint8_t *block = at; end - block >= BLOCK_BYTES; block += BLOCK_BYTES) {
+        const __m128i low = _mm_loadu_si128((const __m128i *)(const void *)block);
+        const __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(block + 16));
+        const __m128i blank = _mm_set1_epi8(' ');
+        uint32_t mask = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(low, blank)) |
+                        (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(high, blank)) << 16;
+        if (mask == 0)
+            mask = outside(low) | outside(high) << 16;
+        if (mask != 0) {
+            start = block + (BLOCK_BYTES - __builtin_clz(mask));
+            continue;
+        }
+        if (start == at)
+            return at;
+        const uint8_t *lf = memchr(start, '\n', (size_t)(end - start));
+        return lf == NULL ? end : lf + 1;
+    }
+    return end;
+}
+
+/* Tries a run at the line start `line`; returns the bytes that are settled, as run or as no run. */
+static size_t run_try(const struct base64_codec *codec, struct output *out, const uint8_t **pending,
+                      const uint8_t *line, const uint8_t *end, bool last)
+{
+    const size_t left_bytes = (size_t)(end - line);
+    const uint8_t *lf = memchr(line, '\n', MIN(left_bytes, LINE_BYTES_MAX));
+    uint32_t width = 0;
+    uint32_t eol_bytes = 0;
+
+    if (lf == NULL && left_bytes >= LINE_BYTES_MAX)
+        lf = memchr(line, '\n', left_bytes);
+    const size_t line_bytes = lf == NULL ? left_bytes : (size_t)(lf - line) + 1;
+    if ((lf == NULL && !last) || !line_shape(line, line_bytes, &width, &eol_bytes))
+        return line_bytes;
+
+    literal(out, *pending, (size_t)(line - *pending));
+    *pending = line;
+    struct run run = run_begin(out, width, eol_bytes);
+    size_t taken_bytes = run_lines(&run, codec, line, left_bytes);
+    taken_bytes += run_last(&run, codec, line + taken_bytes, left_bytes - taken_bytes, last);
+    if (run_end(&run, out))
+        *pending = line + taken_bytes;
+    return MAX(taken_bytes, line_bytes);
+}
+
+/* A line began in an earlier slice: completes it if that can still be a run's. Returns the bytes of
+ * `src` used up. */
+static size_t carry_complete(struct pack *pack, struct output *out, const uint8_t *src,
+                             size_t src_bytes, bool last)
+{
+    const size_t room_bytes = LINE_BYTES_MAX - pack->carry_bytes;
+    const uint8_t *lf = memchr(src, '\n', MIN(room_bytes, src_bytes));
+    const size_t head_bytes = lf != NULL ? (size_t)(lf - src) + 1 : MIN(room_bytes - 1, src_bytes);
+    uint32_t width = 0;
+    uint32_t eol_bytes = 0;
+
+    memcpy(pack->carry + pack->carry_bytes, src, head_bytes);
+    pack->carry_bytes += (uint32_t)head_bytes;
+    if (lf == NULL && head_bytes == src_bytes && !last)
+        return head_bytes; /* still no end in sight, and it fits */
+
+    const uint32_t line_bytes = pack->carry_bytes;
+    pack->carry_bytes = 0;
+    if ((lf == NULL && head_bytes < src_bytes) ||
+        !line_shape(pack->carry, line_bytes, &width, &eol_bytes)) {
+        literal(out, pack->carry, line_bytes);
+        return head_bytes;
+    }
+    const uint8_t *rest = src + head_bytes;
+    const size_t rest_bytes = src_bytes - head_bytes;
+    struct run run = run_begin(out, width, eol_bytes);
+    size_t taken_bytes = 0;
+    if (run_lines(&run, pack->codec, pack->carry, line_bytes) != 0) {
+        taken_bytes = run_lines(&run, pack->codec, rest, rest_bytes);
+        taken_bytes +=
+            run_last(&run, pack->codec, rest + taken_bytes, rest_bytes - taken_bytes, last);
+    } else {
+        (void)run_last(&run, pack->codec, pack->carry, line_bytes, last && lf == NULL);
+    }
+    if (!run_end(&run, out)) {
+        literal(out, pack->carry, line_bytes);
+        literal(out, rest, taken_bytes);
+    }
+    return head_bytes + taken_bytes;
+}
+
+/* The bytes at the end of [from, end) that may be the beginning of a run's line. */
+static size_t tail_bytes(const uint8_t *from, const uint8_t *end)
+{
+    const size_t window_bytes = MIN((size_t)(end - from), LINE_BYTES_MAX);
+    const uint8_t *lf = memrchr(end - window_bytes, '\n', window_bytes);
+    const uint8_t *tail = lf != NULL ? lf + 1 : from;
+    const size_t bytes_count = (size_t)(end - tail);
+    uint8_t block[BLOCK_BYTES * 3];
+    uint32_t mask = 0;
+
+    if (bytes_count > PACK_CARRY_BYTES)
+        return 0;
+    memset(block, 'A', sizeof(block));
+    memcpy(block, tail, bytes_count);
+    for (size_t i = 0; i < sizeof(block); i += 16)
+        mask |= outside(_mm_loadu_si128((const __m128i *)(const void *)(block + i)));
+    return mask == 0 ? bytes_count : 0;
+}
+
+void pack_init(struct pack *pack, const struct base64_codec *codec)
+{
+    pack->codec = codec;
+    pack->open_back = 0;
+    pack->carry_bytes = 0;
+    pack->started = false;
+    pack->ended = false;
+}
+
+static void slice(struct pack *pack, struct output *out, const uint8_t *src, size_t src_bytes,
+                  bool last)
+{
+    const uint8_t *end = src + src_bytes;
+    const uint8_t *pending = src; /* literal that is not written yet */
+
+    if (pack->carry_bytes != 0)
+        pending += carry_complete(pack, out, src, src_bytes, last);
+    const uint8_t *line = pending;
+    while ((line = dense_line(line, end)) != end) {
+        ASSERT_HOT(line < end);
+        line += run_try(pack->codec, out, &pending, line, end, last);
+    }
+    if (!last && pending != end) {
+        const size_t carry_bytes = tail_bytes(pending, end);
+        end -= carry_bytes;
+        memcpy(pack->carry, end, carry_bytes);
+        pack->carry_bytes = (uint32_t)carry_bytes;
+    }
+    literal(out, pending, (size_t)(end - pending));
+}
+
+size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8_t *src,
+                 size_t src_bytes, bool last)
+{
+    uint8_t *const start = dst + kept_bytes;
+    struct output out = {.end = start, .open = NULL};
+
+    ASSERT(!pack->ended);
+    ASSERT(src_bytes <= PACK_SLICE_BYTES);
+    ASSERT(pack->carry_bytes <= PACK_CARRY_BYTES);
+    const size_t input_bytes = pack->carry_bytes + src_bytes;
+    if (!pack->started) {
+        memcpy(out.end, PACK_MAGIC, PACK_MAGIC_BYTES);
+        out.end += PACK_MAGIC_BYTES;
+        pack->started = true;
+    } else if (pack->open_back != 0 && pack->open_back <= kept_bytes) {
+        out.open = start - pack->open_back;
+    }
+    if (input_bytes != 0)
+        slice(pack, &out, src_bytes != 0 ? src : start, src_bytes, last);
+
+    const size_t output_bytes = (size_t)(out.end - start);
+    ASSERT(output_bytes <= PACK_MAGIC_BYTES + input_bytes + PACK_LITERAL_HEADER);
+    pack->ended = last;
+    if (out.open != NULL)
+        pack->open_back = (size_t)(out.end - out.open);
+    else if (output_bytes != 0)
+        pack->open_back = 0;
+    return output_bytes;
+}
+
+void pack_wipe(struct pack *pack)
+{
+    secret_wipe(pack->carry, sizeof(pack->carry));
+    pack->carry_bytes = 0;
+}

@@ -1,0 +1,185 @@
+#include "envelope/sealer.h"
+
+#include "base/assert.h"
+#include "crypto/secret.h"
+#include "envelope/pack.h"
+
+#include <string.h>
+
+/* docs/format/envelope.md, field c */
+#define FIELD_OPEN         "<input type=\"hidden\" name=\"c\" value=\"\r\n"
+#define FIELD_OPEN_BYTES   (sizeof(FIELD_OPEN) - 1)
+#define FIELD_CLOSE        "\">\r\n"
+#define FIELD_CLOSE_BYTES  (sizeof(FIELD_CLOSE) - 1)
+#define FIELD_CHUNKS_COUNT 57
+
+/* Chunks sealed and encoded at a time: what lies between GCM and base64 stays in the second-level
+ * cache, and few enough calls that ipsec-mb's start-up cost does not show. */
+#define BATCH_CHUNKS_COUNT 4
+#define BATCH_BYTES        (BATCH_CHUNKS_COUNT * COBBLE_CHUNK_BYTES)
+#define BATCH_SEALED_BYTES (BATCH_CHUNKS_COUNT * COBBLE_SEALED_CHUNK_BYTES)
+
+_Static_assert(FIELD_CHUNKS_COUNT *COBBLE_SEALED_CHUNK_BYTES % BASE64_LINE_BYTES == 0,
+               "a full field ends with a full line");
+_Static_assert(SEALER_SLICE_BYTES <= PACK_SLICE_BYTES, "a slice is one packing step");
+
+struct sealer {
+    struct cobble cobble;
+    struct pack pack;
+    const struct base64_codec *codec;
+    uint32_t field_chunks_count; /* sealed into the open field; 0: no field is open       */
+    uint32_t carry_bytes;        /* sealed bytes that wait for a full line                */
+    uint32_t partial_bytes;      /* packed bytes that wait for a full chunk               */
+    uint32_t partial_bytes_used; /* most that partial ever held: what there is to wipe    */
+    uint8_t carry[BASE64_LINE_BYTES];
+    _Alignas(CACHE_LINE) uint8_t partial[COBBLE_CHUNK_BYTES];
+};
+
+struct sealer_scratch {
+    _Alignas(CACHE_LINE) uint8_t packed[COBBLE_CHUNK_BYTES + PACK_STEP_ROOM(SEALER_SLICE_BYTES)];
+    _Alignas(CACHE_LINE) uint8_t sealed[BASE64_LINE_BYTES + BATCH_SEALED_BYTES + COBBLE_TAG_BYTES];
+};
+
+size_t sealer_bytes(void)
+{
+    return sizeof(struct sealer);
+}
+
+size_t sealer_scratch_bytes(void)
+{
+    return sizeof(struct sealer_scratch);
+}
+
+size_t sealer_fields_bytes_max(size_t mail_bytes)
+{
+    /*
+     * The sealer keeps what is packed until its chunk is full, so a literal's header is out of
+     * reach at most once a chunk: packed ≤ mail + magic + header × (1 + packed / chunk).
+     */
+    const size_t once_bytes = mail_bytes + PACK_MAGIC_BYTES + PACK_LITERAL_HEADER;
+    const size_t packed_bytes =
+        once_bytes +
+        PACK_LITERAL_HEADER * (once_bytes / (COBBLE_CHUNK_BYTES - PACK_LITERAL_HEADER) + 1);
+    const size_t chunks_count = packed_bytes / COBBLE_CHUNK_BYTES + 1;
+    const size_t fields_count = (chunks_count + FIELD_CHUNKS_COUNT - 1) / FIELD_CHUNKS_COUNT;
+
+    return base64_lines_chars(packed_bytes + chunks_count * COBBLE_TAG_BYTES) +
+           fields_count * (FIELD_OPEN_BYTES + FIELD_CLOSE_BYTES) + BASE64_SLACK_BYTES;
+}
+
+void sealer_init(struct sealer *sealer, const struct base64_codec *codec)
+{
+    ASSERT((uintptr_t)sealer % CACHE_LINE == 0);
+    pack_init(&sealer->pack, codec);
+    sealer->codec = codec;
+    sealer->field_chunks_count = 0;
+    sealer->carry_bytes = 0;
+    sealer->partial_bytes = 0;
+    sealer->partial_bytes_used = 0;
+}
+
+struct cobble *sealer_cobble(struct sealer *sealer)
+{
+    return &sealer->cobble;
+}
+
+/* Encodes the sealed bytes in scratch, carried ones first; whole lines only, unless `last`. */
+static uint8_t *encode(struct sealer *sealer, const uint8_t *sealed, size_t sealed_bytes, bool last,
+                       uint8_t *dst)
+{
+    if (last) {
+        sealer->carry_bytes = 0;
+        return dst + base64_encode(sealer->codec, dst, sealed, sealed_bytes);
+    }
+    const size_t lines_count = sealed_bytes / BASE64_LINE_BYTES;
+    const size_t encoded_bytes = lines_count * BASE64_LINE_BYTES;
+
+    sealer->codec->encode_lines(dst, sealed, lines_count);
+    sealer->carry_bytes = (uint32_t)(sealed_bytes - encoded_bytes);
+    memcpy(sealer->carry, sealed + encoded_bytes, sealer->carry_bytes);
+    return dst + lines_count * BASE64_LINE_STRIDE;
+}
+
+/* Seals and writes chunks_count chunks that fit into the open field; the last one of the message
+ * is short. */
+static uint8_t *batch(struct sealer *sealer, struct crypto_core *core, uint8_t *sealed,
+                      const uint8_t *plain, size_t plain_bytes, uint32_t chunks_count, bool last,
+                      uint8_t *dst)
+{
+    if (sealer->field_chunks_count == 0) {
+        ASSERT(sealer->carry_bytes == 0);
+        memcpy(dst, FIELD_OPEN, FIELD_OPEN_BYTES);
+        dst += FIELD_OPEN_BYTES;
+    }
+    memcpy(sealed, sealer->carry, sealer->carry_bytes);
+    const size_t sealed_bytes =
+        sealer->carry_bytes +
+        cobble_seal(core, &sealer->cobble, sealed + sealer->carry_bytes, plain, plain_bytes, last);
+    dst = encode(sealer, sealed, sealed_bytes, last, dst);
+    sealer->field_chunks_count += chunks_count;
+    ASSERT(sealer->field_chunks_count <= FIELD_CHUNKS_COUNT);
+    if (last || sealer->field_chunks_count == FIELD_CHUNKS_COUNT) {
+        memcpy(dst, FIELD_CLOSE, FIELD_CLOSE_BYTES);
+        dst += FIELD_CLOSE_BYTES;
+        sealer->field_chunks_count = 0;
+    }
+    return dst;
+}
+
+/* What this step may touch of dst. */
+static size_t step_bytes_max(const struct sealer *sealer, size_t packed_bytes, bool last)
+{
+    const size_t chunks_count = packed_bytes / COBBLE_CHUNK_BYTES + (last ? 1 : 0);
+    const size_t plain_bytes = last ? packed_bytes : chunks_count * COBBLE_CHUNK_BYTES;
+    const size_t sealed_bytes = sealer->carry_bytes + plain_bytes + chunks_count * COBBLE_TAG_BYTES;
+    const size_t fields_count =
+        (sealer->field_chunks_count + chunks_count + FIELD_CHUNKS_COUNT - 1) / FIELD_CHUNKS_COUNT;
+
+    const size_t opened_count = fields_count - (sealer->field_chunks_count != 0 ? 1 : 0);
+
+    return base64_lines_chars(sealed_bytes) + BASE64_SLACK_BYTES + opened_count * FIELD_OPEN_BYTES +
+           fields_count * FIELD_CLOSE_BYTES;
+}
+
+size_t sealer_step(struct sealer *sealer, struct crypto_core *core, struct sealer_scratch *scratch,
+                   const uint8_t *src, size_t src_bytes, bool last, uint8_t *dst, size_t dst_room)
+{
+    const uint8_t *plain = scratch->packed;
+    uint8_t *dst_end = dst;
+
+    ASSERT(src_bytes <= SEALER_SLICE_BYTES);
+    ASSERT(src_bytes != 0 || last);
+    memcpy(scratch->packed, sealer->partial, sealer->partial_bytes);
+    size_t left_bytes =
+        sealer->partial_bytes +
+        pack_step(&sealer->pack, scratch->packed, sealer->partial_bytes, src, src_bytes, last);
+    sealer->partial_bytes = 0;
+    ASSERT(step_bytes_max(sealer, left_bytes, last) <= dst_room); /* before a byte is written */
+    while (left_bytes >= COBBLE_CHUNK_BYTES) {
+        const uint32_t chunks_count =
+            (uint32_t)MIN(MIN(left_bytes / COBBLE_CHUNK_BYTES, BATCH_CHUNKS_COUNT),
+                          FIELD_CHUNKS_COUNT - sealer->field_chunks_count);
+        const size_t plain_bytes = (size_t)chunks_count * COBBLE_CHUNK_BYTES;
+        dst_end =
+            batch(sealer, core, scratch->sealed, plain, plain_bytes, chunks_count, false, dst_end);
+        plain += plain_bytes;
+        left_bytes -= plain_bytes;
+    }
+    if (last) {
+        dst_end = batch(sealer, core, scratch->sealed, plain, left_bytes, 1, true, dst_end);
+    } else {
+        memcpy(sealer->partial, plain, left_bytes);
+        sealer->partial_bytes = (uint32_t)left_bytes;
+        sealer->partial_bytes_used = MAX(sealer->partial_bytes_used, sealer->partial_bytes);
+    }
+    return (size_t)(dst_end - dst);
+}
+
+void sealer_wipe(struct sealer *sealer)
+{
+    cobble_wipe(&sealer->cobble);
+    pack_wipe(&sealer->pack);
+    secret_wipe(sealer->partial, sealer->partial_bytes_used);
+    sealer->partial_bytes = 0;
+    sealer->partial_bytes_used = 0;
+}
