@@ -39,6 +39,9 @@ enum cobble_suite {
 #define COBBLE_DERIVE_BURST_MAX   32
 #define COBBLE_EXPANDED_BYTES     1024 /* holds ipsec-mb's struct gcm_key_data */
 
+/* The chunk_index of a message that is over: sealed or opened to its end, refused, or wiped. */
+#define COBBLE_CLOSED UINT64_MAX
+
 /* One message's expanded key and place. Secret. */
 struct cobble {
     _Alignas(CACHE_LINE) uint8_t expanded[COBBLE_EXPANDED_BYTES];
@@ -77,7 +80,8 @@ HOT size_t cobble_seal(struct crypto_core *core, struct cobble *cobble, uint8_t 
 
 /*
  * Opens the next sealed_bytes, whole chunks or, with `last`, the rest of the message. On success
- * *plain_bytes is set; on -EBADMSG `plain` holds zeros where unverified bytes would stand.
+ * *plain_bytes is set; on -EBADMSG all that this call wrote to `plain` is zeros again, and so is
+ * every later call refused: the message is over.
  */
 MUST_USE int cobble_open(struct crypto_core *core, struct cobble *cobble, uint8_t *plain,
                          const uint8_t *sealed, size_t sealed_bytes, bool last,

@@ -1,0 +1,76 @@
+#include "crypto/gcm_internal.h"
+
+#include "base/assert.h"
+#include "crypto/core_internal.h"
+#include "crypto/secret.h"
+
+#include <string.h>
+
+_Static_assert(sizeof(struct gcm_key_data) <= GCM_EXPANDED_BYTES, "an expanded key has room");
+_Static_assert(_Alignof(struct gcm_key_data) <= CACHE_LINE, "and its alignment");
+
+void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key, uint32_t key_bytes)
+{
+    ASSERT((uintptr_t)expanded % CACHE_LINE == 0);
+    struct gcm_key_data *data = (struct gcm_key_data *)(void *)expanded;
+    switch (key_bytes) {
+    case 16: IMB_AES128_GCM_PRE(core->mgr, key, data); return;
+    case 24: IMB_AES192_GCM_PRE(core->mgr, key, data); return;
+    case 32: IMB_AES256_GCM_PRE(core->mgr, key, data); return;
+    default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
+    }
+}
+
+void gcm_seal(struct crypto_core *core, const uint8_t *expanded, uint32_t key_bytes,
+              const uint8_t nonce[GCM_NONCE_BYTES], struct gcm_aad aad, uint8_t *sealed,
+              const uint8_t *plain, size_t bytes)
+{
+    const struct gcm_key_data *data = (const struct gcm_key_data *)(const void *)expanded;
+    struct gcm_context_data *context = &core->secrets->gcm_context;
+    uint8_t *tag = sealed + bytes;
+    switch (key_bytes) {
+    case 16:
+        IMB_AES128_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
+                           aad.bytes, tag, GCM_TAG_BYTES);
+        return;
+    case 24:
+        IMB_AES192_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
+                           aad.bytes, tag, GCM_TAG_BYTES);
+        return;
+    case 32:
+        IMB_AES256_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
+                           aad.bytes, tag, GCM_TAG_BYTES);
+        return;
+    default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
+    }
+}
+
+bool gcm_open(struct crypto_core *core, const uint8_t *expanded, uint32_t key_bytes,
+              const uint8_t nonce[GCM_NONCE_BYTES], struct gcm_aad aad, uint8_t *plain,
+              const uint8_t *sealed, size_t bytes)
+{
+    const struct gcm_key_data *data = (const struct gcm_key_data *)(const void *)expanded;
+    struct gcm_context_data *context = &core->secrets->gcm_context;
+    uint8_t tag[GCM_TAG_BYTES];
+    switch (key_bytes) {
+    case 16:
+        IMB_AES128_GCM_DEC(core->mgr, data, context, plain, sealed, bytes, nonce, aad.bytes_at,
+                           aad.bytes, tag, GCM_TAG_BYTES);
+        break;
+    case 24:
+        IMB_AES192_GCM_DEC(core->mgr, data, context, plain, sealed, bytes, nonce, aad.bytes_at,
+                           aad.bytes, tag, GCM_TAG_BYTES);
+        break;
+    case 32:
+        IMB_AES256_GCM_DEC(core->mgr, data, context, plain, sealed, bytes, nonce, aad.bytes_at,
+                           aad.bytes, tag, GCM_TAG_BYTES);
+        break;
+    default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
+    }
+    const bool genuine = ct_equal(tag, sealed + bytes, GCM_TAG_BYTES);
+    /* The right tag of a forged chunk would let its author forge it well. */
+    secret_wipe(tag, sizeof(tag));
+    if (!genuine)
+        secret_wipe(plain, bytes);
+    return genuine;
+}
