@@ -1,0 +1,223 @@
+#include "bench/load.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "mta/bulla.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOAD_POLL_MAX      64
+#define LOAD_SUBMIT_MAX    64              /* between two polls */
+#define LOAD_DRAIN_NS      (30 * NS_PER_S) /* for answers still out at the end */
+#define LOAD_SLOTS_DEFAULT 256
+
+/* A message under way. */
+struct load_flight {
+    uint64_t due_ns;
+    uint64_t mail_bytes;
+    uint32_t next_free;
+};
+
+struct load {
+    const struct load_config *config;
+    const struct mailset *set;
+    struct load_result *result;
+    struct bulla *clients[LOAD_CLIENTS_MAX];
+    uint32_t clients_open;
+    uint32_t turn;
+    struct load_flight *flights;
+    uint32_t flights_count;
+    uint32_t free_head; /* index, or flights_count when none is free */
+    uint32_t out_count;
+    uint64_t state;
+    uint64_t due_ns; /* of the next arrival */
+    uint64_t measure_start_ns;
+    uint64_t measure_end_ns;
+    uint64_t arrivals_count;
+    const struct mailset_mail *waiting; /* picked for the next arrival, not yet taken */
+    uint8_t *flat;
+    size_t flat_bytes;
+};
+
+static int load_attach(struct load *load, char why[MAILSET_WHY_BYTES])
+{
+    const struct load_config *config = load->config;
+    const struct bulla_config attach = {
+        .socket_path = config->socket_path,
+        .slots_count = config->slots_count,
+        .input_bytes = config->input_bytes,
+    };
+    for (uint32_t i = 0; i < config->clients_count; i++) {
+        const int rc = bulla_attach(&load->clients[i], &attach);
+        if (rc != 0) {
+            (void)snprintf(why, MAILSET_WHY_BYTES, "no engine at %.150s: %s",
+                           config->socket_path == NULL ? BULLA_SOCKET_DEFAULT : config->socket_path,
+                           strerror(-rc));
+            return rc;
+        }
+        load->clients_open++;
+    }
+    return 0;
+}
+
+static void load_advance_due(struct load *load, uint64_t now_ns)
+{
+    const double rate = load->config->rate_per_s;
+    load->arrivals_count += load->due_ns >= load->measure_start_ns;
+    load->waiting = NULL;
+    if (rate <= 0) {
+        load->due_ns = now_ns;
+        return;
+    }
+    /* Exponential gaps; (0, 1] keeps the logarithm finite. */
+    const double unit = ((double)(mailset_random(&load->state) >> 11) + 1.0) / 9007199254740992.0;
+    load->due_ns += (uint64_t)(-log(unit) / rate * (double)NS_PER_S);
+}
+
+/* True when the next due message was handed over. */
+static bool load_submit(struct load *load, uint64_t now_ns)
+{
+    if (load->free_head == load->flights_count)
+        return false;
+    if (load->waiting == NULL)
+        load->waiting = mailset_pick(load->set, mailset_random(&load->state));
+    struct bulla *client = load->clients[load->turn];
+    load->turn = (load->turn + 1) % load->clients_open;
+    struct load_flight *flight = &load->flights[load->free_head];
+    const struct bulla_request request = {
+        .profile = load->config->profile,
+        .sender = load->config->sender,
+        .recipients = &load->config->recipient,
+        .recipients_count = 1,
+        .mail_bytes = load->waiting->bytes,
+        .user = flight,
+    };
+    struct bulla_reservation reservation;
+    if (bulla_reserve(client, &request, &reservation) != 0)
+        return false;
+    memcpy(reservation.mail, load->waiting->bytes_at, load->waiting->bytes);
+    if (bulla_submit(client, &reservation) != 0) {
+        bulla_cancel(client, &reservation);
+        return false;
+    }
+    flight->due_ns = load->due_ns;
+    flight->mail_bytes = load->waiting->bytes;
+    load->free_head = flight->next_free;
+    load->out_count++;
+    load_advance_due(load, now_ns);
+    return true;
+}
+
+static void load_count(struct load *load, const struct bulla_completion *completion,
+                       uint64_t now_ns)
+{
+    struct load_flight *flight = completion->user;
+    struct load_result *result = load->result;
+    const bool measured = flight->due_ns >= load->measure_start_ns;
+
+    if (completion->status == BULLA_SEALED) {
+        if (load->config->flatten) {
+            ASSERT(completion->mail_bytes <= load->flat_bytes);
+            (void)bulla_flatten(completion, load->flat, load->flat_bytes);
+        }
+        if (measured)
+            histogram_record(&result->latency, now_ns - flight->due_ns);
+        if (now_ns >= load->measure_start_ns && now_ns < load->measure_end_ns) {
+            result->sealed_count++;
+            result->mail_bytes += flight->mail_bytes;
+            result->sealed_bytes += completion->mail_bytes;
+        }
+    } else {
+        if (result->other_count++ == 0)
+            (void)snprintf(result->other_text, sizeof(result->other_text), "%s %s",
+                           completion->enhanced_status, completion->text);
+    }
+    flight->next_free = load->free_head;
+    load->free_head = (uint32_t)(flight - load->flights);
+    load->out_count--;
+}
+
+static int load_poll(struct load *load)
+{
+    struct bulla_completion completions[LOAD_POLL_MAX];
+    for (uint32_t i = 0; i < load->clients_open; i++) {
+        const int count = bulla_poll(load->clients[i], completions, LOAD_POLL_MAX);
+        if (count < 0)
+            return count;
+        const uint64_t now_ns = count > 0 ? clock_monotonic_ns() : 0;
+        for (int j = 0; j < count; j++) {
+            load_count(load, &completions[j], now_ns);
+            bulla_release(load->clients[i], &completions[j]);
+        }
+    }
+    return 0;
+}
+
+static int load_loop(struct load *load)
+{
+    const uint64_t start_ns = clock_monotonic_ns();
+    load->due_ns = start_ns;
+    load->measure_start_ns = start_ns + load->config->warmup_ns;
+    load->measure_end_ns = load->measure_start_ns + load->config->duration_ns;
+    int rc = 0;
+    uint64_t now_ns = start_ns;
+    while (rc == 0 && now_ns < load->measure_end_ns) {
+        uint32_t submitted = 0;
+        while (submitted < LOAD_SUBMIT_MAX && load->due_ns <= now_ns && load_submit(load, now_ns))
+            submitted++;
+        rc = load_poll(load);
+        now_ns = clock_monotonic_ns();
+    }
+    const uint64_t drain_end_ns = now_ns + LOAD_DRAIN_NS;
+    while (rc == 0 && load->out_count > 0 && now_ns < drain_end_ns) {
+        rc = load_poll(load);
+        now_ns = clock_monotonic_ns();
+    }
+    load->result->unanswered_count = load->out_count;
+    load->result->seconds = (double)load->config->duration_ns / (double)NS_PER_S;
+    load->result->offered_per_s = (double)load->arrivals_count / load->result->seconds;
+    return rc;
+}
+
+static void load_fini(struct load *load)
+{
+    for (uint32_t i = 0; i < load->clients_open; i++)
+        bulla_detach(load->clients[i]);
+    free(load->flights);
+    free(load->flat);
+}
+
+int load_run(const struct load_config *config, const struct mailset *set,
+             struct load_result *result, char why[MAILSET_WHY_BYTES])
+{
+    ASSERT(config->clients_count > 0 && config->clients_count <= LOAD_CLIENTS_MAX);
+    struct load load = {.config = config, .set = set, .result = result, .state = config->seed};
+    memset(result, 0, sizeof(*result));
+    histogram_init(&result->latency);
+
+    const uint32_t slots_count =
+        config->slots_count == 0 ? LOAD_SLOTS_DEFAULT : config->slots_count;
+    load.flights_count = slots_count * config->clients_count;
+    load.flights = calloc(load.flights_count, sizeof(*load.flights));
+    /* A sealed mail is at most the base64 of the original, a kilobyte a megabyte and fixed parts.
+     */
+    load.flat_bytes = set->bytes_max * 3 / 2 + 256 * 1024;
+    load.flat = config->flatten ? malloc(load.flat_bytes) : NULL;
+    int rc = load.flights == NULL || (config->flatten && load.flat == NULL) ? -ENOMEM : 0;
+    if (rc == 0) {
+        for (uint32_t i = 0; i < load.flights_count; i++)
+            load.flights[i].next_free = i + 1;
+        rc = load_attach(&load, why);
+    }
+    if (rc == 0) {
+        rc = load_loop(&load);
+        if (rc != 0)
+            (void)snprintf(why, MAILSET_WHY_BYTES, "the engine went away: %s", strerror(-rc));
+    }
+    load_fini(&load);
+    return rc;
+}

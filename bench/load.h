@@ -1,0 +1,56 @@
+/*
+ * load: drives an engine through libbulla as many clients would, and times every message.
+ * Ownership: load_run() attaches and detaches; the result is the caller's.
+ * Threads:   one, which the caller has pinned; clients are attachments served in turn.
+ * Units:     messages per second; nanoseconds; bytes of original and of sealed mail.
+ * Errors:    -errno with a sentence in `why`.
+ *
+ * Open loop: arrivals are a Poisson process that does not wait for the engine, and a latency runs
+ * from the moment a message was due, not from when it could be handed over, so a stall is charged
+ * to every message it delayed (no coordinated omission). With rate 0 the queue is kept full instead
+ * and only throughput is meaningful.
+ */
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+
+#include "base/macros.h"
+#include "bench/histogram.h"
+#include "bench/mailset.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LOAD_CLIENTS_MAX 64
+
+struct load_config {
+    const char *socket_path;
+    const char *profile;
+    const char *sender;
+    const char *recipient;
+    uint32_t clients_count;
+    uint32_t slots_count; /* per client */
+    uint64_t input_bytes; /* per client */
+    double rate_per_s;    /* over all clients; 0: as fast as the engine takes them */
+    uint64_t warmup_ns;
+    uint64_t duration_ns;
+    uint64_t seed;
+    bool
+        flatten; /* also copy every sealed mail out of its spans, as a client without writev must */
+};
+
+struct load_result {
+    uint64_t sealed_count;
+    uint64_t other_count; /* REFUSED, RETRY, PASSED, QUEUED */
+    uint64_t unanswered_count;
+    uint64_t mail_bytes;
+    uint64_t sealed_bytes;
+    double seconds;
+    double offered_per_s; /* arrivals that fell due in the measured time */
+    char other_text[160]; /* the engine's words for the first that was not sealed */
+    struct histogram latency;
+};
+
+MUST_USE int load_run(const struct load_config *config, const struct mailset *set,
+                      struct load_result *result, char why[MAILSET_WHY_BYTES]);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * peer: what the engine is held against, on the same messages in the same run.
+ * Ownership: none kept.
+ * Threads:   one; the caller has pinned it.
+ * Units:     messages and bytes of original mail per second.
+ * Errors:    -errno with a sentence in `why`.
+ */
+#ifndef BENCH_PEER_H
+#define BENCH_PEER_H
+
+#include "base/macros.h"
+#include "bench/mailset.h"
+
+#include <stdint.h>
+
+struct peer_rate {
+    uint64_t messages;
+    uint64_t bytes;
+    double seconds;
+};
+
+/* The limit: ipsec-mb AES-256-GCM in 16 KiB chunks over the same bytes and nothing else. */
+MUST_USE int peer_gcm(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
+                      char why[MAILSET_WHY_BYTES]);
+
+/* What people use today: OpenSSL CMS, AES-256-GCM, one RSA-2048 recipient, S/MIME output. */
+MUST_USE int peer_cms(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
+                      char why[MAILSET_WHY_BYTES]);
+
+#endif
