@@ -108,27 +108,25 @@ HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submi
 
 HOT bool channel_space_take(struct channel *channel, size_t bytes, uint64_t *offset, uint8_t **at)
 {
-    const uint64_t place = extent_take(&channel->extent, bytes);
-    if (place == EXTENT_NONE) {
+    const uint64_t place = arena_take(&channel->arena, bytes);
+    if (place == ARENA_FULL) {
         channel->space_wanted = true;
         return false;
     }
-    *offset = channel->engine.arena_offset + place;
-    *at = channel->engine_at + *offset;
+    *offset = place;
+    *at = channel->engine_at + place;
     return true;
 }
 
 HOT void channel_space_trim(struct channel *channel, uint64_t offset, size_t bytes,
                             size_t keep_bytes)
 {
-    ASSERT(offset >= channel->engine.arena_offset);
-    extent_trim(&channel->extent, offset - channel->engine.arena_offset, bytes, keep_bytes);
+    arena_trim(&channel->arena, offset, bytes, keep_bytes);
 }
 
 HOT void channel_space_give(struct channel *channel, uint64_t offset, size_t bytes)
 {
-    ASSERT(offset >= channel->engine.arena_offset);
-    extent_give(&channel->extent, offset - channel->engine.arena_offset, bytes);
+    arena_give(&channel->arena, offset, bytes);
 }
 
 /* Which halves of the constants a sealed mail points into. The table is the engine's own. */
@@ -175,7 +173,7 @@ HOT bool channel_complete(struct channel *channel, const struct ipc_completion *
     if (space_bytes > 0) {
         ASSERT(geometry_inside(space_offset, space_bytes, channel->engine.arena_offset,
                                channel->engine.arena_bytes));
-        held.space_offset = space_offset - channel->engine.arena_offset;
+        held.space_offset = space_offset;
     }
     channel_count_halves(channel, completion, &held);
     channel->held[lane->tail & (lane->slots_count - 1)] = held;
@@ -209,7 +207,7 @@ HOT bool channel_reclaim(struct channel *channel)
     for (uint32_t n = 0; n < released; n++) {
         const struct channel_held *held = &channel->held[lane->released & (lane->slots_count - 1)];
         if (held->space_bytes > 0)
-            extent_give(&channel->extent, held->space_offset, held->space_bytes);
+            arena_give(&channel->arena, held->space_offset, held->space_bytes);
         for (uint32_t half = 0; half < CHANNEL_HALVES; half++)
             channel->half_refs[half] -= held->halves[half];
         lane->released++;

@@ -8,11 +8,11 @@
 #ifndef IPC_CHANNEL_INTERNAL_H
 #define IPC_CHANNEL_INTERNAL_H
 
+#include "ipc/arena.h"
 #include "ipc/channel.h"
 #include "ipc/geometry.h"
 #include "ipc/lane.h"
 #include "ipc/memfd.h"
-#include "queue/extent.h"
 
 /* A message may hold a few ranges while it is built; one of them goes with its completion. */
 #define CHANNEL_EXTENTS_PER_SLOT 4
@@ -20,7 +20,7 @@
 
 /* What one unreleased completion holds. */
 struct channel_held {
-    uint64_t space_offset; /* in the arena, from its start */
+    uint64_t space_offset; /* in our memfd */
     uint64_t space_bytes;  /* 0: none                      */
     bool halves[CHANNEL_HALVES];
 };
@@ -34,9 +34,8 @@ struct channel {
     uint8_t *engine_at;
     struct geometry client;
     struct geometry engine;
-    struct extent extent;
-    struct channel_held *held; /* by completion index & mask                       */
-    struct extent_free *gaps;
+    struct arena arena;
+    struct channel_held *held;          /* by completion index & mask                       */
     uint32_t half_refs[CHANNEL_HALVES]; /* unreleased completions pointing there    */
     uint32_t half_current;              /* CHANNEL_HALVES: none written yet         */
     bool space_wanted;                  /* something waits for the client's release */

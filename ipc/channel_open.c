@@ -13,13 +13,11 @@ _Static_assert(sizeof(struct ipc_completion) == LANE_SLOT_BYTES, "one slot");
 static int channel_bookkeeping(struct channel *channel)
 {
     const uint32_t slots_count = channel->engine.slots_count;
-    const uint32_t extents_max = slots_count * CHANNEL_EXTENTS_PER_SLOT;
     channel->held = calloc(slots_count, sizeof(*channel->held));
-    channel->gaps = calloc((size_t)extents_max + 1, sizeof(*channel->gaps));
-    if (channel->held == NULL || channel->gaps == NULL)
+    if (channel->held == NULL)
         return -ENOMEM;
-    extent_init(&channel->extent, channel->gaps, extents_max, channel->engine.arena_bytes);
-    return 0;
+    return arena_open(&channel->arena, channel->engine.arena_offset, channel->engine.arena_bytes,
+                      slots_count * CHANNEL_EXTENTS_PER_SLOT);
 }
 
 static void channel_connect(struct channel *channel)
@@ -93,7 +91,7 @@ void channel_close(struct channel *channel)
     memfd_close(&channel->engine_memfd);
     if (channel->doorbell >= 0)
         (void)close(channel->doorbell);
-    free(channel->gaps);
+    arena_close(&channel->arena);
     free(channel->held);
     free(channel);
 }

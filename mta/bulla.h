@@ -34,15 +34,19 @@ struct bulla; /* one attachment */
 struct bulla_config {
     const char *socket_path; /* BULLA_SOCKET_DEFAULT                                        */
     uint32_t slots_count;    /* messages under way at once; a power of two, 8 to 4096; 256  */
-    size_t input_bytes;      /* shared memory for messages under way; 64 MiB                */
+    size_t input_bytes;      /* shared memory for mail under way, < 1 GiB; 64 MiB           */
     uint32_t spin_us_max;    /* longest busy wait before bulla_wait() sleeps; 50            */
 };
 
 int bulla_attach(struct bulla **bulla, const struct bulla_config *config);
 void bulla_detach(struct bulla *bulla); /* NULL is harmless */
 
-/* Readable when bulla_poll() may have something; for an event loop of your own. */
-int bulla_fd(const struct bulla *bulla);
+/*
+ * Readable when bulla_poll() may have something, or the engine is gone; for an event loop of your
+ * own. From the first call on the engine rings it. Sleep on it only after a bulla_poll() that gave
+ * fewer completions than there was room for.
+ */
+int bulla_fd(struct bulla *bulla);
 
 #define BULLA_QUEUE UINT32_C(1) /* the engine may keep the message and emit it later */
 
@@ -66,7 +70,8 @@ struct bulla_reservation {
 
 int bulla_reserve(struct bulla *bulla, const struct bulla_request *request,
                   struct bulla_reservation *reservation);
-/* Hands the message to the engine; mail may not be touched until its completion. */
+/* Hands the message to the engine; mail may not be written from here on, and can be read until
+ * bulla_release(). -EAGAIN or -EPIPE: it is still reserved. */
 int bulla_submit(struct bulla *bulla, const struct bulla_reservation *reservation);
 /* Gives a reservation back unsubmitted. */
 void bulla_cancel(struct bulla *bulla, const struct bulla_reservation *reservation);
@@ -92,7 +97,8 @@ struct bulla_completion {
     uint64_t id;          /* the library's */
 };
 
-/* Up to completions_max without waiting; the number, or -EPIPE. */
+/* Up to completions_max without waiting; the number, or -EPIPE when the engine is gone and its last
+ * completion was given: every message without one is still yours. */
 int bulla_poll(struct bulla *bulla, struct bulla_completion *completions, uint32_t completions_max);
 /* Waits for a completion: 1 there is one, 0 time is up, or -errno. timeout_ms -1: no end. */
 int bulla_wait(struct bulla *bulla, int timeout_ms);

@@ -1,0 +1,136 @@
+#include "ipc/meta.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct cursor {
+    const uint8_t *at;
+    size_t left_bytes;
+};
+
+static bool cursor_count(struct cursor *cursor, uint16_t *count)
+{
+    if (cursor->left_bytes < sizeof(*count))
+        return false;
+    *count = bytes_load_le16(cursor->at);
+    cursor->at += sizeof(*count);
+    cursor->left_bytes -= sizeof(*count);
+    return true;
+}
+
+/* 8-bit is let through (RFC 6531); what could end a line or a string is not. */
+static bool text_is_sound(const uint8_t *text, size_t bytes)
+{
+    for (size_t n = 0; n < bytes; n++) {
+        if (text[n] < 0x20 || text[n] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static bool cursor_text(struct cursor *cursor, uint16_t bytes_min, uint16_t bytes_max,
+                        const uint8_t **text, uint16_t *bytes)
+{
+    uint16_t count;
+    if (!cursor_count(cursor, &count) || count < bytes_min || count > bytes_max)
+        return false;
+    if (cursor->left_bytes < count || !text_is_sound(cursor->at, count))
+        return false;
+    *text = cursor->at;
+    *bytes = count;
+    cursor->at += count;
+    cursor->left_bytes -= count;
+    return true;
+}
+
+int meta_read(struct meta *meta, const uint8_t *bytes_at, size_t bytes)
+{
+    struct cursor cursor = {.at = bytes_at, .left_bytes = bytes};
+    struct meta read;
+    if (bytes > IPC_META_BYTES_MAX)
+        return -EBADMSG;
+    if (!cursor_text(&cursor, 1, IPC_PROFILE_BYTES_MAX, &read.profile, &read.profile_bytes) ||
+        !cursor_text(&cursor, 0, IPC_ADDRESS_BYTES_MAX, &read.sender, &read.sender_bytes) ||
+        !cursor_count(&cursor, &read.recipients_count))
+        return -EBADMSG;
+    if (read.recipients_count == 0 || read.recipients_count > IPC_RECIPIENTS_MAX)
+        return -EBADMSG;
+    read.recipients = cursor.at;
+    read.recipients_bytes = (uint32_t)cursor.left_bytes;
+    for (uint32_t n = 0; n < read.recipients_count; n++) {
+        const uint8_t *address;
+        uint16_t address_bytes;
+        if (!cursor_text(&cursor, 1, IPC_ADDRESS_BYTES_MAX, &address, &address_bytes))
+            return -EBADMSG;
+    }
+    if (cursor.left_bytes != 0)
+        return -EBADMSG;
+    *meta = read;
+    return 0;
+}
+
+bool meta_recipient(const struct meta *meta, uint32_t *offset, const uint8_t **address,
+                    uint16_t *address_bytes)
+{
+    ASSERT(*offset <= meta->recipients_bytes);
+    if (*offset == meta->recipients_bytes)
+        return false;
+    struct cursor cursor = {.at = meta->recipients + *offset,
+                            .left_bytes = meta->recipients_bytes - *offset};
+    /* meta_read() has walked this way. */
+    const bool sound = cursor_text(&cursor, 1, IPC_ADDRESS_BYTES_MAX, address, address_bytes);
+    ASSERT(sound);
+    *offset = (uint32_t)(cursor.at - meta->recipients);
+    return true;
+}
+
+static int text_measure(const char *text, size_t bytes_min, size_t bytes_max, size_t *total_bytes)
+{
+    const size_t bytes = strnlen(text, bytes_max + 1);
+    if (bytes < bytes_min || bytes > bytes_max || !text_is_sound((const uint8_t *)text, bytes))
+        return -EINVAL;
+    *total_bytes += sizeof(uint16_t) + bytes;
+    return 0;
+}
+
+int meta_measure(const struct meta_source *source, size_t *bytes)
+{
+    size_t total_bytes = sizeof(uint16_t);
+    if (source->recipients_count == 0)
+        return -EINVAL;
+    if (source->recipients_count > IPC_RECIPIENTS_MAX)
+        return -EMSGSIZE;
+    int rc = text_measure(source->profile, 1, IPC_PROFILE_BYTES_MAX, &total_bytes);
+    if (rc == 0)
+        rc = text_measure(source->sender, 0, IPC_ADDRESS_BYTES_MAX, &total_bytes);
+    for (uint32_t n = 0; rc == 0 && n < source->recipients_count; n++)
+        rc = text_measure(source->recipients[n], 1, IPC_ADDRESS_BYTES_MAX, &total_bytes);
+    if (rc != 0)
+        return rc;
+    if (total_bytes > IPC_META_BYTES_MAX)
+        return -EMSGSIZE;
+    *bytes = total_bytes;
+    return 0;
+}
+
+static uint8_t *text_write(uint8_t *dst, const char *text)
+{
+    const size_t bytes = strlen(text);
+    bytes_store_le16(dst, (uint16_t)bytes);
+    memcpy(dst + sizeof(uint16_t), text, bytes);
+    return dst + sizeof(uint16_t) + bytes;
+}
+
+void meta_write(const struct meta_source *source, uint8_t *dst, size_t bytes)
+{
+    uint8_t *at = text_write(dst, source->profile);
+    at = text_write(at, source->sender);
+    bytes_store_le16(at, (uint16_t)source->recipients_count);
+    at += sizeof(uint16_t);
+    for (uint32_t n = 0; n < source->recipients_count; n++)
+        at = text_write(at, source->recipients[n]);
+    ASSERT(at == dst + bytes);
+}

@@ -1,0 +1,52 @@
+/*
+ * meta: the addresses of one submission: profile, sender, recipients.
+ * Ownership: meta_write() copies into the caller's bytes; a struct meta borrows what it was read
+ *            from, which must be private memory.
+ * Threads:   any.
+ * Units:     bytes, without NULs; a struct meta's recipients are still in wire form.
+ * Errors:    meta_read() gives -EBADMSG, and that one message is refused; nothing in it is to be
+ *            trusted.
+ *
+ * docs/format/shared-memory.md, "Meta".
+ */
+#ifndef IPC_META_H
+#define IPC_META_H
+
+#include "base/macros.h"
+#include "ipc/layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct meta {
+    const uint8_t *profile;
+    const uint8_t *sender; /* sender_bytes 0: the null sender */
+    const uint8_t *recipients;
+    uint16_t profile_bytes;
+    uint16_t sender_bytes;
+    uint16_t recipients_count;
+    uint32_t recipients_bytes;
+};
+
+/* At least one recipient; no control characters; nothing over its limit; no byte left over. */
+MUST_USE int meta_read(struct meta *meta, const uint8_t *bytes_at, size_t bytes);
+
+/* Walks the recipients: *offset starts at 0 and is moved. False at the end. */
+bool meta_recipient(const struct meta *meta, uint32_t *offset, const uint8_t **address,
+                    uint16_t *address_bytes);
+
+/* Strings for meta_write(), borrowed. */
+struct meta_source {
+    const char *profile;
+    const char *sender;
+    const char *const *recipients;
+    uint32_t recipients_count;
+};
+
+/* *bytes is what meta_write() will write. -EINVAL: something meta_read() would reject; -EMSGSIZE:
+ * more than IPC_META_BYTES_MAX or IPC_RECIPIENTS_MAX. */
+MUST_USE int meta_measure(const struct meta_source *source, size_t *bytes);
+void meta_write(const struct meta_source *source, uint8_t *dst, size_t bytes);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * attachment: the inside of a struct bulla: the client's end of a session.
+ * Ownership: attach.c makes and frees it; the others work on it.
+ * Threads:   one at a time.
+ * Units:     slots; bytes from the start of a memfd for offsets.
+ * Errors:    as bulla.h says.
+ */
+#ifndef MTA_ATTACHMENT_H
+#define MTA_ATTACHMENT_H
+
+#include "ipc/arena.h"
+#include "ipc/geometry.h"
+#include "ipc/lane.h"
+#include "ipc/memfd.h"
+#include "mta/bulla.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define ATTACH_SLOTS_DEFAULT       256
+#define ATTACH_INPUT_BYTES_DEFAULT (64 * 1024 * 1024)
+#define ATTACH_SPIN_US_DEFAULT     50
+#define ATTACH_TIMEOUT_S           10 /* for the engine to answer the hello */
+
+/* Where one message stands. */
+enum message_state {
+    MESSAGE_NONE,      /* the entry is free                                        */
+    MESSAGE_RESERVED,  /* the caller writes its bytes                              */
+    MESSAGE_SUBMITTED, /* the engine reads them                                    */
+    MESSAGE_COMPLETED, /* the caller reads the engine's; then bulla_release()      */
+};
+
+struct message {
+    void *user;
+    uint64_t space_offset; /* in our memfd */
+    uint64_t space_bytes;
+    uint64_t mail_offset; /* in our memfd */
+    uint32_t meta_bytes;
+    uint32_t mail_bytes;
+    uint32_t flags;
+    uint32_t generation;       /* the id's upper half: an old id is not a new message's */
+    uint32_t completion_index; /* in the engine's ring, when completed                  */
+    enum message_state state;
+    char text[IPC_TEXT_BYTES_MAX + 1];
+};
+
+struct bulla {
+    int socket_fd;
+    int doorbell;
+    bool gone;      /* the engine hung up or broke the contract               */
+    bool fd_wanted; /* bulla_fd() was called: the engine is to ring the socket */
+    bool armed;     /* asleep is set in our page                              */
+    uint32_t spin_us_max;
+    uint32_t spin_us; /* the next wait's, between 1 and spin_us_max           */
+    uint32_t empty_polls_count;
+    struct ipc_page *own;
+    const struct ipc_page *peer;
+    struct lane_writer submissions;
+    struct lane_reader completions;
+    uint32_t head_given;     /* completions below it were given back            */
+    uint64_t *released;      /* bit per ring slot: released, not yet given back  */
+    struct message *message; /* slots_count                                    */
+    uint32_t *free_indices;  /* of `message`, a stack                           */
+    uint32_t free_count;
+    struct arena arena;
+    struct geometry client;
+    struct geometry engine;
+    struct memfd client_memfd;
+    struct memfd engine_memfd;
+};
+
+/* Takes what came on the socket: wake-ups are dropped, a hang-up sets `gone`. */
+void attachment_drain(struct bulla *bulla);
+/* Wakes the engine. */
+void attachment_ring(const struct bulla *bulla);
+
+#endif
