@@ -17,12 +17,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CONFIG_PLACES_MAX     (PROFILES_MAX * 2 + CONFIG_KEY_SERVICES_MAX + 1)
-#define CONFIG_NAME_DB_BYTES  16384
-#define CONFIG_ARENA_BYTES    (UINT64_C(64) << 20)
-#define CONFIG_ARENA_MAX      (UINT64_C(1) << 30)
-#define CONFIG_ENVELOPE_FIXED (UINT64_C(1) << 20) /* header, templates, slack: far more than used  \
-                                                   */
+#define CONFIG_PLACES_MAX    (PROFILES_MAX * 2 + CONFIG_KEY_SERVICES_MAX + 1)
+#define CONFIG_NAME_DB_BYTES 16384
+#define CONFIG_ARENA_BYTES   (UINT64_C(64) << 20)
+#define CONFIG_ARENA_MAX     (UINT64_C(1) << 30)
+#define CONFIG_ENVELOPE_FIXED                                                                      \
+    (UINT64_C(1) << 20) /* header, templates, slack: far more than used                            \
+                         */
 
 /* Where something stood, for faults that show only when the whole file is known. */
 struct place {

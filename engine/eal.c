@@ -1,0 +1,213 @@
+#include "engine/eal.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <numaif.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define EAL_ARGS_MAX      20
+#define EAL_LCORES_BYTES  8192
+#define EAL_PAGE_BYTES    4096
+#define EAL_HUGEPAGE_KIB  2048
+#define EAL_OWN_MIB       32 /* EAL's own heap: its tables, rings' memzones on socket 0 */
+#define EAL_BITS_PER_LONG (8 * sizeof(unsigned long))
+
+struct eal_node {
+    uint32_t node;
+    int socket;
+    void *memory; /* NULL with hugepages */
+    size_t bytes;
+    char heap[16];
+};
+
+static struct {
+    bool open;
+    bool hugepages;
+    struct eal_node nodes[PLACEMENT_NODES_MAX];
+    uint32_t nodes_count;
+} eal;
+
+/* Free 2 MiB hugepages of a node, as the kernel counts them. */
+static uint64_t eal_hugepages_free(uint32_t node)
+{
+    char path[128];
+    unsigned long long count = 0;
+    (void)snprintf(path, sizeof(path),
+                   "/sys/devices/system/node/node%u/hugepages/hugepages-%ukB/free_hugepages", node,
+                   EAL_HUGEPAGE_KIB);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%llu", &count) != 1)
+        count = 0;
+    (void)fclose(file);
+    return count;
+}
+
+static bool eal_hugepages_suffice(const uint32_t *nodes, uint32_t nodes_count, size_t node_bytes)
+{
+    const uint64_t pages = (node_bytes + ((uint64_t)EAL_OWN_MIB << 20)) / (EAL_HUGEPAGE_KIB << 10);
+    for (uint32_t i = 0; i < nodes_count; i++) {
+        if (eal_hugepages_free(nodes[i]) < pages + 1)
+            return false;
+    }
+    return true;
+}
+
+/* "0@(0,3),1@1,2@2": control floats over the rest, each worker is bound to its processor. */
+static int eal_lcores(char *text, size_t room, const struct placement *placement)
+{
+    size_t used = (size_t)snprintf(text, room, "--lcores=0@(");
+    for (uint32_t i = 0; i < placement->rest_count && used < room; i++)
+        used += (size_t)snprintf(text + used, room - used, "%s%u", i == 0 ? "" : ",",
+                                 placement->rest[i]);
+    if (used < room)
+        used += (size_t)snprintf(text + used, room - used, ")");
+    for (uint32_t i = 0; i < placement->workers_count && used < room; i++)
+        used +=
+            (size_t)snprintf(text + used, room - used, ",%u@%u", i + 1, placement->workers[i].cpu);
+    return used < room ? 0 : -E2BIG;
+}
+
+static int eal_init(const struct eal_config *config)
+{
+    static char lcores[EAL_LCORES_BYTES];
+    static char memory[32];
+    static char program[] = "bullad";
+    static char common[][40] = {"--no-pci", "--iova-mode=va", "--file-prefix=bulla"};
+    static char huge[][40] = {"--in-memory", "--single-file-segments"};
+    static char small[][40] = {"--no-huge", "--no-shconf"};
+    static char quiet[] = "--log-level=*:error";
+    char *args[EAL_ARGS_MAX] = {program};
+    int args_count = 1;
+    const int rc = eal_lcores(lcores, sizeof(lcores), config->placement);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < ARRAY_COUNT(common); i++)
+        args[args_count++] = common[i];
+    for (size_t i = 0; i < 2; i++)
+        args[args_count++] = eal.hugepages ? huge[i] : small[i];
+    if (!eal.hugepages) {
+        (void)snprintf(memory, sizeof(memory), "-m%u", EAL_OWN_MIB);
+        args[args_count++] = memory;
+    }
+    if (!config->verbose)
+        args[args_count++] = quiet;
+    args[args_count++] = lcores;
+    return rte_eal_init(args_count, args) < 0 ? -rte_errno : 0;
+}
+
+/* Memory of our own for one node: bound to it, left out of cores, touched now, added as a heap. */
+static int eal_add_heap(struct eal_node *node, size_t bytes)
+{
+    unsigned long mask[PLACEMENT_CPUS_MAX / EAL_BITS_PER_LONG] = {0};
+    node->bytes = (bytes + EAL_PAGE_BYTES - 1) / EAL_PAGE_BYTES * EAL_PAGE_BYTES;
+    void *memory =
+        mmap(NULL, node->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    node->memory = memory;
+    mask[node->node / EAL_BITS_PER_LONG] |= 1UL << node->node % EAL_BITS_PER_LONG;
+    /* Refused in some containers, and needless with one node: then the first touch decides. */
+    (void)mbind(memory, node->bytes, MPOL_BIND, mask, sizeof(mask) * 8, 0);
+    (void)madvise(memory, node->bytes, MADV_DONTDUMP);
+    memset(memory, 0, node->bytes);
+    (void)snprintf(node->heap, sizeof(node->heap), "bulla%u", node->node);
+    if (rte_malloc_heap_create(node->heap) != 0 ||
+        rte_malloc_heap_memory_add(node->heap, memory, node->bytes, NULL, 0, EAL_PAGE_BYTES) != 0)
+        return -rte_errno;
+    node->socket = rte_malloc_heap_get_socket(node->heap);
+    return node->socket < 0 ? -rte_errno : 0;
+}
+
+static int eal_add_nodes(const struct eal_config *config, const uint32_t *nodes,
+                         uint32_t nodes_count)
+{
+    /* rte_malloc's own headers and alignment take a little. */
+    const size_t bytes = config->node_bytes + config->node_bytes / 16 + ((size_t)1 << 20);
+    for (uint32_t i = 0; i < nodes_count; i++) {
+        struct eal_node *node = &eal.nodes[eal.nodes_count++];
+        *node = (struct eal_node){.node = nodes[i], .socket = (int)nodes[i]};
+        const int rc = eal.hugepages ? 0 : eal_add_heap(node, bytes);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+int eal_open(const struct eal_config *config, char why[EAL_WHY_BYTES])
+{
+    uint32_t nodes[PLACEMENT_NODES_MAX];
+    ASSERT(!eal.open);
+    const uint32_t nodes_count = placement_nodes(config->placement, nodes);
+    const bool suffice = eal_hugepages_suffice(nodes, nodes_count, config->node_bytes);
+    if (config->hugepages == CONFIG_HUGEPAGES_ON && !suffice) {
+        (void)snprintf(why, EAL_WHY_BYTES,
+                       "hugepages = on, but a node has fewer than %zu MiB of them free; raise "
+                       "vm.nr_hugepages or set hugepages = auto",
+                       (config->node_bytes >> 20) + EAL_OWN_MIB);
+        return -ENOMEM;
+    }
+    eal.hugepages = suffice && config->hugepages != CONFIG_HUGEPAGES_OFF;
+    /* EAL puts its telemetry socket below this folder, for root too. */
+    if (setenv("RUNTIME_DIRECTORY", config->runtime_dir, 1) != 0 ||
+        setenv("XDG_RUNTIME_DIR", config->runtime_dir, 1) != 0)
+        return -errno;
+    int rc = eal_init(config);
+    if (rc != 0) {
+        (void)snprintf(
+            why, EAL_WHY_BYTES,
+            "DPDK's environment cannot start (%s); log_level = debug shows its own words",
+            strerror(-rc));
+        return rc;
+    }
+    eal.open = true;
+    rc = eal_add_nodes(config, nodes, nodes_count);
+    if (rc != 0) {
+        (void)snprintf(why, EAL_WHY_BYTES, "%zu MiB cannot be had on each NUMA node (%s)",
+                       config->node_bytes >> 20, strerror(-rc));
+        eal_close();
+    }
+    return rc;
+}
+
+void eal_close(void)
+{
+    if (!eal.open)
+        return;
+    eal.open = false;
+    (void)rte_eal_cleanup();
+    for (uint32_t i = 0; i < eal.nodes_count; i++) {
+        if (eal.nodes[i].memory != NULL)
+            (void)munmap(eal.nodes[i].memory, eal.nodes[i].bytes);
+    }
+    eal.nodes_count = 0;
+}
+
+bool eal_uses_hugepages(void)
+{
+    return eal.hugepages;
+}
+
+int eal_socket(uint32_t node)
+{
+    for (uint32_t i = 0; i < eal.nodes_count; i++) {
+        if (eal.nodes[i].node == node)
+            return eal.nodes[i].socket;
+    }
+    return eal.nodes[0].socket;
+}
+
+void *eal_alloc(uint32_t node, size_t bytes)
+{
+    ASSERT(eal.open);
+    return rte_zmalloc_socket("bulla", bytes, CACHE_LINE, eal_socket(node));
+}
