@@ -1,0 +1,33 @@
+/*
+ * template_internal: what template.c compiles and template_hot.c renders.
+ * Ownership: the template's.
+ * Threads:   constant after open; any.
+ * Units:     bytes.
+ * Errors:    none.
+ */
+#ifndef ENVELOPE_TEMPLATE_INTERNAL_H
+#define ENVELOPE_TEMPLATE_INTERNAL_H
+
+#include "envelope/template.h"
+
+/* Encoded text, and the variable that follows it; the last segment has none. */
+struct template_segment {
+    uint32_t offset;
+    uint32_t bytes;
+    uint32_t variable; /* enum template_variable, or TEMPLATE_VARIABLE_COUNT */
+};
+
+struct template
+{
+    enum template_kind kind;
+    uint32_t segments_count;
+    uint32_t uses[TEMPLATE_VARIABLE_COUNT];
+    struct template_segment segments[TEMPLATE_SEGMENTS_MAX];
+    uint8_t *encoded;
+    size_t encoded_bytes;
+};
+
+/* RFC 2045, 6.7 (5): encoded lines are at most this long, with their soft break. */
+#define TEMPLATE_LINE_CHARS_MAX 76
+
+#endif
