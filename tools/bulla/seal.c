@@ -2,6 +2,7 @@
 #include "envelope/address.h"
 #include "ipc/layout.h"
 #include "mta/bulla.h"
+#include "policy/profile.h"
 #include "tools/bulla/addresses.h"
 #include "tools/bulla/command.h"
 #include "tools/bulla/file.h"
@@ -48,6 +49,16 @@ static bool seal_address_fits(const char *text)
     return address_parse(&address, (const uint8_t *)text, strlen(text)) == 0;
 }
 
+/* As policy/profile.h has it. A name that no profile can have is answered like one that none has.
+ */
+static bool seal_profile_fits(const char *name)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t bytes = strlen(name);
+    return bytes > 0 && bytes < PROFILE_NAME_BYTES && strspn(name, letters) == bytes;
+}
+
 static int seal_add_recipient(struct seal_options *options, const char *address)
 {
     if (!seal_address_fits(address))
@@ -62,7 +73,12 @@ static int seal_add_recipient(struct seal_options *options, const char *address)
 static int seal_option(struct seal_options *options, int option, char **argv)
 {
     switch (option) {
-    case 'p': options->profile = optarg; return -1;
+    case 'p':
+        if (!seal_profile_fits(optarg))
+            return command_fail(
+                EX_CONFIG, "no profile can be named '%s': take one of those in bulla.conf", optarg);
+        options->profile = optarg;
+        return -1;
     case 'f':
         if (optarg[0] != '\0' && !seal_address_fits(optarg))
             return command_fail(EX_USAGE, "'%s' is no mail address: it reads name@domain", optarg);
