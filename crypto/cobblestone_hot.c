@@ -154,6 +154,9 @@ int cobble_open(struct crypto_core *core, struct cobble *cobble, uint8_t *plain,
     const size_t chunks_count = sealed_bytes / COBBLE_SEALED_CHUNK_BYTES;
     const size_t rest_bytes = sealed_bytes % COBBLE_SEALED_CHUNK_BYTES;
     uint8_t *at = plain;
+    /* A message that is over stays so, even for a call that brings nothing. */
+    if (cobble->chunk_index == COBBLE_CLOSED)
+        goto refuse;
     /* A last chunk without room for its tag, or as long as a whole one, is a cut message. */
     if (last ? rest_bytes < COBBLE_TAG_BYTES : rest_bytes != 0)
         goto refuse;

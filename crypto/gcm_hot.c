@@ -21,6 +21,12 @@ void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key,
     }
 }
 
+/* The library leaves the nonce and the last block of keystream there. */
+static inline void context_wipe(struct gcm_context_data *context)
+{
+    secret_wipe(context, sizeof(*context));
+}
+
 void gcm_seal(struct crypto_core *core, const uint8_t *expanded, uint32_t key_bytes,
               const uint8_t nonce[GCM_NONCE_BYTES], struct gcm_aad aad, uint8_t *sealed,
               const uint8_t *plain, size_t bytes)
@@ -32,17 +38,18 @@ void gcm_seal(struct crypto_core *core, const uint8_t *expanded, uint32_t key_by
     case 16:
         IMB_AES128_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
                            aad.bytes, tag, GCM_TAG_BYTES);
-        return;
+        break;
     case 24:
         IMB_AES192_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
                            aad.bytes, tag, GCM_TAG_BYTES);
-        return;
+        break;
     case 32:
         IMB_AES256_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
                            aad.bytes, tag, GCM_TAG_BYTES);
-        return;
+        break;
     default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
     }
+    context_wipe(context);
 }
 
 bool gcm_open(struct crypto_core *core, const uint8_t *expanded, uint32_t key_bytes,
@@ -67,6 +74,7 @@ bool gcm_open(struct crypto_core *core, const uint8_t *expanded, uint32_t key_by
         break;
     default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
     }
+    context_wipe(context);
     const bool genuine = ct_equal(tag, sealed + bytes, GCM_TAG_BYTES);
     /* The right tag of a forged chunk would let its author forge it well. */
     secret_wipe(tag, sizeof(tag));
