@@ -1,0 +1,248 @@
+#include "base/macros.h"
+#include "crypto/gcm_internal.h"
+#include "tests/crypto/vectors.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* One published vector. */
+struct gcm_vector {
+    struct vector_bytes key;
+    struct vector_bytes nonce;
+    struct vector_bytes aad;
+    struct vector_bytes plain;
+    struct vector_bytes cipher;
+    struct vector_bytes tag; /* 4 to 16 bytes: a shorter one is a prefix of the whole */
+    bool valid;
+    bool has_plain; /* NIST gives none for what must not open */
+};
+
+static void gcm_vector_free(struct gcm_vector *vector)
+{
+    vector_free(&vector->key);
+    vector_free(&vector->nonce);
+    vector_free(&vector->aad);
+    vector_free(&vector->plain);
+    vector_free(&vector->cipher);
+    vector_free(&vector->tag);
+}
+
+static struct gcm_aad vector_aad(const struct gcm_vector *vector)
+{
+    return (struct gcm_aad){.bytes_at = vector->aad.at, .bytes = vector->aad.bytes};
+}
+
+static void check_seal(struct crypto_core *core, const struct gcm_vector *vector,
+                       const uint8_t *expanded)
+{
+    uint8_t *sealed = malloc(vector->plain.bytes + GCM_TAG_BYTES);
+    assert_non_null(sealed);
+    gcm_seal(core, expanded, (uint32_t)vector->key.bytes, vector->nonce.at, vector_aad(vector),
+             sealed, vector->plain.at, vector->plain.bytes);
+    const bool same_cipher = memcmp(sealed, vector->cipher.at, vector->cipher.bytes) == 0;
+    const bool same_tag =
+        memcmp(sealed + vector->plain.bytes, vector->tag.at, vector->tag.bytes) == 0;
+    assert_true(same_cipher);
+    assert_int_equal(same_tag, vector->valid);
+    free(sealed);
+}
+
+static void check_open(struct crypto_core *core, const struct gcm_vector *vector,
+                       const uint8_t *expanded)
+{
+    const size_t bytes = vector->cipher.bytes;
+    uint8_t *sealed = malloc(bytes + GCM_TAG_BYTES);
+    uint8_t *plain = malloc(bytes + 1);
+    assert_true(sealed != NULL && plain != NULL);
+    memcpy(sealed, vector->cipher.at, bytes);
+    memcpy(sealed + bytes, vector->tag.at, GCM_TAG_BYTES);
+    memset(plain, 0xaa, bytes + 1);
+    const bool opened = gcm_open(core, expanded, (uint32_t)vector->key.bytes, vector->nonce.at,
+                                 vector_aad(vector), plain, sealed, bytes);
+    assert_int_equal(opened, vector->valid);
+    if (opened && vector->has_plain)
+        assert_memory_equal(plain, vector->plain.at, bytes);
+    for (size_t i = 0; i < bytes && !opened; i++)
+        assert_int_equal(plain[i], 0);
+    assert_int_equal(plain[bytes], 0xaa);
+    free(sealed);
+    free(plain);
+}
+
+static void check(struct crypto_core *core, const struct gcm_vector *vector)
+{
+    _Alignas(CACHE_LINE) uint8_t expanded[GCM_EXPANDED_BYTES];
+    gcm_expand(core, expanded, vector->key.at, (uint32_t)vector->key.bytes);
+    if (vector->has_plain)
+        check_seal(core, vector, expanded);
+    if (vector->tag.bytes == GCM_TAG_BYTES)
+        check_open(core, vector, expanded);
+}
+
+static struct crypto_core *core_for(enum isa isa)
+{
+    struct crypto_core *core = NULL;
+    assert_int_equal(crypto_core_open(&core, isa), 0);
+    return core;
+}
+
+static void wycheproof_group(struct crypto_core *core, const json_t *group, uint32_t *checked,
+                             uint32_t *skipped)
+{
+    size_t i;
+    json_t *test;
+    json_array_foreach(json_object_get(group, "tests"), i, test)
+    {
+        struct gcm_vector vector = {
+            .key = vector_from_json(test, "key"),
+            .nonce = vector_from_json(test, "iv"),
+            .aad = vector_from_json(test, "aad"),
+            .plain = vector_from_json(test, "msg"),
+            .cipher = vector_from_json(test, "ct"),
+            .tag = vector_from_json(test, "tag"),
+            .valid = strcmp(vector_text(test, "result"), "valid") == 0,
+            .has_plain = true,
+        };
+        if (vector.nonce.bytes == GCM_NONCE_BYTES) {
+            check(core, &vector);
+            (*checked)++;
+        } else {
+            (*skipped)++;
+        }
+        gcm_vector_free(&vector);
+    }
+}
+
+static void wycheproof_aes_gcm(void **state)
+{
+    (void)state;
+    json_t *root = vectors_load("aes_gcm_test.json");
+    if (root == NULL)
+        skip();
+    for (enum isa isa = ISA_SCALAR; isa <= isa_best(); isa++) {
+        struct crypto_core *core = core_for(isa);
+        uint32_t checked = 0;
+        uint32_t skipped = 0;
+        size_t i;
+        json_t *group;
+        json_array_foreach(json_object_get(root, "testGroups"), i, group)
+            wycheproof_group(core, group, &checked, &skipped);
+        print_message("%s: %u vectors; skipped %u whose nonce is not 12 bytes\n", isa_name(isa),
+                      checked, skipped);
+        assert_int_equal(checked + skipped,
+                         json_integer_value(json_object_get(root, "numberOfTests")));
+        assert_int_equal(checked, 197);
+        crypto_core_close(core);
+    }
+    json_decref(root);
+}
+
+/* A CAVP file: sections in brackets, then `Name = value` lines, a blank line after each vector. */
+struct cavp {
+    struct gcm_vector vector;
+    bool started;
+    uint32_t checked;
+    uint32_t skipped;
+};
+
+static void cavp_finish(struct cavp *cavp, struct crypto_core *core)
+{
+    if (!cavp->started)
+        return;
+    if (cavp->vector.nonce.bytes == GCM_NONCE_BYTES &&
+        (cavp->vector.has_plain || cavp->vector.tag.bytes == GCM_TAG_BYTES)) {
+        check(core, &cavp->vector);
+        cavp->checked++;
+    } else {
+        cavp->skipped++;
+    }
+    gcm_vector_free(&cavp->vector);
+    cavp->vector = (struct gcm_vector){0};
+    cavp->started = false;
+}
+
+static void cavp_line(struct cavp *cavp, struct crypto_core *core, char *line)
+{
+    struct gcm_vector *vector = &cavp->vector;
+    line[strcspn(line, "\r\n")] = '\0';
+    if (line[0] == '\0' || line[0] == '#' || line[0] == '[')
+        return;
+    if (strncmp(line, "Count = ", 8) == 0) {
+        cavp_finish(cavp, core);
+        cavp->started = true;
+        vector->valid = true;
+        return;
+    }
+    if (strcmp(line, "FAIL") == 0) {
+        vector->valid = false;
+        return;
+    }
+    const char *value = strstr(line, " =");
+    assert_non_null(value);
+    const size_t name_chars = (size_t)(value - line);
+    value += value[2] == ' ' ? 3 : 2;
+    const struct {
+        const char *name;
+        struct vector_bytes *bytes;
+    } fields[] = {
+        {"Key", &vector->key},   {"IV", &vector->nonce}, {"PT", &vector->plain},
+        {"CT", &vector->cipher}, {"AAD", &vector->aad},  {"Tag", &vector->tag},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
+        if (strlen(fields[i].name) == name_chars && strncmp(line, fields[i].name, name_chars) == 0)
+            *fields[i].bytes = vector_from_hex(value, strlen(value));
+    }
+    if (name_chars == 2 && strncmp(line, "PT", 2) == 0)
+        vector->has_plain = true;
+}
+
+static bool cavp_file(const char *name)
+{
+    FILE *file = cavp_open(name);
+    if (file == NULL)
+        return false;
+    for (enum isa isa = ISA_SCALAR; isa <= isa_best(); isa++) {
+        struct crypto_core *core = core_for(isa);
+        struct cavp cavp = {0};
+        char line[8192];
+        rewind(file);
+        while (fgets(line, sizeof(line), file) != NULL)
+            cavp_line(&cavp, core, line);
+        cavp_finish(&cavp, core);
+        print_message("%s %s: %u vectors; skipped %u whose nonce is not 12 bytes, or that must "
+                      "not open by a tag that is not 16\n",
+                      name, isa_name(isa), cavp.checked, cavp.skipped);
+        assert_int_equal(cavp.checked + cavp.skipped, 7875);
+        assert_true(cavp.checked >= 1400);
+        crypto_core_close(core);
+    }
+    (void)fclose(file);
+    return true;
+}
+
+static void nist_cavp_aes_gcm(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "gcmEncryptExtIV128.rsp", "gcmEncryptExtIV192.rsp", "gcmEncryptExtIV256.rsp",
+        "gcmDecrypt128.rsp",      "gcmDecrypt192.rsp",      "gcmDecrypt256.rsp",
+    };
+    bool all = true;
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        all = cavp_file(names[i]) && all;
+    if (!all)
+        skip();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wycheproof_aes_gcm),
+        cmocka_unit_test(nist_cavp_aes_gcm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
