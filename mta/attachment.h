@@ -62,6 +62,7 @@ struct bulla {
     struct message *message; /* slots_count                                    */
     uint32_t *free_indices;  /* of `message`, a stack                           */
     uint32_t free_count;
+    uint32_t reserved_count; /* reservations that have no slot yet */
     struct arena arena;
     struct geometry client;
     struct geometry engine;

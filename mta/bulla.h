@@ -102,7 +102,8 @@ struct bulla_completion {
 int bulla_poll(struct bulla *bulla, struct bulla_completion *completions, uint32_t completions_max);
 /* Waits for a completion: 1 there is one, 0 time is up, or -errno. timeout_ms -1: no end. */
 int bulla_wait(struct bulla *bulla, int timeout_ms);
-/* Gives the engine its memory back. In any order; exactly once each. */
+/* Gives the engine its memory back. In any order, exactly once each; but slots come back in the
+ * order of completion, so one that is kept for long holds up the slots of all later ones. */
 void bulla_release(struct bulla *bulla, const struct bulla_completion *completion);
 
 /* Copies the spans into one buffer of at least mail_bytes; returns bytes written. */

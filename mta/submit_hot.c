@@ -58,8 +58,12 @@ int bulla_reserve(struct bulla *bulla, const struct bulla_request *request,
     const int rc = request_measure(bulla, request, &source, &meta_bytes);
     if (rc != 0)
         return rc;
-    if (bulla->free_count == 0)
+    /* A slot is in use from its submission until head has passed its completion, which one that is
+     * kept for long holds up for all later ones. */
+    const uint32_t in_use = bulla->submissions.tail - bulla->head_given + bulla->reserved_count;
+    if (in_use >= bulla->client.slots_count)
         return -EAGAIN;
+    ASSERT(bulla->free_count > 0);
     const uint64_t mail_skip_bytes =
         (meta_bytes + MAIL_ALIGN_BYTES - 1) / MAIL_ALIGN_BYTES * MAIL_ALIGN_BYTES;
     const uint64_t space_bytes = mail_skip_bytes + request->mail_bytes;
@@ -78,6 +82,7 @@ int bulla_reserve(struct bulla *bulla, const struct bulla_request *request,
     message->mail_bytes = (uint32_t)request->mail_bytes;
     message->flags = request->flags;
     message->state = MESSAGE_RESERVED;
+    bulla->reserved_count++;
     uint8_t *at = bulla->client_memfd.at;
     meta_write(&source, at + space_offset, meta_bytes);
     *reservation = (struct bulla_reservation){
@@ -122,6 +127,7 @@ int bulla_submit(struct bulla *bulla, const struct bulla_reservation *reservatio
         .flags = message->flags,
     };
     message->state = MESSAGE_SUBMITTED;
+    bulla->reserved_count--;
     lane_write(&bulla->submissions, &slot);
     (void)lane_publish(&bulla->submissions);
     if ((lane_peer_sleeps(bulla->peer) & IPC_ASLEEP_TAIL) != 0)
@@ -140,6 +146,7 @@ static void message_free(struct bulla *bulla, struct message *message)
 void bulla_cancel(struct bulla *bulla, const struct bulla_reservation *reservation)
 {
     message_free(bulla, message_reserved(bulla, reservation));
+    bulla->reserved_count--;
 }
 
 /* Completions are released in any order and given back in the ring's: head passes the released
