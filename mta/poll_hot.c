@@ -123,7 +123,8 @@ static uint32_t completions_waiting(struct bulla *bulla)
 static uint32_t completions_take(struct bulla *bulla, struct bulla_completion *completions,
                                  uint32_t completions_max)
 {
-    const uint32_t count = MIN(completions_waiting(bulla), completions_max);
+    const uint32_t waiting = completions_waiting(bulla); /* once: it grows under our eyes */
+    const uint32_t count = MIN(waiting, completions_max);
     for (uint32_t n = 0; n < count; n++) {
         if (!completion_take(bulla, &completions[n])) {
             bulla->gone = true;
