@@ -11,8 +11,8 @@
 
 /* RFC 4648, table 1. The arrays are exactly 64 characters: no terminator. */
 #define ALPHABET_COMMON "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-const uint8_t base64_alphabet[64] __attribute__((nonstring)) = ALPHABET_COMMON "+/";
-static const uint8_t url_alphabet[64] __attribute__((nonstring)) = ALPHABET_COMMON "-_";
+const uint8_t base64_alphabet[64] = ALPHABET_COMMON "+/";
+static const uint8_t url_alphabet[64] = ALPHABET_COMMON "-_";
 
 const uint8_t base64_values[256] = {
     0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,

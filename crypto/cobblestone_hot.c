@@ -36,8 +36,7 @@ static const char *aead_name(enum cobble_suite suite)
     case COBBLE_AES_192: return "AEAD_AES_192_GCM";
     case COBBLE_AES_128: return "AEAD_AES_128_GCM";
     }
-    ASSERT(!"a suite outside its enum");
-    return "";
+    assert_failed("a suite outside its enum", __FILE__, __LINE__);
 }
 
 /* info = prefix || aead || 0x00 || salt || context. Returns its bytes. */
@@ -74,6 +73,8 @@ void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *der
                          uint32_t derivations_count)
 {
     ASSERT(derivations_count <= COBBLE_DERIVE_BURST_MAX);
+    if (derivations_count == 0)
+        return;
     uint8_t infos[COBBLE_DERIVE_BURST_MAX][INFO_BYTES_MAX];
     struct hkdf_expansion expansions[COBBLE_DERIVE_BURST_MAX];
     uint8_t(*okm)[CORE_OKM_BYTES] = core->secrets->okm;

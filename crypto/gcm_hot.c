@@ -17,7 +17,7 @@ void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key,
     case 16: IMB_AES128_GCM_PRE(core->mgr, key, data); return;
     case 24: IMB_AES192_GCM_PRE(core->mgr, key, data); return;
     case 32: IMB_AES256_GCM_PRE(core->mgr, key, data); return;
-    default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
+    default: assert_failed("an AES key of 16, 24 or 32 bytes", __FILE__, __LINE__);
     }
 }
 
@@ -47,7 +47,7 @@ void gcm_seal(struct crypto_core *core, const uint8_t *expanded, uint32_t key_by
         IMB_AES256_GCM_ENC(core->mgr, data, context, sealed, plain, bytes, nonce, aad.bytes_at,
                            aad.bytes, tag, GCM_TAG_BYTES);
         break;
-    default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
+    default: assert_failed("an AES key of 16, 24 or 32 bytes", __FILE__, __LINE__);
     }
     context_wipe(context);
 }
@@ -72,7 +72,7 @@ bool gcm_open(struct crypto_core *core, const uint8_t *expanded, uint32_t key_by
         IMB_AES256_GCM_DEC(core->mgr, data, context, plain, sealed, bytes, nonce, aad.bytes_at,
                            aad.bytes, tag, GCM_TAG_BYTES);
         break;
-    default: ASSERT(!"an AES key of 16, 24 or 32 bytes");
+    default: assert_failed("an AES key of 16, 24 or 32 bytes", __FILE__, __LINE__);
     }
     context_wipe(context);
     const bool genuine = ct_equal(tag, sealed + bytes, GCM_TAG_BYTES);

@@ -70,6 +70,5 @@ const char *isa_name(enum isa isa)
     case ISA_AVX2: return "avx2";
     case ISA_AVX512: return "avx512";
     }
-    ASSERT(!"an isa outside its enum");
-    return "";
+    assert_failed("an isa outside its enum", __FILE__, __LINE__);
 }

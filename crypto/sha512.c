@@ -109,6 +109,5 @@ sha512_compress_fn *sha512_compress(enum isa isa)
     case ISA_AVX2: return sha512_compress_avx2;
     case ISA_AVX512: return sha512_compress_avx512;
     }
-    ASSERT(!"an isa outside its enum");
-    return NULL;
+    assert_failed("an isa outside its enum", __FILE__, __LINE__);
 }

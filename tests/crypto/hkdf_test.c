@@ -118,11 +118,11 @@ static void a_burst_of_unlike_messages_agrees_with_openssl(void **state)
             for (uint32_t i = 0; i < count; i++) {
                 expansions[i] = (struct hkdf_expansion){
                     .prk = prk[i],
-                    .prk_bytes = prk[i][0] % (HKDF_PRK_BYTES_MAX + 1),
+                    .prk_bytes = (uint32_t)prk[i][0] % (HKDF_PRK_BYTES_MAX + 1),
                     .info = info[i],
-                    .info_bytes = info[i][0] % (HKDF_INFO_BYTES_MAX + 1),
+                    .info_bytes = (uint32_t)info[i][0] % (HKDF_INFO_BYTES_MAX + 1),
                     .okm = okm[i],
-                    .okm_bytes = info[i][1] % (OKM_ROOM - 1),
+                    .okm_bytes = (uint32_t)info[i][1] % (OKM_ROOM - 1),
                 };
             }
             hkdf_expand_burst(core, expansions, count);
