@@ -304,10 +304,15 @@ static size_t quoted_printable_decode(uint8_t *dst, const uint8_t *at, const uin
     return (size_t)(dst - start);
 }
 
-/* Where whole groups end in a text that was cut: the last one may be incomplete. */
+/* Where whole groups end in a text that was cut: the last one may be incomplete, and so may the
+ * boundary line after it. */
 static size_t whole_groups_bytes(const uint8_t *text, size_t text_bytes)
 {
+    const uint8_t *lf = memrchr(text, '\n', text_bytes);
     size_t chars_count = 0;
+
+    if (lf != NULL && lf + 1 != text + text_bytes && lf[1] == '-')
+        text_bytes = (size_t)(lf - text);
 
     for (size_t i = 0; i < text_bytes; i++)
         chars_count += is_space(text[i]) ? 0 : 1;
