@@ -217,7 +217,8 @@ int bulla_attach(struct bulla **bulla, const struct bulla_config *config)
     made->doorbell = -1;
     made->client_memfd = MEMFD_NONE;
     made->engine_memfd = MEMFD_NONE;
-    made->spin_us_max = config->spin_us_max == 0 ? ATTACH_SPIN_US_DEFAULT : config->spin_us_max;
+    made->spin_us_max = config->spin_us_max == 0 ? ATTACH_SPIN_US_DEFAULT
+                                                 : MIN(config->spin_us_max, ATTACH_SPIN_US_MAX);
     made->spin_us = made->spin_us_max;
 
     int rc = attachment_measure(&made->client, config);

@@ -272,7 +272,7 @@ static bool wait_retire(struct wait *wait, uint64_t data, int result, struct wai
         place_idle(wait, (uint32_t)data);
         return false;
     }
-    /* -EAGAIN: its peer has set O_NONBLOCK. Anything else: it is no eventfd. */
+    /* -EAGAIN: its peer has set O_NONBLOCK, on a kernel that minds. Else: it is no eventfd. */
     place->state = PLACE_BROKEN;
     event->kind = WAIT_BROKEN;
     return true;

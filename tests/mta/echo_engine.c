@@ -203,8 +203,9 @@ static bool echo_session_run(struct echo_engine *engine, struct echo_session *se
             break;
         session->jobs_first++;
     }
-    channel_publish(session->channel);
+    /* Counted first: who has seen the last completion finds it counted. */
     count(&engine->counters.completed, session->jobs_first - first);
+    channel_publish(session->channel);
     return reclaimed || session->jobs_first != first;
 }
 
