@@ -163,6 +163,7 @@ struct parts {
     bool at;       /* the at sign was read                               */
     bool broken;   /* cannot be an address                               */
     bool gap;      /* white space or a comment since the last character   */
+    bool noise;    /* more than white space followed it */
     bool complete; /* an angle address was read; what follows is noise     */
 };
 
@@ -181,6 +182,7 @@ static void parts_clear(struct parts *parts)
     piece_clear(&parts->comment);
     parts_clear_spec(parts);
     parts->complete = false;
+    parts->noise = false;
 }
 
 /* One character of a bare or angled address. White space is allowed only beside dots and the at
@@ -318,6 +320,8 @@ static bool member_read(struct address_list *list, struct parts *parts)
         } else if (!parts->complete) {
             parts_add_spec(parts, c, false);
             piece_add(&parts->name, c);
+        } else {
+            parts->noise = true;
         }
         at++;
     }
@@ -377,7 +381,7 @@ HOT int address_parse(struct address *address, const uint8_t *src, size_t bytes)
         return -EINVAL;
     if (bytes > 0 && (src[bytes - 1] == ',' || src[bytes - 1] == ';'))
         return -EINVAL;
-    if (parts.comment.bytes > 0 || (parts.complete && parts.name.bytes > 0))
+    if (parts.noise || parts.comment.bytes > 0 || (parts.complete && parts.name.bytes > 0))
         return -EINVAL;
     const int rc = parts_address(&made, &parts);
     if (rc == 0)

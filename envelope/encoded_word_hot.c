@@ -338,7 +338,8 @@ static void write_q(struct writer *writer, const uint8_t *src, size_t bytes)
 
 static void write_encoded(struct writer *writer, const uint8_t *src, size_t bytes, size_t *column)
 {
-    const bool base64 = q_bytes(src, bytes) > (bytes + 2) / 3 * 4;
+    /* Q stays readable in raw headers; base64 takes over where it is a quarter shorter. */
+    const bool base64 = q_bytes(src, bytes) * 3 > (bytes + 2) / 3 * 16;
     size_t at = 0;
     while (at < bytes) {
         /* A first word needs room for a few characters, or it goes to the next line. */
@@ -381,7 +382,7 @@ HOT void encoded_word_write(struct writer *writer, const uint8_t *src, size_t sr
 
 size_t encoded_word_write_bytes_max(size_t src_bytes)
 {
-    /* The worst is base64 in lines of at least 42 bytes of text, the first maybe half as long:
-     * 75 characters and a fold each. Quoting doubles at most. */
-    return src_bytes * 2 + 160;
+    /* Q is chosen up to 16/9 characters a byte, in words of at least 48 with 15 around each; the
+     * first and last word may be short. Base64 and quoting stay below twice. */
+    return src_bytes * 3 + 160;
 }

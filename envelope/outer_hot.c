@@ -10,12 +10,12 @@
 #include <string.h>
 
 /* A mailbox: a quoted name of escaped characters, folds, the address in brackets. */
-#define MAILBOX_BYTES_MAX      (ADDRESS_NAME_BYTES_MAX * 2 + 160 + ADDRESS_BYTES_MAX + 16)
-#define SUBJECT_TEXT_BYTES_MAX 900  /* decoded; as encoded words within OUTER_SUBJECT_BYTES_MAX */
+#define MAILBOX_BYTES_MAX      (ADDRESS_NAME_BYTES_MAX * 3 + 160 + ADDRESS_BYTES_MAX + 16)
+#define SUBJECT_TEXT_BYTES_MAX 600  /* decoded; as encoded words within OUTER_SUBJECT_BYTES_MAX */
 #define SUBJECT_RAW_BYTES_MAX  8192 /* of a subject that is decoded; the rest is not looked at  */
 #define FIELD_LINE_CHARS_MAX   900  /* RFC 5322, 2.1.1 says 998; the name stands before it       */
 #define FIELD_FRAME_BYTES      64   /* name, folds and line end of any field                    */
-_Static_assert(SUBJECT_TEXT_BYTES_MAX * 2 + 160 <= OUTER_SUBJECT_BYTES_MAX, "it fits");
+_Static_assert(SUBJECT_TEXT_BYTES_MAX * 3 + 160 <= OUTER_SUBJECT_BYTES_MAX, "it fits");
 
 struct slice {
     const uint8_t *at;
@@ -416,9 +416,9 @@ size_t outer_bytes_max(const struct frame *frame, const struct frame_message *me
     total += mailboxes_bytes_max(message, HEADER_REPLY_TO, OUTER_FROM_BYTES_MAX);
     total += mailboxes_bytes_max(message, HEADER_TO, OUTER_TO_BYTES_MAX);
     total += mailboxes_bytes_max(message, HEADER_CC, OUTER_TO_BYTES_MAX);
-    /* As it stands, or as encoded words of at most three bytes a raw one, twice that long. */
+    /* As it stands, or as encoded words of at most three bytes a raw one, thrice that long. */
     total += frame->hide_subject ? frame->subject_line_bytes
-                                 : MIN((size_t)header->field[HEADER_SUBJECT].bytes * 6 + 256,
+                                 : MIN((size_t)header->field[HEADER_SUBJECT].bytes * 9 + 256,
                                        (size_t)OUTER_SUBJECT_BYTES_MAX + FIELD_FRAME_BYTES);
     total += FIELD_FRAME_BYTES + DATE_HEADER_BYTES;
     total += OUTER_MSGID_BYTES_MAX + FIELD_FRAME_BYTES;
