@@ -20,7 +20,7 @@
 _Static_assert(WAIT_CQ_ENTRIES >= 2 * WAIT_PLACES, "the completion queue never overflows");
 
 /* user_data of a cancellation's own completion, which says nothing. */
-#define WAIT_DATA_CANCEL UINT64_MAX
+#define WAIT_DATA_CANCEL (UINT64_MAX - 1) /* UINT64_MAX is liburing's own */
 
 enum place_state {
     PLACE_FREE,    /* nobody's                                                       */

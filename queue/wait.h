@@ -39,7 +39,8 @@ bool wait_uses_io_uring(const struct wait *wait);
 MUST_USE int wait_add(struct wait *wait, uint32_t tag, int eventfd_fd);
 void wait_remove(struct wait *wait, uint32_t tag);
 
-/* Sleeps until a doorbell, wait_ring() or timeout_ns; 0 only looks. Returns events written. */
+/* Sleeps until a doorbell, wait_ring() or timeout_ns; 0 only looks. Returns events written; none
+ * may come before time is up (a signal), and the caller looks at its clock. */
 uint32_t wait_for(struct wait *wait, uint64_t timeout_ns, struct wait_event *events,
                   uint32_t events_max);
 

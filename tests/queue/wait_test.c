@@ -31,6 +31,17 @@ static struct wait *wait_new(void **state)
     return wait;
 }
 
+/* A sleep may end early with nothing (a signal; a ring of an earlier test that is being torn down);
+ * a lost wake-up ends here after all of LONG_NS. */
+static uint32_t wait_some(struct wait *wait, struct wait_event *events, uint32_t events_max)
+{
+    const uint64_t end_ns = clock_monotonic_ns() + LONG_NS;
+    uint32_t count = 0;
+    while (count == 0 && clock_monotonic_ns() < end_ns)
+        count = wait_for(wait, LONG_NS, events, events_max);
+    return count;
+}
+
 static int doorbell_new(void)
 {
     const int fd = eventfd(0, EFD_CLOEXEC);
@@ -57,7 +68,7 @@ static void rung_doorbells_are_named(void **state)
     for (uint32_t round = 0; round < 50; round++) {
         const uint32_t which = round % 3;
         doorbell_ring(fds[which]);
-        assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+        assert_int_equal(wait_some(wait, events, 8), 1);
         assert_int_equal(events[0].tag, 70 + which);
         assert_int_equal(events[0].kind, WAIT_RUNG);
         assert_int_equal(wait_for(wait, 0, events, 8), 0); /* consumed */
@@ -74,9 +85,9 @@ static void a_ring_before_the_sleep_is_not_lost(void **state)
     const int fd = doorbell_new();
     doorbell_ring(fd); /* even before it was added */
     assert_int_equal(wait_add(wait, 1, fd), 0);
-    assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+    assert_int_equal(wait_some(wait, events, 8), 1);
     wait_ring(wait);
-    assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+    assert_int_equal(wait_some(wait, events, 8), 1);
     assert_int_equal(events[0].tag, WAIT_TAG_OWN);
     wait_close(wait);
     assert_int_equal(close(fd), 0);
@@ -102,7 +113,7 @@ static void events_that_find_no_room_come_next_time(void **state)
         doorbell_ring(fds[n]);
     }
     for (uint32_t got = 0; got < 10;) {
-        const uint32_t count = wait_for(wait, LONG_NS, events, 3);
+        const uint32_t count = wait_some(wait, events, 3);
         assert_in_range(count, 1, 3);
         for (uint32_t n = 0; n < count; n++) {
             assert_false(seen[events[n].tag]);
@@ -136,7 +147,7 @@ static void removed_doorbells_are_silent(void **state)
         assert_int_equal(count, 0);
     }
     doorbell_ring(kept);
-    assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+    assert_int_equal(wait_some(wait, events, 8), 1);
     assert_int_equal(events[0].tag, 1);
     wait_close(wait);
     assert_int_equal(close(kept), 0);
@@ -168,7 +179,7 @@ static void doorbells_are_bounded(void **state)
         doorbell_ring(fds[n]);
     uint32_t got = 0;
     while (got < WAIT_DOORBELLS_MAX) {
-        const uint32_t count = wait_for(wait, LONG_NS, events, 64);
+        const uint32_t count = wait_some(wait, events, 64);
         assert_true(count > 0);
         got += count;
     }
@@ -202,7 +213,7 @@ static void a_client_that_sets_nonblock_hurts_itself_only(void **state)
     assert_in_range(rung, 0, 1);
     assert_int_equal(wait_for(wait, SHORT_NS, events, 8), 0); /* and no busy loop */
     doorbell_ring(good);
-    assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+    assert_int_equal(wait_some(wait, events, 8), 1);
     assert_int_equal(events[0].tag, 1);
     assert_int_equal(events[0].kind, WAIT_RUNG);
     wait_remove(wait, 2);
@@ -220,12 +231,12 @@ static void a_client_that_fills_or_drains_its_doorbell_hurts_itself_only(void **
     assert_int_equal(wait_add(wait, 2, bad), 0);
     const uint64_t most = UINT64_MAX - 1;
     assert_int_equal(write(bad, &most, sizeof(most)), sizeof(most));
-    assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+    assert_int_equal(wait_some(wait, events, 8), 1);
     assert_int_equal(events[0].tag, 2);
     doorbell_ring(good);
     bool good_rung = false;
     for (uint32_t n = 0; n < 4 && !good_rung; n++) {
-        const uint32_t count = wait_for(wait, LONG_NS, events, 8);
+        const uint32_t count = wait_some(wait, events, 8);
         for (uint32_t m = 0; m < count; m++)
             good_rung |= events[m].tag == 1 && events[m].kind == WAIT_RUNG;
     }
@@ -242,7 +253,7 @@ static void what_is_no_eventfd_is_broken(void **state)
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(wait_add(wait, 5, ends[0]), 0);
     assert_int_equal(close(ends[1]), 0); /* end of file */
-    assert_int_equal(wait_for(wait, LONG_NS, events, 8), 1);
+    assert_int_equal(wait_some(wait, events, 8), 1);
     assert_int_equal(events[0].tag, 5);
     assert_int_equal(events[0].kind, WAIT_BROKEN);
     assert_int_equal(wait_for(wait, SHORT_NS, events, 8), 0);
@@ -278,7 +289,7 @@ static void another_thread_wakes_it_every_time(void **state)
         atomic_store(&ringer.wanted, n);
         if (n % 3 == 0)
             (void)sched_yield();
-        assert_int_equal(wait_for(ringer.wait, LONG_NS, &event, 1), 1);
+        assert_int_equal(wait_some(ringer.wait, &event, 1), 1);
         assert_int_equal(event.tag, WAIT_TAG_OWN);
         while (atomic_load(&ringer.rung) < n)
             ;
@@ -306,10 +317,7 @@ static void doorbells_survive_the_thread_that_armed_them(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     (void)wait_for(wait, SHORT_NS, &event, 1);
     doorbell_ring(fd);
-    uint32_t count = 0;
-    for (uint32_t n = 0; n < 4 && count == 0; n++)
-        count = wait_for(wait, LONG_NS, &event, 1);
-    assert_int_equal(count, 1);
+    assert_int_equal(wait_some(wait, &event, 1), 1);
     assert_int_equal(event.tag, 9);
     assert_int_equal(event.kind, WAIT_RUNG);
     wait_close(wait);
