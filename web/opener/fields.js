@@ -17,9 +17,13 @@ function only(form, name) {
     return inputs[0].value;
 }
 
-export function readFields(form, suiteOfScript) {
-    // The end marker comes first: a file that was cut lacks other fields too.
-    must(form && form.querySelector('input[name=e][value="1"]'), 'cut');
+// Are the fields that stand before the ciphertext there yet? Large files are still being parsed then.
+export function factsArrived(form) {
+    return Boolean(form && form.querySelector('input[name=c], input[name=k] + input'));
+}
+
+// What is known of a message before it is opened.
+export function readFacts(form, suiteOfScript) {
     must(only(form, 'v').trim() === '1', 'version');
     must(Number(only(form, 's').trim()) === suiteOfScript, 'version');
     const id = only(form, 'm').trim();
@@ -27,14 +31,15 @@ export function readFields(form, suiteOfScript) {
     must(HEX_ID.test(id) && /^\d{1,12}$/.test(time), 'damaged');
     const header = decode(only(form, 'k'), HEADER_BYTES, 'damaged');
     must(header.length === HEADER_BYTES, 'damaged');
+    return { id, from: only(form, 'f'), subject: only(form, 'u'), date: new Date(Number(time) * 1000), header };
+}
+
+// All of it, once the whole file is parsed. The end marker comes first: a file that was cut lacks
+// other fields too.
+export function readFields(form, suiteOfScript) {
+    must(form && form.querySelector('input[name=e][value="1"]'), 'cut');
+    const facts = readFacts(form, suiteOfScript);
     const ciphertext = [...form.querySelectorAll('input[name=c]')];
     must(ciphertext.length > 0 && ciphertext.length <= CHUNK_FIELDS_MAX, 'damaged');
-    return {
-        id,
-        from: only(form, 'f'),
-        subject: only(form, 'u'),
-        date: new Date(Number(time) * 1000),
-        header,
-        ciphertext,
-    };
+    return { ...facts, ciphertext };
 }

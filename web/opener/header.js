@@ -9,11 +9,12 @@ const FIELD_BYTES_MAX = 128 * 1024;
 const LATIN1 = new TextDecoder('latin1');
 
 /*
- * Reads fields from `at` up to and with the empty line. A line that is no field ends the header too,
- * and belongs to the body: some writers forget the empty line. Gives a map from lower-case name to
- * raw values, as bytes in the code units of a string, and where the body starts.
+ * Reads fields from `at` up to and with the empty line. In a part, a line that is no field ends the
+ * header too, and belongs to the body: some writers forget the empty line. In a whole message that
+ * has begun with fields it is skipped: what forwards messages puts all sorts of lines in there. Gives a
+ * map from lower-case name to raw values, as bytes in the code units of a string, and the body's start.
  */
-export function readHeader(bytes, at, end) {
+export function readHeader(bytes, at, end, isMessage) {
     const fields = new Map();
     let last = null;
     let count = 0;
@@ -31,7 +32,7 @@ export function readHeader(bytes, at, end) {
             }
         } else {
             const match = line.startsWith('--') ? null : FIELD.exec(line);
-            if (!match && !(count === 0 && /^>?From /.test(line)))
+            if (!match && !(count === 0 ? /^>?From /.test(line) : isMessage))
                 return { fields, at };
             if (match && ++count <= FIELDS_MAX) {
                 last = { lines: [line.slice(match[0].length)], bytes: line.length };

@@ -4,7 +4,7 @@ import { decodeInto } from './base64.js';
 import { SEALED_CHUNK_BYTES, CHUNK_BYTES, deriveOpener, openChunks } from './cobblestone.js';
 import { el, icon, painted, pause } from './dom.js';
 import { Fault, must } from './fault.js';
-import { FIELD_BYTES, idBytes, readFields } from './fields.js';
+import { FIELD_BYTES, factsArrived, idBytes, readFacts, readFields } from './fields.js';
 import { Release, makePair } from './keys.js';
 import { unpack } from './packed.js';
 import { messageView } from './view.js';
@@ -57,6 +57,7 @@ class Page {
     }
 
     ready() {
+        performance.mark('bulla-ready');
         this.say('');
         this.show('ready', el('section', { class: 'card' },
             el('div', { class: 'badge' }, icon('lock')),
@@ -68,16 +69,25 @@ class Page {
 
     // Runs inside the click: the window must be opened before anything else is waited for.
     ask() {
-        if (this.release) {
-            this.release.end();
-            this.release.closeWindow();
-        }
+        this.stop();
         this.release = new Release(this.service, this.fields.id, this.pair, {
             key: (key) => this.open(key),
             fault: (fault) => this.fault(fault),
             closed: () => this.say(word('waiting_closed')),
         });
         this.wait(Boolean(this.release.window));
+    }
+
+    // The file has been read to its end, or was found to lack it.
+    complete() {
+        this.fields = readFields(form(), this.config.suite);
+    }
+
+    stop() {
+        if (this.release) {
+            this.release.end();
+            this.release.closeWindow();
+        }
     }
 
     wait(isOpen) {
@@ -94,8 +104,7 @@ class Page {
             el('div', { class: 'actions' },
                 this.button(isOpen ? 'again' : 'open', again, isOpen ? 'plain' : 'main'),
                 this.button('cancel', () => {
-                    this.release.end();
-                    this.release.closeWindow();
+                    this.stop();
                     this.ready();
                 }, 'plain'))));
     }
@@ -126,10 +135,12 @@ class Page {
         try {
             const advance = this.progress();
             await painted();
+            await this.whole;
             const mail = await this.decrypt(key, advance);
             const { element, shown } = messageView(mail);
-            this.show('shown', element);
+            this.show('showing', element);
             await shown();
+            this.app.dataset.state = 'shown';
             this.say(word('opened'));
             element.querySelector('h1').focus({ preventScroll: true });
             this.release.closeWindow();
@@ -177,10 +188,23 @@ async function openFields(opener, inputs, tell) {
     return packed.subarray(0, written);
 }
 
+const form = () => document.getElementById('bulla');
+
 function parsed() {
     if (document.readyState !== 'loading')
         return Promise.resolve();
     return new Promise((resolve) => document.addEventListener('DOMContentLoaded', resolve, { once: true }));
+}
+
+// Resolves when the facts are there, or the whole file is parsed without them.
+async function factsOrEnd() {
+    let ended = false;
+    parsed().then(() => {
+        ended = true;
+    });
+    while (!ended && !factsArrived(form()))
+        await new Promise((resolve) => setTimeout(resolve, 5));
+    return !ended;
 }
 
 export async function start(config) {
@@ -189,11 +213,21 @@ export async function start(config) {
     try {
         must(window.crypto && crypto.subtle && window.TextDecoder && window.MessageChannel, 'browser');
         const pair = makePair();
-        await parsed();
-        page.fields = readFields(document.getElementById('bulla'), config.suite);
-        page.pair = await pair;
-        page.ready();
+        // A large file takes a while to parse: the reader can begin before that has ended.
+        const early = await factsOrEnd();
+        if (early) {
+            page.fields = readFacts(form(), config.suite);
+            page.whole = parsed().then(() => page.complete());
+            page.pair = await pair;
+            page.ready();
+            await page.whole;
+        } else {
+            page.complete();
+            page.pair = await pair;
+            page.ready();
+        }
     } catch (fault) {
+        page.stop();
         page.fault(fault);
     }
 }

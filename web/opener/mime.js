@@ -7,12 +7,12 @@ import { decodeTransfer, decodedBytes } from './transfer.js';
 
 const DEPTH_MAX = 32;
 const PARTS_MAX = 2000;
-const BOUNDARY_CHARS_MAX = 256; // RFC 2046 allows 70
+const BOUNDARY_CHARS_MAX = 4096; // RFC 2046 allows 70
 const NAME_CHARS_MAX = 180;
 
 class Part {
     constructor(bytes, start, end, parent) {
-        const { fields, at } = readHeader(bytes, start, end);
+        const { fields, at } = readHeader(bytes, start, end, !parent);
         Object.assign(this, { bytes, fields, start: at, end, parent, children: [] });
         const type = readParameters(rawField(fields, 'content-type'));
         const disposition = readParameters(rawField(fields, 'content-disposition'));
@@ -192,7 +192,7 @@ function attachmentName(part, words, number) {
     if (stated)
         return stated;
     if (part.type === 'message/rfc822') {
-        const inner = readHeader(part.bytes, part.start, part.end);
+        const inner = readHeader(part.bytes, part.start, part.end, true);
         return `${safeName(shownField(inner.fields, 'subject')) || words.message}.eml`;
     }
     const ending = EXTENSIONS[part.type] || (/^(?:image|audio|video)\/([a-z0-9]{2,5})$/.exec(part.type) || [])[1] || 'bin';

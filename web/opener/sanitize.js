@@ -58,7 +58,7 @@ function declarations(style) {
         const name = style[i];
         const value = style.getPropertyValue(name);
         const listed = PROPERTIES.has(name) || PROPERTY_FAMILY.test(name);
-        if (listed && value !== '' && !VALUE_REFUSED.test(value))
+        if (listed && value !== '' && value !== 'initial' && !VALUE_REFUSED.test(value))
             text += `${name}:${value}${style.getPropertyPriority(name) ? '!important' : ''};`;
     }
     return text;

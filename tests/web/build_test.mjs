@@ -1,0 +1,64 @@
+// What the build must hold: the recorded scripts, files fit for mail, twelve whole locales.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'node:test';
+import { DIST, SOURCE, WEB_BUILD } from './support/paths.mjs';
+
+const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
+const shells = () => readdirSync(DIST).filter((name) => name.startsWith('envelope-'));
+const recorded = Object.fromEntries(readFileSync(join(SOURCE, 'web/opener.sha256'), 'utf8').trim().split('\n')
+    .map((line) => line.split('  ').reverse()));
+
+test('a_rebuild_gives_the_recorded_scripts', () => {
+    const out = mkdtempSync(join(tmpdir(), 'bulla-build-'));
+    try {
+        const modules = process.env.BULLA_NODE_MODULES ?? join(WEB_BUILD, 'node_modules');
+        execFileSync(process.execPath, [join(SOURCE, 'web/build.mjs'), '--out', out, '--modules', modules, '--check']);
+        for (const name of shells())
+            assert.deepEqual(readFileSync(join(out, 'dist', name)), readFileSync(join(DIST, name)), name);
+    } finally {
+        rmSync(out, { recursive: true });
+    }
+});
+
+test('every_suite_has_every_locale', () => {
+    assert.deepEqual(shells().sort(), ['aes192', 'aes256'].flatMap((suite) =>
+        LOCALES.map((locale) => `envelope-${suite}.${locale}.html`)));
+});
+
+for (const name of ['aes256', 'aes192']) {
+    test(`shells_of_${name}_travel_as_mail_and_carry_the_recorded_script`, () => {
+        for (const locale of LOCALES) {
+            const text = readFileSync(join(DIST, `envelope-${name}.${locale}.html`), 'latin1');
+            assert.match(text, /^<!DOCTYPE html>\r\n/);
+            assert.match(text, new RegExp(`<html lang="${locale === 'zh' ? 'zh-Hans' : locale}" dir="${locale === 'ar' ? 'rtl' : 'ltr'}">`));
+            assert.equal(text.replace(/\r\n/g, '').search(/[^\x20-\x7e]/), -1, 'printable ASCII and CRLF only');
+            for (const line of text.split('\r\n'))
+                assert.ok(line.length <= 998 && !/\s$/.test(line) && !line.startsWith('From '));
+            assert.equal(text.split('{{logo}}').length, 2);
+            assert.equal(text.split('\r\n{{fields}}\r\n').length, 2);
+            // As the parser sees it: line ends made LF before the script is hashed.
+            const script = /<script>([^]*?)<\/script>/.exec(text)[1].replace(/\r\n/g, '\n');
+            const hash = createHash('sha256').update(script);
+            assert.equal(hash.copy().digest('hex'), recorded[`opener-${name}.js`]);
+            assert.ok(text.includes(`script-src 'sha256-${hash.digest('base64')}';`));
+            assert.equal(text.match(/<script/g).length, 2);
+            assert.ok(text.indexOf('<script>') < text.indexOf('{{fields}}'), 'the script stands before the payload');
+            assert.ok(text.indexOf('Content-Security-Policy') < text.indexOf('<meta charset'), 'the policy comes first');
+            assert.doesNotMatch(/<style>([^]*?)<\/style>/.exec(text)[1], /@import|url\(/i);
+            assert.doesNotMatch(text, /type="?password|src="?https?:/i);
+        }
+    });
+}
+
+test('only_aes_192_carries_a_cipher_of_its_own', () => {
+    const size = (name) => readFileSync(join(WEB_BUILD, 'opener', `opener-${name}.js`)).length;
+    assert.ok(size('aes192') - size('aes256') < 12000);
+    assert.ok(size('aes256') < 36000, `the script has grown to ${size('aes256')} bytes`);
+    assert.match(readFileSync(join(WEB_BUILD, 'opener/opener-aes192.js'), 'latin1'), /noble-ciphers/);
+    assert.doesNotMatch(readFileSync(join(WEB_BUILD, 'opener/opener-aes256.js'), 'latin1'), /noble/);
+});

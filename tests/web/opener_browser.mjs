@@ -1,0 +1,392 @@
+// The envelope in a real browser, opened from a file:// address, against a stand-in key service.
+//
+//   node opener_browser.mjs chromium|firefox
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { PNG, REPORT, TEXT, hostile, large, mixed } from './support/mails.mjs';
+import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import { MAGIC, deflated, envelope, pack } from './support/seal.mjs';
+import { Service, Tracker } from './support/service.mjs';
+
+const NAME = process.argv[2] ?? 'chromium';
+const IS_CHROMIUM = NAME === 'chromium';
+requireBrowser(NAME);
+const SHOTS = join(WEB_BUILD, 'screenshots');
+const READY = '#app[data-state=ready] button.main';
+const ENDED = '#app[data-state=shown], .fault';
+const words = JSON.parse(readFileSync(join(SOURCE, 'web/locales/en.json'), 'utf8'));
+
+let service;
+let browser;
+let folder;
+
+before(async () => {
+    service = await new Service().start();
+    browser = await startBrowser(NAME);
+    folder = mkdtempSync(join(tmpdir(), 'bulla-envelopes-'));
+    mkdirSync(SHOTS, { recursive: true });
+});
+
+after(async () => {
+    await browser?.close();
+    await service?.stop();
+    rmSync(folder, { recursive: true, force: true });
+});
+
+function write(html) {
+    const path = join(folder, `securedoc_${randomBytes(6).toString('hex')}.html`);
+    writeFileSync(path, html, 'latin1');
+    return pathToFileURL(path).href;
+}
+
+// Seals, opens the file in a tab and waits until it is ready, or has found a fault.
+async function openFile(mail, { mode = 'ok', options = {}, edit = (html) => html, tab, ...tabOptions } = {}) {
+    const sealed = envelope(mail, {
+        service: service.url, from: 'Jörg Müller <joerg@example.org>', subject: 'Grüße aus Zürich', ...options,
+    });
+    service.add(sealed, mode);
+    const page = tab ?? await browser.tab(tabOptions);
+    await page.goto(write(edit(sealed.html)));
+    await page.waitFor(`${READY}, .fault`);
+    return Object.assign(page, { sealed });
+}
+
+async function openMessage(mail, options) {
+    const tab = await openFile(mail, options);
+    await tab.click(READY);
+    await tab.waitFor(ENDED);
+    return tab;
+}
+
+const state = (tab) => tab.evaluate(() => document.getElementById('app').dataset.state);
+const textOf = (tab, selector) => tab.evaluate((at) => document.querySelector(at)?.innerText, selector);
+const inFrame = (tab) => tab.evaluate(() => {
+    const inner = document.querySelector('iframe').contentDocument;
+    return { text: inner.body.innerText, html: inner.body.innerHTML, style: inner.head.innerHTML };
+});
+
+test('shows_a_text_message', async () => {
+    const tab = await openMessage(TEXT);
+    assert.equal(await state(tab), 'shown');
+    assert.equal(await textOf(tab, '#app h1'), 'Grüße aus Zürich 📬');
+    const text = await textOf(tab, '.text');
+    assert.match(text, /^Liebe Anna,\n\ndie Unterlagen liegen[^]*<script>alert\("text is text"\)<\/script>[^]*Jörg/);
+    assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('.text a')].map((a) => [a.href, a.target, a.rel])), [
+        ['https://example.org/a?b=1&c=2', '_blank', 'noopener noreferrer'],
+        ['mailto:joerg@example.org', '_blank', 'noopener noreferrer']]);
+    assert.match(await textOf(tab, '.message header'), /Jörg Müller <joerg@example.org>[^]*Anna <anna@example.com>[^]*2025/);
+    await tab.close();
+});
+
+test('shows_html_pictures_and_attachments', async () => {
+    const tab = await openMessage(mixed());
+    const { text, html, style } = await inFrame(tab);
+    assert.match(text, /Results\s+Revenue rose by 12\u00a0%, see the table\./);
+    assert.doesNotMatch(text, /Plain version/);
+    assert.match(html, /<a href="https:\/\/example.org\/report" target="_blank" rel="noopener noreferrer">/);
+    assert.match(style, /\.total\s*\{\s*color: ?rgb\(11, 93, 94\);\s*font-weight: ?bold;?\s*\}/);
+    assert.deepEqual(await tab.evaluate(async () => {
+        const image = document.querySelector('iframe').contentDocument.querySelector('img');
+        await image.decode();
+        return [image.naturalWidth, image.naturalHeight];
+    }), [2, 2]);
+    assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('a.file .name')].map((name) => name.innerText)),
+        ['Bericht Q3 €.pdf', 'Earlier message.eml']);
+    if (IS_CHROMIUM) {
+        const saved = await tab.download('a.file');
+        assert.equal(saved.name, 'Bericht Q3 €.pdf');
+        assert.deepEqual(readFileSync(saved.path), REPORT);
+        const original = await tab.download('footer a.plain');
+        assert.deepEqual(readFileSync(original.path), mixed());
+    }
+    await tab.close();
+});
+
+test('opens_aes_192', async () => {
+    const tab = await openMessage(mixed(), { options: { suite: 2 } });
+    assert.equal(await state(tab), 'shown');
+    assert.match((await inFrame(tab)).text, /Results/);
+    await tab.close();
+});
+
+test('opens_compressed_messages_and_refuses_what_follows_a_stream', async () => {
+    const tab = await openMessage(TEXT, { options: { packed: pack(TEXT, { compress: true }) } });
+    assert.match(await textOf(tab, '.text'), /Liebe Anna/);
+    const good = deflated(Buffer.from('Subject: x\r\n\r\nhello hello hello'));
+    const longer = Buffer.concat([good, Buffer.from([0])]);
+    longer.writeUInt32LE(longer.readUInt32LE(1) + 1, 1);
+    await openMessage(TEXT, { tab, options: { packed: Buffer.concat([MAGIC, longer]) } });
+    assert.equal(await state(tab), 'fault-version');
+    await tab.close();
+});
+
+test('takes_the_key_by_pickup_when_the_window_is_severed', async () => {
+    const tab = await openMessage(TEXT, { mode: 'pickup' });
+    assert.equal(await state(tab), 'shown');
+    await tab.close();
+});
+
+test('opens_after_a_gateway_rewrapped_the_file', async () => {
+    const mangle = (fields) => fields.map(([name, value]) =>
+        [name, name === 'c' ? value.replace(/\s+/g, '').replace(/.{61}/g, '$&\n \t') : name === 'k' ? ` ${value}\r\n` : value]);
+    const tab = await openMessage(mixed(), { options: { mangle }, edit: (html) => html.replace(/\r\n/g, '\n') });
+    assert.equal(await state(tab), 'shown');
+    await tab.close();
+});
+
+// Every refusal has a message of its own.
+const flip = (at) => (fields) => {
+    const index = fields.findIndex(([name]) => name === 'c');
+    const value = fields[index][1];
+    const letter = value[at] === 'A' ? 'B' : 'A';
+    fields[index] = ['c', value.slice(0, at) + letter + value.slice(at + 1)];
+    return fields;
+};
+const without = (gone) => (fields) => fields.filter(([name]) => name !== gone);
+const put = (changed, to) => (fields) => fields.map(([name, value]) => [name, name === changed ? to : value]);
+const long = Buffer.concat([TEXT, randomBytes(60000)]);
+const FAULTS = {
+    a_wrong_key: ['key', { mode: 'wrong' }],
+    a_tampered_byte: ['damaged', { options: { mangle: flip(30000) } }],
+    a_tampered_first_byte: ['damaged', { options: { mangle: flip(2) } }],
+    a_tampered_commitment: ['key', { options: { mangle: put('k', Buffer.alloc(56, 9).toString('base64')) } }],
+    ciphertext_of_another_length: ['damaged', { options: { mangle: (fields) => fields.map(([name, value]) => [name, name === 'c' ? value.slice(0, 40000) : value]) } }],
+    a_foreign_character: ['damaged', { options: { mangle: (fields) => fields.map(([name, value]) => [name, name === 'c' ? `${value.slice(0, 500)}*${value.slice(501)}` : value]) } }],
+    a_locked_message: ['locked', { mode: 'error:locked' }],
+    an_expired_message: ['expired', { mode: 'error:expired' }],
+    an_account_that_is_no_recipient: ['recipient', { mode: 'error:not_recipient' }],
+    a_message_unknown_to_the_service: ['unknown', { mode: 'error:unknown' }],
+    too_many_attempts: ['many', { mode: 'error:too_many' }],
+    any_other_refusal: ['refused', { mode: 'error:something_new' }],
+    a_packed_message_of_the_future: ['version', { options: { packed: Buffer.from('BULLA\x02') } }],
+};
+
+for (const [name, [code, options]] of Object.entries(FAULTS)) {
+    test(`says_what_is_wrong_at_${name}`, async () => {
+        const tab = await openMessage(long, options);
+        assert.equal(await state(tab), `fault-${code}`);
+        const host = new URL(service.url).host;
+        assert.equal(await textOf(tab, '.fault h1'), words[`${code}_title`]);
+        assert.equal(await textOf(tab, '.fault h1 + p'), words[`${code}_text`].replace('{host}', host));
+        assert.doesNotMatch(await textOf(tab, 'body'), /Liebe Anna/);
+        await tab.close();
+    });
+}
+
+const AT_ONCE = {
+    a_file_cut_in_the_payload: ['cut', { edit: (html) => html.slice(0, html.length - 5000) }],
+    a_file_cut_in_the_first_field: ['cut', { edit: (html) => html.slice(0, html.indexOf('name="k"') + 20) }],
+    a_file_without_its_end: ['cut', { edit: (html) => html.replace('<input type="hidden" name="e" value="1">', '') }],
+    no_ciphertext: ['damaged', { options: { mangle: without('c') } }],
+    no_id: ['damaged', { options: { mangle: without('m') } }],
+    an_id_that_is_none: ['damaged', { options: { mangle: put('m', '12') } }],
+    a_short_header: ['damaged', { options: { mangle: put('k', 'AAAA') } }],
+    a_doubled_field: ['damaged', { options: { mangle: (fields) => [...fields, fields.find(([name]) => name === 'm')] } }],
+    a_later_version: ['version', { options: { mangle: put('v', '2') } }],
+    another_suite: ['version', { options: { mangle: put('s', '2') } }],
+};
+
+test('finds_cut_and_broken_files_before_asking_for_anything', async () => {
+    const tab = await browser.tab();
+    for (const [name, [code, options]] of Object.entries(AT_ONCE)) {
+        await openFile(long, { tab, ...options });
+        assert.equal(await state(tab), `fault-${code}`, name);
+        assert.equal(await textOf(tab, '.fault h1'), words[`${code}_title`], name);
+    }
+    await tab.close();
+});
+
+test('says_so_when_the_service_is_away_and_opens_when_it_is_back', async () => {
+    const tab = await openFile(TEXT);
+    const { port } = service;
+    await service.stop();
+    await tab.click(READY);
+    await tab.waitFor('.fault');
+    assert.equal(await state(tab), 'fault-away');
+    assert.equal(await textOf(tab, '.fault h1'), words.away_title);
+    await service.start(port);
+    await tab.click('.fault button');
+    await tab.waitFor(ENDED);
+    assert.equal(await state(tab), 'shown');
+    await tab.close();
+});
+
+test('tells_of_a_closed_window_and_lets_open_it_again', async () => {
+    const tab = await openFile(TEXT, { mode: 'idle' });
+    const popup = await tab.clickForWindow(READY);
+    await tab.waitFor('#app[data-state=waiting]');
+    await popup.close();
+    await tab.evaluate((wanted) => new Promise((resolve) => {
+        const look = () => (document.querySelector('.status').textContent === wanted ? resolve() : setTimeout(look, 100));
+        look();
+    }), words.waiting_closed);
+    service.add(tab.sealed, 'ok');
+    await tab.click('.actions button');
+    await tab.waitFor(ENDED);
+    assert.equal(await state(tab), 'shown');
+    await tab.close();
+});
+
+test('says_so_when_the_browser_blocks_the_window', async () => {
+    const tab = await openFile(TEXT);
+    await tab.evaluate(() => {
+        const { open } = window;
+        window.open = () => {
+            window.open = open;
+            return null;
+        };
+    });
+    await tab.click(READY);
+    await tab.waitFor('#app[data-state=blocked]');
+    assert.equal(await textOf(tab, '#app h1'), words.blocked_title);
+    await tab.click('#app[data-state=blocked] button.main');
+    await tab.waitFor(ENDED);
+    assert.equal(await state(tab), 'shown');
+    await tab.close();
+});
+
+test('hostile_html_loads_nothing_runs_nothing_and_stays_in_its_frame', async () => {
+    const tracker = await new Tracker().start();
+    try {
+        const tab = await openMessage(hostile(tracker.url));
+        assert.equal(await state(tab), 'shown');
+        await new Promise((resolve) => setTimeout(resolve, 1500)); // time to leak, were there a way
+        assert.deepEqual(tracker.hits, []);
+        assert.equal(await tab.evaluate(() => document.title), words.title);
+        assert.equal(await tab.evaluate(() => document.querySelector('iframe').getAttribute('sandbox')),
+            'allow-same-origin allow-popups allow-popups-to-escape-sandbox');
+        const { text, html, style } = await inFrame(tab);
+        assert.match(text, /This paragraph stays\./);
+        assert.match(html, /style="color: ?rgb\(1, 2, 3\);"/);
+        assert.doesNotMatch(html + style, /127\.0\.0\.1|javascript|owned|<script|<iframe|<form|<input|<svg|<object|onerror|position|srcset|@font-face|@import/i);
+        assert.deepEqual(await tab.evaluate(() => [...document.querySelector('iframe').contentDocument.links].map((a) => a.href)),
+            ['https://example.org/good']);
+        assert.equal(await textOf(tab, '.body .note'), words.remote);
+        // The frame's own policy holds too, were something to get past the sanitiser.
+        await tab.evaluate((url) => {
+            const inner = document.querySelector('iframe').contentDocument;
+            inner.body.insertAdjacentHTML('beforeend', `<img src="${url}/late.png" srcset="${url}/late2.png 2x">`
+                + `<p style="background:url(${url}/late3.png)">x</p><img src=x onerror="parent.document.title='owned'">`);
+        }, tracker.url);
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        assert.deepEqual(tracker.hits, []);
+        assert.equal(await tab.evaluate(() => document.title), words.title);
+        await tab.close();
+    } finally {
+        await tracker.stop();
+    }
+});
+
+test('keeps_nothing_and_sends_no_cookie', async () => {
+    const tab = await openMessage(TEXT);
+    assert.deepEqual(await tab.evaluate(async () => [localStorage.length, sessionStorage.length,
+        indexedDB.databases ? (await indexedDB.databases()).length : 0, document.cookie, document.title]),
+    [0, 0, 0, '', words.title]);
+    assert.equal(service.cookies, 0);
+    await tab.close();
+});
+
+test('contacts_nobody_before_the_click', async () => {
+    service.requests.length = 0;
+    const tab = await openFile(TEXT);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    assert.deepEqual(service.requests, []);
+    await tab.close();
+});
+
+test('is_readable_where_scripts_do_not_run', { skip: !IS_CHROMIUM && 'the driver of firefox cannot switch scripts off' }, async () => {
+    const { html } = envelope(TEXT, { service: service.url });
+    const tab = await browser.tab({ javaScriptEnabled: false });
+    await tab.goto(write(html));
+    assert.match(await tab.page.innerText('body'), new RegExp(`^${words.fallback_heading}[^]*${words.fallback_step_1}`));
+    assert.equal(await tab.page.locator('input[type=password]').count(), 0);
+    await tab.screenshot(join(SHOTS, `${NAME}-en-fallback.png`));
+    await tab.close();
+});
+
+test('opens_25_mib', async (t) => {
+    const mail = large(25 * 2 ** 20, randomBytes);
+    const tab = await openFile(mail);
+    const [usable, parsed] = await tab.evaluate(() => {
+        const [navigation] = performance.getEntriesByType('navigation');
+        const [ready] = performance.getEntriesByName('bulla-ready');
+        return [ready.startTime, navigation.domContentLoadedEventEnd].map((at) => Math.round(at - navigation.responseStart));
+    });
+    // From the key's arrival, as the page sees it: the first change to "opening".
+    await tab.evaluate(() => {
+        const app = document.getElementById('app');
+        window.times = {};
+        new MutationObserver(() => {
+            window.times[app.dataset.state] ??= performance.now();
+            const bar = document.querySelector('progress');
+            if (bar && bar.value > 0.02)
+                window.times.moved ??= performance.now();
+        }).observe(app, { attributes: true, subtree: true, childList: true });
+    });
+    await tab.click(READY);
+    await tab.waitFor(ENDED);
+    assert.equal(await state(tab), 'shown');
+    const { opening, moved, showing, shown } = await tab.evaluate(() => window.times);
+    t.diagnostic(`25 MiB in ${NAME}: usable after ${usable} ms, parsed ${parsed} ms; from key to shown ${Math.round((showing ?? shown) - opening)} ms, `
+        + `filled ${Math.round(shown - opening)} ms, bar moved after ${Math.round((moved ?? shown) - opening)} ms`);
+    assert.match(await textOf(tab, '.text'), /See the attachment/);
+    if (IS_CHROMIUM) {
+        const saved = await tab.download('footer a.plain');
+        assert.deepEqual(readFileSync(saved.path), mail);
+    }
+    await tab.close();
+});
+
+test('opens_a_text_of_many_megabytes_at_once_and_the_rest_on_request', async () => {
+    const text = Buffer.from('Subject: x\r\n\r\n' + 'A line of text that goes on for a while and then ends.\r\n'.repeat(100000));
+    const tab = await openMessage(text);
+    assert.ok(await tab.evaluate(() => document.querySelectorAll('.block').length) < 100);
+    await tab.click('.text > button');
+    assert.ok(await tab.evaluate(() => document.querySelectorAll('.block').length) > 700);
+    await tab.close();
+});
+
+const WIDTHS = { desktop: [1280, 800], phone: [390, 844] };
+
+test('screenshots', async () => {
+    for (const dark of [false, true]) {
+        const own = IS_CHROMIUM ? browser : await startBrowser(NAME, { dark });
+        try {
+            for (const [size, [width, height]] of Object.entries(WIDTHS)) {
+                for (const locale of IS_CHROMIUM ? ['en', 'ar', 'de', 'ja'] : ['en', 'ar']) {
+                    const shot = (what) => join(SHOTS, `${NAME}-${locale}-${size}-${dark ? 'dark' : 'light'}-${what}.png`);
+                    const tab = await own.tab({ width, height, scheme: dark ? 'dark' : 'light' });
+                    const options = { locale, logo: `<a href="https://example.org"><img src="data:image/png;base64,${PNG.toString('base64')}" width="132" height="28" alt="Example"></a>` };
+                    await openFile(mixed(), { tab, options });
+                    await tab.screenshot(shot('ready'));
+                    const direction = await tab.evaluate(() => [getComputedStyle(document.body).direction,
+                        document.documentElement.scrollWidth <= window.innerWidth]);
+                    assert.deepEqual(direction, [locale === 'ar' ? 'rtl' : 'ltr', true], `${locale} at ${width}`);
+                    await tab.click(READY);
+                    await tab.waitFor(ENDED);
+                    await tab.screenshot(shot('shown'));
+                    assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+                    await openFile(TEXT, { tab, options: { ...options, mangle: without('c') } });
+                    await tab.screenshot(shot('damaged'));
+                    if (size === 'phone') {
+                        await openFile(TEXT, { tab, options, mode: 'idle' });
+                        const popup = await tab.clickForWindow(READY);
+                        await tab.waitFor('#app[data-state=waiting]');
+                        await popup.close();
+                        await tab.screenshot(shot('waiting'));
+                    }
+                    await tab.close();
+                }
+            }
+        } finally {
+            if (own !== browser)
+                await own.close();
+        }
+    }
+});

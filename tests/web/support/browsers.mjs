@@ -1,0 +1,176 @@
+// Chromium by playwright-core and Firefox by puppeteer-core (WebDriver BiDi) behind one small face.
+// Exits 77, which ctest counts as skipped, where the browser is not installed.
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { load } from './paths.mjs';
+
+const PROGRAMS = {
+    chromium: [process.env.BULLA_CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser'],
+    firefox: [process.env.BULLA_FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'],
+};
+const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'];
+const WAIT_MS_MAX = 60000;
+
+export function requireBrowser(name) {
+    const path = PROGRAMS[name].find((candidate) => candidate && existsSync(candidate));
+    if (!path) {
+        console.log(`skipped: no ${name} here (set BULLA_${name.toUpperCase()} to its path)`);
+        process.exit(77);
+    }
+    return path;
+}
+
+class ChromiumTab {
+    constructor(page) {
+        this.page = page;
+    }
+
+    goto(url) {
+        return this.page.goto(url, { waitUntil: 'load', timeout: WAIT_MS_MAX });
+    }
+
+    evaluate(expression, argument) {
+        return this.page.evaluate(expression, argument);
+    }
+
+    click(selector) {
+        return this.page.click(selector, { timeout: WAIT_MS_MAX });
+    }
+
+    type(selector, text) {
+        return this.page.fill(selector, text, { timeout: WAIT_MS_MAX });
+    }
+
+    waitFor(selector) {
+        return this.page.waitForSelector(selector, { timeout: WAIT_MS_MAX, state: 'visible' });
+    }
+
+    // Clicks, and gives the window that opens.
+    async clickForWindow(selector) {
+        const [popup] = await Promise.all([this.page.waitForEvent('popup', { timeout: WAIT_MS_MAX }), this.click(selector)]);
+        return new ChromiumTab(popup);
+    }
+
+    async download(selector) {
+        const [download] = await Promise.all([this.page.waitForEvent('download', { timeout: WAIT_MS_MAX }), this.click(selector)]);
+        return { name: download.suggestedFilename(), path: await download.path() };
+    }
+
+    screenshot(path) {
+        return this.page.screenshot({ path, fullPage: true, animations: 'disabled' });
+    }
+
+    close() {
+        return this.page.close();
+    }
+}
+
+class FirefoxTab {
+    constructor(page, browser) {
+        this.page = page;
+        this.browser = browser;
+    }
+
+    goto(url) {
+        return this.page.goto(url, { waitUntil: 'load', timeout: WAIT_MS_MAX });
+    }
+
+    evaluate(expression, argument) {
+        return this.page.evaluate(expression, argument);
+    }
+
+    async click(selector) {
+        await this.waitFor(selector);
+        await this.page.click(selector);
+    }
+
+    async type(selector, text) {
+        await this.waitFor(selector);
+        await this.page.type(selector, text);
+    }
+
+    waitFor(selector) {
+        return this.page.waitForSelector(selector, { timeout: WAIT_MS_MAX, visible: true });
+    }
+
+    async clickForWindow(selector) {
+        const before = new Set(await this.browser.pages());
+        await this.click(selector);
+        for (let waited = 0; waited < WAIT_MS_MAX; waited += 100) {
+            const fresh = (await this.browser.pages()).find((page) => !before.has(page));
+            if (fresh)
+                return new FirefoxTab(fresh, this.browser);
+            await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+        throw new Error('no window opened');
+    }
+
+    screenshot(path) {
+        return this.page.screenshot({ path, fullPage: true });
+    }
+
+    close() {
+        return this.page.close();
+    }
+}
+
+/*
+ * A browser with a profile of its own that close() removes. tab({ dark, width, height }) opens a tab;
+ * Firefox takes its colour scheme at the start, so give `dark` to both.
+ */
+export async function startBrowser(name, { dark = false, args = [], env = {}, trustAll = true } = {}) {
+    const program = requireBrowser(name);
+    const home = mkdtempSync(join(tmpdir(), 'bulla-browser-'));
+    const cleanUp = () => rmSync(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    const environment = { ...process.env, HOME: home, ...env };
+    if (name === 'chromium') {
+        const { chromium } = await load('playwright-core');
+        const browser = await chromium.launch({
+            executablePath: program, headless: true, args: [...CHROMIUM_FLAGS, ...args], env: environment,
+        });
+        return {
+            name,
+            browser,
+            async tab({ width = 1280, height = 800, scheme = dark ? 'dark' : 'light', ...options } = {}) {
+                const context = await browser.newContext({
+                    viewport: { width, height }, colorScheme: scheme, ignoreHTTPSErrors: trustAll, acceptDownloads: true, ...options,
+                });
+                return new ChromiumTab(await context.newPage());
+            },
+            async close() {
+                await browser.close();
+                cleanUp();
+            },
+        };
+    }
+    const puppeteer = await load('puppeteer-core');
+    const browser = await puppeteer.launch({
+        browser: 'firefox',
+        executablePath: program,
+        headless: true,
+        args,
+        env: environment,
+        acceptInsecureCerts: trustAll,
+        protocolTimeout: 2 * WAIT_MS_MAX,
+        extraPrefsFirefox: {
+            'layout.css.prefers-color-scheme.content-override': dark ? 0 : 1,
+            'datareporting.policy.dataSubmissionEnabled': false,
+            'app.update.enabled': false,
+        },
+    });
+    return {
+        name,
+        browser,
+        async tab({ width = 1280, height = 800 } = {}) {
+            const page = await browser.newPage();
+            await page.setViewport({ width, height });
+            return new FirefoxTab(page, browser);
+        },
+        async close() {
+            await browser.close();
+            cleanUp();
+        },
+    };
+}
