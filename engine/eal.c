@@ -185,10 +185,8 @@ void eal_close(void)
         return;
     eal.open = false;
     (void)rte_eal_cleanup();
-    for (uint32_t i = 0; i < eal.nodes_count; i++) {
-        if (eal.nodes[i].memory != NULL)
-            (void)munmap(eal.nodes[i].memory, eal.nodes[i].bytes);
-    }
+    /* The heaps' memory goes with the process: the telemetry thread has no end before that, and
+     * may be looking at a counter. */
     eal.nodes_count = 0;
 }
 

@@ -30,7 +30,8 @@ int placement_discover(hwloc_topology_t *topology)
     hwloc_topology_t made;
     if (hwloc_topology_init(&made) != 0)
         return -ENOMEM;
-    const unsigned long flags = HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING;
+    const unsigned long flags =
+        HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM | HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING;
     if (hwloc_topology_set_flags(made, flags) != 0 || hwloc_topology_load(made) != 0) {
         hwloc_topology_destroy(made);
         return -EIO;

@@ -97,6 +97,9 @@ MUST_USE int record_batch_check(const uint8_t *batch, size_t batch_bytes, uint32
 MUST_USE int record_read(struct record *record, const uint8_t *batch, size_t batch_bytes,
                          size_t *offset);
 
+/* Well-formed UTF-8 (RFC 3629) without control characters: what a record's strings must be. */
+HOT bool record_text_sound(const uint8_t *text, size_t bytes);
+
 /* Walks recipients: sets *address and *address_bytes, moves *offset. False at the end. */
 bool record_recipient(const struct record *record, uint32_t *offset, const uint8_t **address,
                       uint16_t *address_bytes);

@@ -3,6 +3,41 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
+/* Bytes of the UTF-8 character at `text`, or 0 when it is malformed, overlong, a surrogate, out of
+ * range (RFC 3629) or a control character: C0, DEL or C1. */
+static size_t record_character(const uint8_t *text, size_t bytes)
+{
+    const uint8_t lead = text[0];
+    if (lead < 0x80)
+        return lead >= 0x20 && lead != 0x7f ? 1 : 0;
+    const size_t need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+    if (lead < 0xc2 || lead > 0xf4 || need > bytes)
+        return 0;
+    uint32_t point = lead & (0x7fU >> need);
+    for (size_t i = 1; i < need; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+        point = point << 6 | (text[i] & 0x3fU);
+    }
+    if (need == 2)
+        return point >= 0xa0 ? 2 : 0;
+    if (need == 3)
+        return point >= 0x800 && (point < 0xd800 || point > 0xdfff) ? 3 : 0;
+    return point >= 0x10000 && point <= 0x10ffff ? 4 : 0;
+}
+
+bool record_text_sound(const uint8_t *text, size_t bytes)
+{
+    size_t at = 0;
+    while (at < bytes) {
+        const size_t step = record_character(text + at, bytes - at);
+        if (step == 0)
+            return false;
+        at += step;
+    }
+    return true;
+}
+
 static uint8_t *record_put(uint8_t *at, const uint8_t *bytes_at, size_t bytes)
 {
     if (bytes != 0)

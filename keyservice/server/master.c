@@ -71,9 +71,9 @@ static int master_parse(struct master *master, const char *text, size_t text_byt
     for (size_t at = head_chars; at < text_bytes;) {
         if (master->versions_count == MASTER_VERSIONS_MAX)
             return -EBADMSG;
-        const size_t chars = master_line_parse(text + at, text_bytes - at,
-                                               master->versions_count + 1,
-                                               master->keys[master->versions_count].bytes);
+        const size_t chars =
+            master_line_parse(text + at, text_bytes - at, master->versions_count + 1,
+                              master->keys[master->versions_count].bytes);
         if (chars == 0)
             return -EBADMSG;
         master->versions_count++;
@@ -245,7 +245,7 @@ int master_add(const char *path, char why[MASTER_WHY_BYTES])
     if (rc == 0 && rename(fresh_path, path) != 0)
         rc = -errno;
     if (rc != 0)
-        (void)snprintf(why, MASTER_WHY_BYTES, "%s: %s", fresh_path, strerror(-rc));
+        (void)snprintf(why, MASTER_WHY_BYTES, "%.200s: %s", fresh_path, strerror(-rc));
     return rc;
 }
 
@@ -343,10 +343,9 @@ int master_burst_wrap(struct master_burst *burst, const uint8_t id[MASTER_ID_BYT
     memcpy(plain, id, MASTER_ID_BYTES);
     memcpy(plain + MASTER_ID_BYTES, key, key_bytes);
     /* Without arguments the cipher starts again under the key it has. */
-    const bool fine =
-        EVP_EncryptInit_ex(burst->wrap, NULL, NULL, NULL, NULL) == 1 &&
-        EVP_EncryptUpdate(burst->wrap, wrapped, &done, plain, (int)(MASTER_ID_BYTES + key_bytes)) ==
-            1;
+    const bool fine = EVP_EncryptInit_ex(burst->wrap, NULL, NULL, NULL, NULL) == 1 &&
+                      EVP_EncryptUpdate(burst->wrap, wrapped, &done, plain,
+                                        (int)(MASTER_ID_BYTES + key_bytes)) == 1;
     secret_wipe(plain, sizeof(plain));
     if (!fine || done <= 0)
         return -EIO;
@@ -402,9 +401,9 @@ int master_unwrap(const struct master *master, uint32_t version, const uint8_t i
         return -EBADMSG;
     int rc = master_kwp(master->keys[version - 1].bytes, MASTER_KEY_BYTES, 0, wrapped,
                         wrapped_bytes, plain, &plain_bytes);
-    if (rc == 0 && (plain_bytes <= MASTER_ID_BYTES ||
-                    plain_bytes > MASTER_ID_BYTES + MASTER_PLAIN_BYTES_MAX ||
-                    !ct_equal(plain, id, MASTER_ID_BYTES)))
+    if (rc == 0 &&
+        (plain_bytes <= MASTER_ID_BYTES || plain_bytes > MASTER_ID_BYTES + MASTER_PLAIN_BYTES_MAX ||
+         !ct_equal(plain, id, MASTER_ID_BYTES)))
         rc = -EBADMSG;
     if (rc == 0) {
         *key_bytes = plain_bytes - MASTER_ID_BYTES;

@@ -234,8 +234,8 @@ int pki_server_make(const char *ca_certificate_path, const char *ca_key_path, co
     X509 *certificate = NULL;
 
     /* A comma or colon would end the name and begin another extension value. */
-    const bool is_address = inet_pton(AF_INET, host, address) == 1 ||
-                            inet_pton(AF_INET6, host, address) == 1;
+    const bool is_address =
+        inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
     if (!is_address && (strlen(host) > 253 || host[strcspn(host, ",: \t\r\n")] != '\0'))
         return -EINVAL;
     (void)snprintf(alt, sizeof(alt), "DNS:localhost,IP:127.0.0.1,IP:::1%s%s",

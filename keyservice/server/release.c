@@ -80,8 +80,8 @@ static int release_derive(const uint8_t shared[RELEASE_SHARED], const uint8_t *i
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info, info_bytes),
         OSSL_PARAM_construct_end(),
     };
-    const bool fine = ctx != NULL && EVP_KDF_derive(ctx, okm, RELEASE_KEK_BYTES + RELEASE_IV_BYTES,
-                                                    params) == 1;
+    const bool fine =
+        ctx != NULL && EVP_KDF_derive(ctx, okm, RELEASE_KEK_BYTES + RELEASE_IV_BYTES, params) == 1;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
     return fine ? 0 : -EIO;

@@ -184,8 +184,7 @@ static int pending_spend_apply(struct store_writer *writer, void *argument)
     sql_bind_string(gone, 1, pending->address);
     if (sql_run(&writer->sql, gone) < 0)
         return -EIO;
-    const int added =
-        account_insert(writer, pending->address, password, pending->now_unix_ms);
+    const int added = account_insert(writer, pending->address, password, pending->now_unix_ms);
     return added == -EEXIST ? -EACCES : added;
 }
 

@@ -142,8 +142,7 @@ static int batch_apply(struct store_writer *writer, void *argument)
 {
     struct envelope_batch *batch = argument;
     for (uint32_t i = 0; i < batch->count; i++) {
-        const int rc =
-            envelope_add(writer, &batch->puts[i], &batch->rows[i], batch->key_version);
+        const int rc = envelope_add(writer, &batch->puts[i], &batch->rows[i], batch->key_version);
         if (rc != 0)
             return rc;
     }

@@ -81,8 +81,7 @@ static const char *const sql_texts[SQL_COUNT] = {
         " WHERE address = ?1 ORDER BY created DESC, rowid DESC LIMIT ?2)",
     [SQL_PENDING_GET] = "SELECT code, password, expires, tries FROM pending"
                         " WHERE address = ?1 AND browser = ?2",
-    [SQL_PENDING_TRY] =
-        "UPDATE pending SET tries = tries + 1 WHERE address = ?1 AND browser = ?2",
+    [SQL_PENDING_TRY] = "UPDATE pending SET tries = tries + 1 WHERE address = ?1 AND browser = ?2",
     [SQL_PENDING_REMOVE] = "DELETE FROM pending WHERE address = ?1",
     [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE rowid IN"
                           " (SELECT rowid FROM pending WHERE expires < ?1 LIMIT 256)",

@@ -1,0 +1,80 @@
+#include "engine/worker_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct answer {
+    uint8_t status;
+    uint8_t enhanced[3]; /* RFC 3463 */
+    const char *text;    /* NULL: made for the message */
+};
+
+static const struct answer answers[VERDICT_COUNT] = {
+    [VERDICT_NONE] = {IPC_RETRY, {4, 3, 0}, "the engine could not decide"},
+    [VERDICT_SEALED] = {IPC_SEALED, {0, 0, 0}, ""},
+    [VERDICT_NO_SPOOL] = {IPC_RETRY, {4, 3, 2}, "this engine has no spool: keep the message"},
+    [VERDICT_BAD_META] = {IPC_REFUSED, {5, 1, 0}, "the addresses are malformed"},
+    [VERDICT_BAD_ADDRESS] = {IPC_REFUSED, {5, 1, 3}, "an address is not valid UTF-8"},
+    [VERDICT_NO_PROFILE] = {IPC_REFUSED, {5, 7, 1}, NULL},
+    [VERDICT_TOO_LARGE] = {IPC_REFUSED, {5, 3, 4}, NULL},
+    [VERDICT_NO_ARENA] = {IPC_REFUSED, {5, 3, 4}, "the sealed mail would not fit output_arena"},
+    [VERDICT_RECIPIENTS] = {IPC_REFUSED,
+                            {5, 5, 3},
+                            "the recipients' addresses are more than one envelope takes"},
+    [VERDICT_KEY_AWAY] = {IPC_RETRY, {4, 4, 1}, "the key service cannot be reached"},
+    [VERDICT_KEY_INVALID] = {IPC_REFUSED, {5, 3, 5}, "the key service refuses this envelope"},
+    [VERDICT_KEY_CONFLICT] = {IPC_RETRY,
+                              {4, 3, 5},
+                              "the key service knows other envelopes by "
+                              "these ids"},
+};
+
+void answer_status(enum job_verdict verdict, struct ipc_completion *completion)
+{
+    const struct answer *answer = &answers[verdict];
+    completion->status = answer->status;
+    memcpy(completion->enhanced_status, answer->enhanced, sizeof(completion->enhanced_status));
+}
+
+static uint32_t PRINTF_LIKE(2, 3) text_print(char text[IPC_TEXT_BYTES_MAX], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(text, IPC_TEXT_BYTES_MAX, format, args);
+    va_end(args);
+    return n < 0 ? 0 : MIN((uint32_t)n, (uint32_t)IPC_TEXT_BYTES_MAX - 1);
+}
+
+/* The name is read again from the client: what it is now is what the refusal shows, made plain. */
+static uint32_t text_no_profile(const struct worker *worker, const struct job *job,
+                                char text[IPC_TEXT_BYTES_MAX])
+{
+    char name[IPC_PROFILE_BYTES_MAX + 1] = "";
+    uint8_t *bytes_at = worker->secrets->slice;
+    struct meta meta;
+    channel_copy_meta(job->client->channel, &job->submission, bytes_at);
+    if (meta_read(&meta, bytes_at, job->submission.meta_bytes) == 0) {
+        for (uint32_t i = 0; i < meta.profile_bytes && i < IPC_PROFILE_BYTES_MAX; i++) {
+            const uint8_t byte = meta.profile[i];
+            name[i] = byte >= 0x20 && byte < 0x7f && byte != '"' ? (char)byte : '?';
+        }
+    }
+    return text_print(text, "no profile \"%s\"; profiles: %s", name[0] == '\0' ? "default" : name,
+                      job->client->snapshot->names);
+}
+
+uint32_t answer_text(const struct worker *worker, const struct job *job,
+                     char text[IPC_TEXT_BYTES_MAX])
+{
+    _Static_assert(SEALER_SLICE_BYTES >= IPC_META_BYTES_MAX, "the slice's buffer holds a meta");
+    const struct answer *answer = &answers[job->verdict];
+    if (answer->text != NULL)
+        return text_print(text, "%s", answer->text);
+    if (job->verdict == VERDICT_NO_PROFILE)
+        return text_no_profile(worker, job, text);
+    ASSERT(job->profile != NULL);
+    return text_print(text, "the message of %u bytes is over profile \"%s\"'s limit of %llu bytes",
+                      job->submission.mail_bytes, job->profile->profile.name,
+                      (unsigned long long)job->profile->profile.mail_bytes_max);
+}

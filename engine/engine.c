@@ -1,0 +1,342 @@
+#include "engine/engine.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "engine/eal.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <rte_launch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ENGINE_READY_MS_MAX   10000
+#define ENGINE_BEAT_NS_MAX    (30 * NS_PER_S)
+#define ENGINE_BACKOFF_NS_MAX (10 * NS_PER_S)
+#define ENGINE_EAL_BYTES_NODE ((size_t)1 << 20)
+#define ENGINE_TELL_TRIES_MAX 1000
+#define ENGINE_PAUSE_NS       ((long)NS_PER_MS)
+
+static void engine_pause(void)
+{
+    const struct timespec pause = {.tv_nsec = ENGINE_PAUSE_NS};
+    (void)nanosleep(&pause, NULL);
+}
+
+static struct worker_config engine_worker_config(const struct engine *engine, uint32_t index)
+{
+    const struct config_engine *wish = &engine->config.engine;
+    struct worker_config config = {
+        .index = index,
+        .node = engine->placement.workers[index].node,
+        .jobs_count = wish->jobs_count,
+        .key_services_count = engine->config.key_services_count,
+        .snapshot = engine->snapshots_count > 0 ? engine->snapshots[0] : NULL,
+        .arena_bytes = wish->output_arena_bytes,
+        .key_wait_ns = wish->key_wait_s * NS_PER_S,
+        .spin_ns_max = wish->spin_us * NS_PER_US,
+        .busy_poll = wish->busy_poll,
+        .allow_io_uring = wish->io_uring,
+        .notice_eventfd = engine->notice_eventfd,
+    };
+    uint32_t node_index = 0;
+    while (engine->nodes[node_index] != config.node)
+        node_index++;
+    ASSERT(node_index < engine->nodes_count);
+    for (uint32_t k = 0; k < config.key_services_count; k++)
+        config.keys[k] = engine->keys[k * PLACEMENT_NODES_MAX + node_index];
+    return config;
+}
+
+static int engine_start_placement(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    hwloc_topology_t topology;
+    const int rc = placement_discover(&topology);
+    if (rc != 0) {
+        (void)snprintf(why, ENGINE_WHY_BYTES, "the machine's topology cannot be read");
+        return rc;
+    }
+    const int planned =
+        placement_plan(&engine->placement, topology, engine->config.engine.workers, why);
+    hwloc_topology_destroy(topology);
+    engine->nodes_count = placement_nodes(&engine->placement, engine->nodes);
+    return planned;
+}
+
+static int engine_start_eal(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    char folder[CONFIG_PATH_BYTES];
+    (void)snprintf(folder, sizeof(folder), "%s", engine->config.engine.socket);
+    const struct worker_config worker = engine_worker_config(engine, 0);
+    /* As if all workers stood on one node: a node never has more. */
+    const struct eal_config config = {
+        .placement = &engine->placement,
+        .hugepages = engine->config.engine.hugepages,
+        .node_bytes =
+            worker_memory_bytes(&worker) * engine->placement.workers_count + ENGINE_EAL_BYTES_NODE,
+        .runtime_dir = dirname(folder),
+        .verbose = engine->config.engine.log_level == LOG_LEVEL_DEBUG,
+    };
+    const int rc = eal_open(&config, why);
+    engine->eal_open = rc == 0;
+    return rc;
+}
+
+static const char *text_or_null(const char *text)
+{
+    return text[0] == '\0' ? NULL : text;
+}
+
+/* One thread a key service and node that has workers. */
+static int engine_start_keys(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    for (uint32_t i = 0; i < engine->config.key_services_count * engine->nodes_count; i++) {
+        const uint32_t k = i / engine->nodes_count;
+        const struct config_key_service *service = &engine->config.key_services[k];
+        const struct key_thread_config config = {
+            .name = service->name,
+            .client = {.url = service->engine_url,
+                       .ca_file = text_or_null(service->ca),
+                       .certificate_file = text_or_null(service->certificate),
+                       .private_key_file = text_or_null(service->private_key),
+                       .proxy = text_or_null(service->proxy),
+                       .request_timeout_ns = service->timeout_s * NS_PER_S,
+                       .backoff_ns_max = ENGINE_BACKOFF_NS_MAX},
+            .placement = &engine->placement,
+        };
+        char key_why[KEY_CLIENT_WHY_BYTES] = "";
+        const uint32_t at = k * PLACEMENT_NODES_MAX + i % engine->nodes_count;
+        const int rc = key_thread_open(&engine->keys[at], &config, key_why);
+        if (rc != 0) {
+            (void)snprintf(why, ENGINE_WHY_BYTES, "key_service \"%s\": %s", service->name, key_why);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int engine_start_snapshot(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    const int rc = snapshot_open(&engine->snapshots[0], &engine->config, 1, why);
+    if (rc != 0)
+        return rc;
+    engine->snapshots_count = 1;
+    atomic_store_explicit(&engine->generation, 1, memory_order_relaxed);
+    return 0;
+}
+
+static int engine_open_workers(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    for (uint32_t i = 0; i < engine->placement.workers_count; i++) {
+        const struct worker_config config = engine_worker_config(engine, i);
+        const int rc = worker_open(&engine->workers[i], &config, why);
+        if (rc != 0)
+            return rc;
+        engine->workers_count++;
+    }
+    return 0;
+}
+
+/* Waits until the worker serves; bounded. */
+static int engine_await(const struct worker *worker)
+{
+    for (uint32_t ms = 0; ms < ENGINE_READY_MS_MAX; ms++) {
+        const int rc = worker_ready(worker);
+        if (rc != -EINPROGRESS)
+            return rc;
+        engine_pause();
+    }
+    return -ETIMEDOUT;
+}
+
+static int engine_launch(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    engine->launched = true;
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        if (rte_eal_remote_launch(worker_run, engine->workers[i], i + 1) != 0) {
+            (void)snprintf(why, ENGINE_WHY_BYTES, "worker %u's lcore does not start", i);
+            return -EIO;
+        }
+        const int rc = engine_await(engine->workers[i]);
+        if (rc != 0) {
+            (void)snprintf(why, ENGINE_WHY_BYTES, "worker %u cannot start: %s", i, strerror(-rc));
+            return rc;
+        }
+    }
+    for (uint32_t i = 0; i < ENGINE_KEYS_MAX; i++) {
+        const int rc = engine->keys[i] == NULL ? 0 : key_thread_start(engine->keys[i]);
+        if (rc != 0) {
+            (void)snprintf(why, ENGINE_WHY_BYTES, "a key thread cannot start: %s", strerror(-rc));
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int engine_start(struct engine *engine, const char *config_path, const struct config *config,
+                 char why[ENGINE_WHY_BYTES])
+{
+    memset(engine, 0, sizeof(*engine));
+    engine->config_path = config_path;
+    engine->config = *config;
+    engine->started_ns = clock_monotonic_ns();
+    engine->notice_eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (engine->notice_eventfd < 0) {
+        (void)snprintf(why, ENGINE_WHY_BYTES, "no eventfd can be had: %s", strerror(errno));
+        return -errno;
+    }
+    int rc = engine_start_placement(engine, why);
+    if (rc == 0)
+        rc = engine_start_snapshot(engine, why);
+    if (rc == 0)
+        rc = engine_start_keys(engine, why);
+    if (rc == 0)
+        rc = engine_start_eal(engine, why);
+    if (rc == 0)
+        rc = engine_open_workers(engine, why);
+    if (rc == 0)
+        rc = engine_launch(engine, why);
+    if (rc != 0)
+        engine_stop(engine);
+    return rc;
+}
+
+static void engine_stop_worker(struct worker *worker)
+{
+    const struct worker_order order = {.kind = WORKER_STOP};
+    for (uint32_t tries = 0; tries < ENGINE_TELL_TRIES_MAX; tries++) {
+        if (worker_tell(worker, &order))
+            return;
+        engine_pause();
+    }
+    log_line(LOG_LEVEL_ERROR, "worker_stuck", "worker=%u", worker_index(worker));
+}
+
+void engine_stop(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->workers_count && engine->launched; i++) {
+        if (worker_ready(engine->workers[i]) == 0)
+            engine_stop_worker(engine->workers[i]);
+    }
+    if (engine->launched)
+        rte_eal_mp_wait_lcore();
+    for (uint32_t i = 0; i < ENGINE_KEYS_MAX; i++) {
+        key_thread_close(engine->keys[i]);
+        engine->keys[i] = NULL;
+    }
+    for (uint32_t i = 0; i < engine->workers_count; i++)
+        worker_close(engine->workers[i]);
+    engine->workers_count = 0;
+    for (uint32_t i = 0; i < engine->snapshots_count; i++)
+        snapshot_close(engine->snapshots[i]);
+    engine->snapshots_count = 0;
+    if (engine->eal_open)
+        eal_close();
+    engine->eal_open = false;
+    if (engine->notice_eventfd >= 0)
+        (void)close(engine->notice_eventfd);
+    engine->notice_eventfd = -1;
+}
+
+/* Profiles name key services; the running key threads are those of the start. */
+static int reload_match(const struct engine *engine, struct config *fresh, bool *restart_needed,
+                        char why[ENGINE_WHY_BYTES])
+{
+    const struct config *running = &engine->config;
+    *restart_needed = memcmp(&running->engine, &fresh->engine, sizeof(fresh->engine)) != 0 ||
+                      running->key_services_count != fresh->key_services_count;
+    for (uint32_t i = 0; i < fresh->profiles_count; i++) {
+        struct config_key_service wanted = fresh->key_services[fresh->profile_key_service[i]];
+        uint32_t k = 0;
+        while (k < running->key_services_count &&
+               strcmp(running->key_services[k].name, wanted.name) != 0)
+            k++;
+        if (k == running->key_services_count) {
+            (void)snprintf(why, ENGINE_WHY_BYTES,
+                           "%s: profile \"%s\" names key_service \"%s\", which this engine was not "
+                           "started with; restart it",
+                           engine->config_path, fresh->profiles[i].name, wanted.name);
+            return -EINVAL;
+        }
+        fresh->profile_key_service[i] = k;
+        /* What recipients open is the profile's; the rest is the running client's. */
+        memcpy(wanted.url, running->key_services[k].url, sizeof(wanted.url));
+        if (memcmp(&wanted, &running->key_services[k], sizeof(wanted)) != 0)
+            *restart_needed = true;
+    }
+    return 0;
+}
+
+static int reload_publish(struct engine *engine, const struct config *fresh,
+                          char why[ENGINE_WHY_BYTES])
+{
+    engine_free_snapshots(engine);
+    if (engine->snapshots_count == ENGINE_SNAPSHOTS_MAX) {
+        (void)snprintf(why, ENGINE_WHY_BYTES, "earlier reloads are still in use; try again later");
+        return -EBUSY;
+    }
+    const uint64_t generation = atomic_load_explicit(&engine->generation, memory_order_relaxed) + 1;
+    struct snapshot *snapshot;
+    const int rc = snapshot_open(&snapshot, fresh, generation, why);
+    if (rc != 0)
+        return rc;
+    engine->snapshots[engine->snapshots_count++] = snapshot;
+    atomic_store_explicit(&engine->generation, generation, memory_order_relaxed);
+    const struct worker_order order = {.kind = WORKER_SNAPSHOT, .snapshot = snapshot};
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        bool told = worker_tell(engine->workers[i], &order);
+        for (uint32_t tries = 0; tries < ENGINE_TELL_TRIES_MAX && !told; tries++) {
+            engine_pause();
+            told = worker_tell(engine->workers[i], &order);
+        }
+        if (!told)
+            log_line(LOG_LEVEL_ERROR, "worker_stuck", "worker=%u", i);
+    }
+    return 0;
+}
+
+int engine_reload(struct engine *engine, bool *restart_needed, char why[ENGINE_WHY_BYTES])
+{
+    struct config *fresh = calloc(1, sizeof(*fresh));
+    if (fresh == NULL) {
+        (void)snprintf(why, ENGINE_WHY_BYTES, "out of memory");
+        return -ENOMEM;
+    }
+    int rc = config_load(fresh, engine->config_path, why);
+    if (rc == 0)
+        rc = reload_match(engine, fresh, restart_needed, why);
+    if (rc == 0)
+        rc = reload_publish(engine, fresh, why);
+    free(fresh);
+    return rc;
+}
+
+void engine_free_snapshots(struct engine *engine)
+{
+    uint64_t oldest = UINT64_MAX;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < engine->workers_count; i++)
+        oldest = MIN(oldest, worker_generation(engine->workers[i]));
+    for (uint32_t i = 0; i < engine->snapshots_count; i++) {
+        const bool newest = i + 1 == engine->snapshots_count;
+        if (!newest && engine->snapshots[i]->generation < oldest)
+            snapshot_close(engine->snapshots[i]);
+        else
+            engine->snapshots[kept++] = engine->snapshots[i];
+    }
+    engine->snapshots_count = kept;
+}
+
+bool engine_alive(const struct engine *engine, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        const uint64_t beat_ns = worker_beat_ns(engine->workers[i]);
+        if (now_ns > beat_ns && now_ns - beat_ns > ENGINE_BEAT_NS_MAX)
+            return false;
+    }
+    return true;
+}

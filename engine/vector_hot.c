@@ -1,0 +1,361 @@
+#include "engine/worker_internal.h"
+
+#include "crypto/secret.h"
+
+#include <string.h>
+
+static uint8_t *stage_take(struct worker *worker, size_t bytes)
+{
+    const size_t whole = (bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+    if (whole > WORKER_STAGE_BYTES - worker->stage_used)
+        return NULL;
+    uint8_t *at = worker->secrets->stage + worker->stage_used;
+    worker->stage_used += whole;
+    return at;
+}
+
+static bool record_take(struct worker *worker, struct job *job, size_t bytes)
+{
+    if (bytes <= WORKER_RECORD_BYTES) {
+        job->record = worker->records + (size_t)worker_job_index(worker, job) * WORKER_RECORD_BYTES;
+        job->record_large = JOB_NONE;
+        return true;
+    }
+    if (worker->records_large_free_count == 0)
+        return false;
+    job->record_large = worker->records_large_free[--worker->records_large_free_count];
+    job->record = worker->secrets->records_large[job->record_large];
+    return true;
+}
+
+static void record_give(struct worker *worker, struct job *job)
+{
+    if (job->record == NULL)
+        return;
+    secret_wipe(job->record, job->record_bytes);
+    if (job->record_large != JOB_NONE)
+        worker->records_large_free[worker->records_large_free_count++] = job->record_large;
+    job->record = NULL;
+    job->record_bytes = 0;
+    job->record_large = JOB_NONE;
+}
+
+void vector_give_room(struct worker *worker, struct job *job)
+{
+    record_give(worker, job);
+    if (job->space_bytes == 0)
+        return;
+    channel_space_give(job->client->channel, job->space_offset, job->space_bytes);
+    job->client->small_full = false;
+    job->client->large_full = false;
+    job->space_bytes = 0;
+}
+
+static bool addresses_sound(const struct meta *meta)
+{
+    const uint8_t *address;
+    uint16_t address_bytes;
+    uint32_t offset = 0;
+    if (!record_text_sound(meta->sender, meta->sender_bytes))
+        return false;
+    while (meta_recipient(meta, &offset, &address, &address_bytes)) {
+        if (!record_text_sound(address, address_bytes))
+            return false;
+    }
+    return true;
+}
+
+/* Everything that can refuse a message before its content is looked at. */
+static enum job_verdict admit_meta(struct job *job, struct meta *meta, const uint8_t *bytes_at)
+{
+    const struct ipc_submission *submission = &job->submission;
+    if ((submission->flags & IPC_SUBMIT_QUEUE) != 0)
+        return VERDICT_NO_SPOOL;
+    if (meta_read(meta, bytes_at, submission->meta_bytes) != 0)
+        return VERDICT_BAD_META;
+    job->profile = snapshot_find(job->client->snapshot, meta->profile, meta->profile_bytes);
+    if (job->profile == NULL)
+        return VERDICT_NO_PROFILE;
+    if (submission->mail_bytes > job->profile->profile.mail_bytes_max)
+        return VERDICT_TOO_LARGE;
+    return addresses_sound(meta) ? VERDICT_NONE : VERDICT_BAD_ADDRESS;
+}
+
+static void admit_message(const struct worker *worker, struct vector_entry *entry)
+{
+    const struct job *job = entry->job;
+    const uint8_t *recipient = NULL;
+    uint16_t recipient_bytes = 0;
+    uint32_t offset = 0;
+    (void)meta_recipient(&entry->meta, &offset, &recipient, &recipient_bytes);
+    entry->message = (struct frame_message){
+        .id = &job->id,
+        .mail = entry->mail,
+        .header = &entry->header,
+        .sender = entry->meta.sender,
+        .sender_bytes = entry->meta.sender_bytes,
+        .recipient = recipient,
+        .recipient_bytes = recipient_bytes,
+        .now_unix_ns = worker->unix_ns,
+        .salt_commitment = entry->salt_commitment,
+        .boundary_random = entry->boundary,
+    };
+    entry->subject_bytes =
+        job->profile->profile.hide_subject
+            ? 0
+            : (uint32_t)frame_subject_text(&entry->message, entry->subject, sizeof(entry->subject));
+}
+
+/* Arena range and record slot, or neither. */
+static enum admit admit_room(struct worker *worker, struct vector_entry *entry)
+{
+    struct job *job = entry->job;
+    const struct frame *frame = job->profile->frame;
+    const size_t record_bytes = RECORD_FIXED_BYTES + (size_t)job->profile->name_bytes +
+                                entry->meta.sender_bytes + entry->subject_bytes +
+                                entry->meta.recipients_bytes;
+    const size_t space_bytes =
+        WORKER_SPAN_TABLE_BYTES + frame_prologue_bytes_max(frame, &entry->message) +
+        FRAME_EPILOGUE_BYTES_MAX + frame_fields_bytes_max(frame, &entry->message) +
+        sealer_fields_bytes_max(job->submission.mail_bytes);
+    if (record_bytes > RECORD_BYTES_MAX)
+        job->verdict = VERDICT_RECIPIENTS;
+    else if (space_bytes > worker->config.arena_bytes)
+        job->verdict = VERDICT_NO_ARENA;
+    if (job->verdict != VERDICT_NONE)
+        return ADMIT_DECIDED;
+    if (!record_take(worker, job, record_bytes))
+        return ADMIT_NO_ROOM;
+    if (!channel_space_take(job->client->channel, space_bytes, &job->space_offset,
+                            &job->space_at)) {
+        record_give(worker, job);
+        return ADMIT_NO_ARENA;
+    }
+    job->space_bytes = space_bytes;
+    return ADMIT_TAKEN;
+}
+
+static void admit_randoms(struct worker *worker, struct vector_entry *entry)
+{
+    struct job *job = entry->job;
+    const enum cobble_suite suite = job->profile->suite;
+    const uint32_t key_bytes = cobble_key_bytes(suite);
+    struct cobble_derivation *derivation = &worker->secrets->derivations[worker->vector_count];
+    id_make(&job->id, worker->core, worker->unix_ns);
+    crypto_random(worker->core, entry->key, key_bytes);
+    memset(entry->key + key_bytes, 0, sizeof(entry->key) - key_bytes);
+    crypto_random(worker->core, entry->salt_commitment, COBBLE_SALT_BYTES);
+    crypto_random(worker->core, entry->boundary, sizeof(entry->boundary));
+    id_context(entry->context, suite, &job->id);
+    derivation->suite = suite;
+    derivation->key = entry->key;
+    derivation->salt = entry->salt_commitment;
+    derivation->context = entry->context;
+    derivation->context_bytes = ID_CONTEXT_BYTES;
+    derivation->cobble = sealer_cobble(job->sealer);
+}
+
+/* Each client byte is copied once here and read only from the copy; a job that found no room
+ * starts from nothing when it is tried again. */
+enum admit vector_admit(struct worker *worker, struct job *job)
+{
+    const struct ipc_submission *submission = &job->submission;
+    const bool is_large = submission->mail_bytes > SEALER_SLICE_BYTES;
+    ASSERT(worker->vector_count < WORKER_VECTOR_MAX);
+    ASSERT(job->state == JOB_WAIT_ROOM);
+    if (is_large && worker->large_count == WORKER_LARGE_MAX)
+        return ADMIT_LARGE;
+    struct vector_entry *entry = &worker->secrets->entries[worker->vector_count];
+    const size_t stage_used = worker->stage_used;
+    uint8_t *meta_at = stage_take(worker, submission->meta_bytes);
+    if (meta_at == NULL)
+        return ADMIT_NO_ROOM;
+    channel_copy_meta(job->client->channel, submission, meta_at);
+    job->verdict = admit_meta(job, &entry->meta, meta_at);
+    if (job->verdict != VERDICT_NONE) {
+        worker->stage_used = stage_used;
+        return ADMIT_DECIDED;
+    }
+
+    entry->mail_bytes = MIN(submission->mail_bytes, (uint32_t)SEALER_SLICE_BYTES);
+    uint8_t *mail_at = stage_take(worker, entry->mail_bytes);
+    if (mail_at == NULL) {
+        worker->stage_used = stage_used;
+        return ADMIT_NO_ROOM;
+    }
+    channel_copy_mail(job->client->channel, submission, 0, mail_at, entry->mail_bytes);
+    entry->job = job;
+    entry->mail = mail_at;
+    header_read(&entry->header, entry->mail, entry->mail_bytes);
+    admit_message(worker, entry);
+    const enum admit admitted = admit_room(worker, entry);
+    if (admitted != ADMIT_TAKEN) {
+        secret_wipe(mail_at, entry->mail_bytes);
+        worker->stage_used = stage_used;
+        return admitted;
+    }
+    ASSERT(worker->sealers_free_count > 0);
+    job->sealer = worker->sealers_free[--worker->sealers_free_count];
+    worker->large_count += is_large;
+    sealer_init(job->sealer, worker->codec);
+    admit_randoms(worker, entry);
+    worker->vector_count++;
+    return ADMIT_TAKEN;
+}
+
+static void seal_record(const struct worker *worker, const struct vector_entry *entry)
+{
+    struct job *job = entry->job;
+    const struct snapshot_profile *profile = job->profile;
+    const uint64_t sent_unix_ms = worker->unix_ns / 1000000;
+    struct record record = {
+        .suite = (uint8_t)profile->suite,
+        .level = profile->record_level,
+        .flags = profile->record_flags,
+        .sent_unix_ms = sent_unix_ms,
+        .mail_bytes = job->submission.mail_bytes,
+        .profile = (const uint8_t *)profile->profile.name,
+        .sender = entry->meta.sender,
+        .subject = entry->subject,
+        .profile_bytes = profile->name_bytes,
+        .sender_bytes = entry->meta.sender_bytes,
+        .subject_bytes = (uint16_t)entry->subject_bytes,
+        .recipients_count = entry->meta.recipients_count,
+        .recipients = entry->meta.recipients,
+        .recipients_bytes = entry->meta.recipients_bytes,
+    };
+    if (profile->profile.expires_after_s != 0)
+        record.expires_unix_ms = sent_unix_ms + (uint64_t)profile->profile.expires_after_s * 1000;
+    memcpy(record.id, job->id.bytes, sizeof(record.id));
+    memcpy(record.key, entry->key, sizeof(record.key));
+    const size_t room = job->record_large == JOB_NONE ? WORKER_RECORD_BYTES : RECORD_BYTES_MAX;
+    job->record_bytes = (uint32_t)record_write(job->record, room, &record);
+    ASSERT(job->record_bytes > 0);
+    secret_wipe(record.key, sizeof(record.key));
+}
+
+static void seal_bytes(struct worker *worker, struct job *job, const uint8_t *src, uint32_t bytes)
+{
+    const bool last = job->mail_done + bytes == job->submission.mail_bytes;
+    const size_t at = job->body_offset + job->body_bytes;
+    job->body_bytes += sealer_step(job->sealer, worker->core, worker->scratch, src, bytes, last,
+                                   job->space_at + at, job->space_bytes - at);
+    job->mail_done += bytes;
+}
+
+/* Table, prologue, epilogue, fields, and the first slice of the ciphertext. */
+static void seal_entry(struct worker *worker, struct vector_entry *entry)
+{
+    struct job *job = entry->job;
+    const struct frame *frame = job->profile->frame;
+    uint8_t *space = job->space_at;
+    size_t at = WORKER_SPAN_TABLE_BYTES;
+    job->prologue_bytes =
+        (uint32_t)frame_prologue(frame, &entry->message, space + at, job->space_bytes - at);
+    at += job->prologue_bytes;
+    job->epilogue_bytes =
+        (uint32_t)frame_epilogue(frame, &entry->message, space + at, job->space_bytes - at);
+    at += job->epilogue_bytes;
+    job->body_offset = at;
+    job->body_bytes = frame_fields(frame, &entry->message, space + at, job->space_bytes - at);
+    job->mail_done = 0;
+    seal_record(worker, entry);
+    seal_bytes(worker, job, entry->mail, entry->mail_bytes);
+}
+
+static struct ipc_span span_of(uint64_t offset, size_t bytes)
+{
+    return (struct ipc_span){.offset = (uint32_t)offset, .bytes = (uint32_t)bytes};
+}
+
+/* All ciphertext is written: the table, and what the bound had too much goes back. */
+static void seal_finish(struct worker *worker, struct job *job)
+{
+    const uint64_t constants = job->client->constants_offset;
+    const uint64_t own = job->space_offset;
+    const uint64_t prologue = own + WORKER_SPAN_TABLE_BYTES;
+    const struct ipc_span table[WORKER_SPANS] = {
+        span_of(prologue, job->prologue_bytes),
+        span_of(constants + job->profile->head.offset, job->profile->head.bytes),
+        span_of(own + job->body_offset, job->body_bytes),
+        span_of(constants + job->profile->tail.offset, job->profile->tail.bytes),
+        span_of(prologue + job->prologue_bytes, job->epilogue_bytes),
+    };
+    memcpy(job->space_at, table, sizeof(table));
+    const size_t used = job->body_offset + job->body_bytes;
+    ASSERT(used <= job->space_bytes);
+    channel_space_trim(job->client->channel, job->space_offset, job->space_bytes, used);
+    job->space_bytes = used;
+    worker->large_count -= job->submission.mail_bytes > SEALER_SLICE_BYTES;
+    sealer_wipe(job->sealer);
+    worker->sealers_free[worker->sealers_free_count++] = job->sealer;
+    job->sealer = NULL;
+}
+
+/* The record goes to the key thread with this pass's others. */
+static void seal_ask_key(struct worker *worker, struct job *job)
+{
+    struct worker_key *key = &worker->keys[job->profile->key_service];
+    const uint64_t wait_ns = MIN(worker->config.key_wait_ns,
+                                 (uint64_t)job->profile->profile.wait_s * UINT64_C(1000000000));
+    if (key->out_count == ARRAY_COUNT(key->out)) {
+        const uint32_t pushed = rte_ring_sp_enqueue_bulk_elem(
+            key->link.requests, key->out, sizeof(key->out[0]), key->out_count, NULL);
+        ASSERT(pushed == key->out_count); /* the ring holds all jobs */
+        key->out_count = 0;
+        key_thread_wake(key->thread);
+    }
+    key->out[key->out_count++] = (struct key_request){
+        .record = job->record,
+        .deadline_ns = worker->now_ns + wait_ns,
+        .record_bytes = job->record_bytes,
+        .job_index = worker_job_index(worker, job),
+    };
+    job_enter(job, JOB_WAIT_KEY);
+}
+
+void vector_seal(struct worker *worker)
+{
+    struct worker_secrets *secrets = worker->secrets;
+    const uint32_t count = worker->vector_count;
+    if (count > 0)
+        cobble_derive_burst(worker->core, secrets->derivations, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct vector_entry *entry = &secrets->entries[i];
+        struct job *job = entry->job;
+        memcpy(entry->salt_commitment + COBBLE_SALT_BYTES, secrets->derivations[i].commitment,
+               COBBLE_COMMITMENT_BYTES);
+        job_enter(job, JOB_SEALING);
+        seal_entry(worker, entry);
+        secret_wipe(entry->key, sizeof(entry->key));
+        if (job->mail_done == job->submission.mail_bytes) {
+            seal_finish(worker, job);
+            seal_ask_key(worker, job);
+        } else {
+            job_list_append(&worker->sealing, worker->jobs, worker_job_index(worker, job));
+        }
+    }
+    /* Plaintext does not outlive its vector. */
+    secret_wipe(secrets->stage, worker->stage_used);
+    worker->stage_used = 0;
+    worker->vector_count = 0;
+    worker_count(worker, COUNTER_VECTORS, count > 0);
+}
+
+bool vector_slice(struct worker *worker, struct job *job)
+{
+    const uint32_t left = job->submission.mail_bytes - job->mail_done;
+    const uint32_t bytes = MIN(left, (uint32_t)SEALER_SLICE_BYTES);
+    uint8_t *slice = worker->secrets->slice;
+    ASSERT(job->state == JOB_SEALING);
+    ASSERT(bytes > 0);
+    channel_copy_mail(job->client->channel, &job->submission, job->mail_done, slice, bytes);
+    seal_bytes(worker, job, slice, bytes);
+    worker_count(worker, COUNTER_SLICES, 1);
+    if (bytes < left)
+        return false;
+    secret_wipe(slice, SEALER_SLICE_BYTES);
+    seal_finish(worker, job);
+    seal_ask_key(worker, job);
+    return true;
+}

@@ -1,0 +1,504 @@
+#include "engine/worker_internal.h"
+
+#include "base/log.h"
+#include "crypto/secret.h"
+#include "engine/eal.h"
+
+#include <errno.h>
+#include <rte_pause.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define WORKER_SLEEP_NS    NS_PER_S
+#define WORKER_EVENTS_MAX  64
+#define WORKER_SPIN_NS_MIN (2 * NS_PER_US)
+#define WORKER_RING_ALIGN  128
+
+static const char *const counter_names[WORKER_COUNTERS] = {
+    [COUNTER_SEALED] = "sealed",
+    [COUNTER_REFUSED] = "refused",
+    [COUNTER_RETRIED] = "retried",
+    [COUNTER_MAIL_BYTES] = "mail_bytes",
+    [COUNTER_SEALED_BYTES] = "sealed_bytes",
+    [COUNTER_VECTORS] = "vectors",
+    [COUNTER_SLICES] = "slices",
+    [COUNTER_ROOM_WAITS] = "room_waits",
+    [COUNTER_KEY_CONFLICTS] = "key_conflicts",
+    [COUNTER_SLEEPS] = "sleeps",
+    [COUNTER_BROKEN] = "broken_clients",
+    [COUNTER_JOBS] = "jobs",
+    [COUNTER_CLIENTS] = "clients",
+};
+
+static void counter_set(struct worker *worker, enum worker_counter counter, uint64_t value)
+{
+    atomic_store_explicit(&worker->counters[counter], value, memory_order_relaxed);
+}
+
+static uint32_t ring_slots(uint32_t count)
+{
+    uint32_t slots = 64;
+    while (slots <= count) /* an rte_ring of n slots holds n - 1 */
+        slots *= 2;
+    return slots;
+}
+
+size_t worker_memory_bytes(const struct worker_config *config)
+{
+    const size_t key_rings =
+        ring_slots(config->jobs_count) * (sizeof(struct key_request) + sizeof(struct key_verdict));
+    return sizeof(struct worker) + config->jobs_count * (sizeof(struct job) + sizeof(uint32_t)) +
+           WORKER_CLIENTS_MAX * sizeof(struct client) +
+           config->key_services_count * (key_rings + 4096) +
+           ring_slots(WORKER_ORDERS_MAX) * sizeof(struct worker_order) +
+           ring_slots(WORKER_NOTICES_MAX) * sizeof(struct worker_notice) + 65536;
+}
+
+static struct rte_ring *ring_open(const struct worker *worker, const char *what, uint32_t which,
+                                  uint32_t item_bytes, uint32_t count)
+{
+    char name[RTE_RING_NAMESIZE];
+    (void)snprintf(name, sizeof(name), "w%u_%s%u", worker->config.index, what, which);
+    return rte_ring_create_elem(name, item_bytes, ring_slots(count),
+                                eal_socket(worker->config.node), RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+static int worker_open_rings(struct worker *worker)
+{
+    const struct worker_config *config = &worker->config;
+    worker->orders = ring_open(worker, "orders", 0, sizeof(struct worker_order), WORKER_ORDERS_MAX);
+    worker->notices =
+        ring_open(worker, "notices", 0, sizeof(struct worker_notice), WORKER_NOTICES_MAX);
+    if (worker->orders == NULL || worker->notices == NULL)
+        return -ENOMEM;
+    for (uint32_t k = 0; k < config->key_services_count; k++) {
+        struct worker_key *key = &worker->keys[k];
+        key->thread = config->keys[k];
+        key->link.worker = worker;
+        key->link.requests =
+            ring_open(worker, "asks", k, sizeof(struct key_request), config->jobs_count);
+        key->link.verdicts =
+            ring_open(worker, "says", k, sizeof(struct key_verdict), config->jobs_count);
+        if (key->link.requests == NULL || key->link.verdicts == NULL)
+            return -ENOMEM;
+        key_thread_attach(key->thread, &key->link);
+    }
+    return 0;
+}
+
+int worker_open(struct worker **worker, const struct worker_config *config,
+                char why[WORKER_WHY_BYTES])
+{
+    ASSERT(config->snapshot != NULL);
+    ASSERT(config->key_services_count <= CONFIG_KEY_SERVICES_MAX);
+    struct worker *made = eal_alloc(config->node, sizeof(*made));
+    int rc = made == NULL ? -ENOMEM : 0;
+    if (rc == 0) {
+        made->config = *config;
+        made->snapshot = config->snapshot;
+        made->jobs = eal_alloc(config->node, config->jobs_count * sizeof(struct job));
+        made->jobs_free = eal_alloc(config->node, config->jobs_count * sizeof(uint32_t));
+        made->clients = eal_alloc(config->node, WORKER_CLIENTS_MAX * sizeof(struct client));
+        atomic_init(&made->generation, config->snapshot->generation);
+        atomic_init(&made->ready, -EINPROGRESS);
+        if (made->jobs == NULL || made->jobs_free == NULL || made->clients == NULL)
+            rc = -ENOMEM;
+    }
+    if (rc == 0)
+        rc = worker_open_rings(made);
+    if (rc != 0) {
+        (void)snprintf(why, WORKER_WHY_BYTES,
+                       "worker %u cannot have its memory (%s); lower jobs or workers",
+                       config->index, strerror(-rc));
+        return rc;
+    }
+    *worker = made;
+    return 0;
+}
+
+static void worker_fini_thread(struct worker *worker)
+{
+    const size_t records_bytes = (size_t)worker->config.jobs_count * WORKER_RECORD_BYTES;
+    if (worker->secrets != NULL)
+        secret_pages_close(worker->secrets, sizeof(*worker->secrets));
+    if (worker->records != NULL)
+        secret_pages_close(worker->records, records_bytes);
+    if (worker->sealers != NULL)
+        secret_pages_close(worker->sealers, worker->sealer_stride * WORKER_SEALERS);
+    if (worker->scratch != NULL)
+        secret_pages_close(worker->scratch, sealer_scratch_bytes());
+    crypto_core_close(worker->core);
+    worker->secrets = NULL;
+    worker->records = NULL;
+    worker->sealers = NULL;
+    worker->scratch = NULL;
+    worker->core = NULL;
+}
+
+/* Touched at once: nothing faults later, and the first touch puts pages on the toucher's node. */
+static int pages_open(void **pages, size_t bytes)
+{
+    const int rc = secret_pages_open(pages, bytes);
+    if (rc == 0)
+        memset(*pages, 0, bytes);
+    return rc;
+}
+
+/* On the worker's own processor. */
+static int worker_init_thread(struct worker *worker)
+{
+    void *pages = NULL;
+    worker->codec = base64_codec(isa_best());
+    worker->sealer_stride = (sealer_bytes() + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+    int rc = crypto_core_open(&worker->core, isa_best());
+    if (rc != 0)
+        return rc;
+    rc = pages_open(&pages, sizeof(struct worker_secrets));
+    if (rc != 0)
+        return rc;
+    worker->secrets = pages;
+    rc = pages_open(&pages, (size_t)worker->config.jobs_count * WORKER_RECORD_BYTES);
+    if (rc != 0)
+        return rc;
+    worker->records = pages;
+    rc = pages_open(&pages, worker->sealer_stride * WORKER_SEALERS);
+    if (rc != 0)
+        return rc;
+    worker->sealers = pages;
+    rc = pages_open(&pages, sealer_scratch_bytes());
+    if (rc != 0)
+        return rc;
+    worker->scratch = pages;
+    rc = wait_open(&worker->wait, worker->config.allow_io_uring);
+    return rc;
+}
+
+static void worker_init_pools(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->config.jobs_count; i++) {
+        struct job *job = &worker->jobs[i];
+        job->state = JOB_FREE;
+        job->next = JOB_NONE;
+        job->prev = JOB_NONE;
+        job->record_large = JOB_NONE;
+        worker->jobs_free[worker->jobs_free_count++] = worker->config.jobs_count - 1 - i;
+    }
+    for (uint32_t i = 0; i < WORKER_SEALERS; i++) {
+        uint8_t *at = worker->sealers + worker->sealer_stride * (WORKER_SEALERS - 1 - i);
+        worker->sealers_free[worker->sealers_free_count++] = (struct sealer *)(void *)at;
+    }
+    for (uint32_t i = 0; i < WORKER_RECORDS_LARGE; i++)
+        worker->records_large_free[worker->records_large_free_count++] = i;
+    job_list_init(&worker->large);
+    job_list_init(&worker->sealing);
+    job_list_init(&worker->answers);
+    worker->spin_ns = worker->config.spin_ns_max;
+}
+
+void worker_notify(struct worker *worker, enum worker_notice_kind kind, uint32_t session,
+                   uint32_t fault)
+{
+    const uint64_t one = 1;
+    struct worker_notice notice = {.kind = kind, .session = session, .fault = fault};
+    const int rc = rte_ring_sp_enqueue_elem(worker->notices, &notice, sizeof(notice));
+    ASSERT(rc == 0); /* two a session at most */
+    if (write(worker->config.notice_eventfd, &one, sizeof(one)) < 0) {
+        /* Full means that control has been rung already. */
+    }
+}
+
+static struct client *client_find(struct worker *worker, uint32_t session)
+{
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        struct client *client = &worker->clients[worker->live[n]];
+        if (client->session == session)
+            return client;
+    }
+    return NULL;
+}
+
+/* True when the client uses the newest snapshot now. Its memfd has two halves for constants: the
+ * one before the last must be out of use by jobs and by unreleased completions. */
+static bool client_adopt_snapshot(struct worker *worker, struct client *client)
+{
+    uint64_t offset;
+    const struct snapshot *snapshot = worker->snapshot;
+    if (client->snapshot == snapshot)
+        return true;
+    if (client->jobs_previous > 0 ||
+        channel_constants_write(client->channel, snapshot->constants, snapshot->constants_bytes,
+                                &offset) != 0)
+        return false;
+    client->previous_generation = client->snapshot->generation;
+    client->jobs_previous = client->jobs_current;
+    client->jobs_current = 0;
+    client->snapshot = snapshot;
+    client->constants_offset = offset;
+    return true;
+}
+
+/* Publishes the oldest generation in use; true when all clients have the newest snapshot. */
+static bool worker_adopt_snapshots(struct worker *worker)
+{
+    uint64_t oldest = worker->snapshot->generation;
+    bool all = true;
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        struct client *client = &worker->clients[worker->live[n]];
+        if (client->state == CLIENT_LIVE && !client_adopt_snapshot(worker, client))
+            all = false;
+        oldest = MIN(oldest, client->snapshot->generation);
+        if (client->jobs_previous > 0)
+            oldest = MIN(oldest, client->previous_generation);
+        all = all && client->snapshot == worker->snapshot && client->jobs_previous == 0;
+    }
+    /* Release pairs with the acquire in worker_generation(): older ones are no longer read. */
+    atomic_store_explicit(&worker->generation, oldest, memory_order_release);
+    return all;
+}
+
+static void order_adopt(struct worker *worker, const struct worker_order *order)
+{
+    uint32_t index = 0;
+    while (index < WORKER_CLIENTS_MAX && worker->clients[index].state != CLIENT_FREE)
+        index++;
+    ASSERT(index < WORKER_CLIENTS_MAX); /* control has no more sessions than that */
+    struct client *client = &worker->clients[index];
+    *client = (struct client){.state = CLIENT_LIVE,
+                              .session = order->session,
+                              .channel = order->channel,
+                              .snapshot = worker->snapshot};
+    job_list_init(&client->room);
+    worker->live[worker->live_count++] = index;
+    if (channel_constants_write(client->channel, worker->snapshot->constants,
+                                worker->snapshot->constants_bytes,
+                                &client->constants_offset) != 0) {
+        client->state = CLIENT_BROKEN;
+    } else {
+        client->watched =
+            wait_add(worker->wait, client->session, channel_doorbell(client->channel)) == 0;
+        client->state = client->watched ? CLIENT_LIVE : CLIENT_BROKEN;
+    }
+    if (client->state == CLIENT_BROKEN)
+        worker_notify(worker, NOTICE_BROKEN, client->session, CHANNEL_SOUND);
+}
+
+static void order_drop(struct worker *worker, const struct worker_order *order)
+{
+    struct client *client = client_find(worker, order->session);
+    ASSERT(client != NULL);
+    client->state = CLIENT_ENDING;
+    client->dirty = false;
+    if (client->watched)
+        wait_remove(worker->wait, client->session);
+    worker_client_clear(worker, client);
+}
+
+/* Clients whose last job has come back from the key thread. */
+static void worker_release_ended(struct worker *worker)
+{
+    uint32_t n = 0;
+    while (n < worker->live_count) {
+        struct client *client = &worker->clients[worker->live[n]];
+        if (client->state != CLIENT_ENDING || client->jobs_count > 0) {
+            n++;
+            continue;
+        }
+        worker_notify(worker, NOTICE_RELEASED, client->session, CHANNEL_SOUND);
+        client->state = CLIENT_FREE;
+        worker->live[n] = worker->live[--worker->live_count];
+    }
+}
+
+static void worker_take_orders(struct worker *worker)
+{
+    struct worker_order order;
+    for (uint32_t n = 0; n < WORKER_ORDERS_MAX; n++) {
+        if (rte_ring_sc_dequeue_elem(worker->orders, &order, sizeof(order)) != 0)
+            return;
+        switch (order.kind) {
+        case WORKER_ADOPT: order_adopt(worker, &order); break;
+        case WORKER_DROP: order_drop(worker, &order); break;
+        case WORKER_SNAPSHOT: worker->snapshot = order.snapshot; break;
+        case WORKER_DRAIN: worker->draining = true; break;
+        case WORKER_STOP: worker->stopping = true; break;
+        }
+    }
+}
+
+/* False when something is there to do: then nobody sleeps. */
+static bool worker_may_sleep(struct worker *worker)
+{
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        struct client *client = &worker->clients[worker->live[n]];
+        if (client->state == CLIENT_LIVE && !channel_sleep(client->channel))
+            return false;
+    }
+    /* Sequentially consistent, as in worker_wake(): one of the two sees the other. */
+    atomic_store_explicit(&worker->asleep, 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!rte_ring_empty(worker->orders))
+        return false;
+    for (uint32_t k = 0; k < worker->config.key_services_count; k++) {
+        if (!rte_ring_empty(worker->keys[k].link.verdicts))
+            return false;
+    }
+    return true;
+}
+
+static void worker_sleep(struct worker *worker)
+{
+    struct wait_event events[WORKER_EVENTS_MAX];
+    uint32_t events_count = 0;
+    if (worker_may_sleep(worker)) {
+        worker_count(worker, COUNTER_SLEEPS, 1);
+        events_count = wait_for(worker->wait, WORKER_SLEEP_NS, events, WORKER_EVENTS_MAX);
+    }
+    atomic_store_explicit(&worker->asleep, 0, memory_order_relaxed);
+    for (uint32_t n = 0; n < worker->live_count; n++)
+        channel_awake(worker->clients[worker->live[n]].channel);
+    for (uint32_t i = 0; i < events_count; i++) {
+        struct client *client = events[i].kind == WAIT_BROKEN && events[i].tag != WAIT_TAG_OWN
+                                    ? client_find(worker, events[i].tag)
+                                    : NULL;
+        if (client == NULL || client->state != CLIENT_LIVE)
+            continue;
+        client->state = CLIENT_BROKEN;
+        worker_notify(worker, NOTICE_BROKEN, client->session, CHANNEL_SOUND);
+    }
+}
+
+/* Spins for as long as spinning has paid lately, then sleeps. */
+static void worker_idle(struct worker *worker)
+{
+    const uint64_t from_ns = worker->now_ns;
+    /* Room may have been freed without our noticing who by: look once more before a sleep. */
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        worker->clients[worker->live[n]].small_full = false;
+        worker->clients[worker->live[n]].large_full = false;
+    }
+    if (worker_pass(worker) > 0)
+        return;
+    if (worker->config.busy_poll) {
+        rte_pause();
+        return;
+    }
+    while (clock_monotonic_ns() - from_ns < worker->spin_ns) {
+        worker->now_ns = clock_monotonic_ns();
+        worker->unix_ns = clock_unix_ns();
+        if (worker_pass(worker) > 0 || !rte_ring_empty(worker->orders)) {
+            worker->spin_ns =
+                MIN(MAX(worker->spin_ns * 2, WORKER_SPIN_NS_MIN), worker->config.spin_ns_max);
+            return;
+        }
+        rte_pause();
+    }
+    worker->spin_ns = MIN(MAX(worker->spin_ns / 2, WORKER_SPIN_NS_MIN), worker->config.spin_ns_max);
+    worker_sleep(worker);
+}
+
+static void worker_note_drained(struct worker *worker)
+{
+    if (!worker->draining || worker->drained || worker->jobs_free_count < worker->config.jobs_count)
+        return;
+    worker->drained = true;
+    worker_notify(worker, NOTICE_DRAINED, 0, CHANNEL_SOUND);
+}
+
+static void worker_loop(struct worker *worker)
+{
+    bool adopted = true;
+    while (!worker->stopping) {
+        const struct snapshot *before = worker->snapshot;
+        worker->now_ns = clock_monotonic_ns();
+        worker->unix_ns = clock_unix_ns();
+        worker_take_orders(worker);
+        if (!adopted || worker->snapshot != before)
+            adopted = worker_adopt_snapshots(worker);
+        const uint32_t done = worker_pass(worker);
+        worker_release_ended(worker);
+        counter_set(worker, COUNTER_JOBS, worker->config.jobs_count - worker->jobs_free_count);
+        counter_set(worker, COUNTER_CLIENTS, worker->live_count);
+        atomic_store_explicit(&worker->beat_ns, worker->now_ns, memory_order_relaxed);
+        worker_note_drained(worker);
+        if (done == 0 && worker->sealing.count == 0)
+            worker_idle(worker);
+    }
+}
+
+int worker_run(void *user)
+{
+    struct worker *worker = user;
+    int rc = worker_init_thread(worker);
+    if (rc == 0) {
+        worker_init_pools(worker);
+        atomic_store_explicit(&worker->ready, 0, memory_order_release);
+        worker_loop(worker);
+    } else {
+        atomic_store_explicit(&worker->ready, rc, memory_order_release);
+    }
+    worker_fini_thread(worker);
+    return rc;
+}
+
+int worker_ready(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->ready, memory_order_acquire);
+}
+
+void worker_close(struct worker *worker)
+{
+    if (worker == NULL)
+        return;
+    /* Kept until nobody can wake the worker any more. */
+    wait_close(worker->wait);
+    worker->wait = NULL;
+}
+
+bool worker_tell(struct worker *worker, const struct worker_order *order)
+{
+    struct worker_order copy = *order;
+    if (rte_ring_sp_enqueue_elem(worker->orders, &copy, sizeof(copy)) != 0)
+        return false;
+    worker_wake(worker);
+    return true;
+}
+
+uint32_t worker_hear(struct worker *worker, struct worker_notice *notices, uint32_t notices_max)
+{
+    return rte_ring_sc_dequeue_burst_elem(worker->notices, notices, sizeof(*notices), notices_max,
+                                          NULL);
+}
+
+void worker_wake(struct worker *worker)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in worker_may_sleep() */
+    if (atomic_load_explicit(&worker->asleep, memory_order_seq_cst) != 0)
+        wait_ring(worker->wait);
+}
+
+uint64_t worker_generation(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->generation, memory_order_acquire);
+}
+
+const char *worker_counter_name(enum worker_counter counter)
+{
+    return counter_names[counter];
+}
+
+uint64_t worker_counter(const struct worker *worker, enum worker_counter counter)
+{
+    return atomic_load_explicit(&worker->counters[counter], memory_order_relaxed);
+}
+
+uint64_t worker_beat_ns(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->beat_ns, memory_order_relaxed);
+}
+
+uint32_t worker_index(const struct worker *worker)
+{
+    return worker->config.index;
+}

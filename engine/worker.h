@@ -1,0 +1,113 @@
+/*
+ * worker: one pinned thread that seals: takes submissions of its clients, gives completions.
+ * Ownership: worker_open() takes memory of the worker's node from EAL, which eal_close() frees;
+ *            channels stay control's, and are the worker's between ADOPT and RELEASED.
+ * Threads:   open, start and close by the main thread; worker_run() on the worker's lcore; tell and
+ *            hear by control; wake and count by any.
+ * Units:     jobs; nanoseconds; bytes.
+ * Errors:    -errno; a client that breaks the contract costs a notice, never the worker.
+ *
+ * docs/engine/data-path.md. Control changes a worker by orders alone, over a ring of its own.
+ */
+#ifndef ENGINE_WORKER_H
+#define ENGINE_WORKER_H
+
+#include "base/macros.h"
+#include "engine/config.h"
+#include "engine/snapshot.h"
+#include "ipc/channel.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WORKER_CLIENTS_MAX 256
+#define WORKER_WHY_BYTES   160
+
+struct worker;
+struct key_thread;
+
+struct worker_config {
+    uint32_t index;
+    uint32_t node;
+    uint32_t jobs_count;
+    uint32_t key_services_count;
+    struct key_thread *keys[CONFIG_KEY_SERVICES_MAX]; /* of the worker's node */
+    const struct snapshot *snapshot;
+    uint64_t arena_bytes; /* of each client's output */
+    uint64_t key_wait_ns;
+    uint64_t spin_ns_max;
+    bool busy_poll;
+    bool allow_io_uring;
+    int notice_eventfd; /* rung when there is something to hear */
+};
+
+/* What one worker takes of its node, for eal_config.node_bytes. */
+size_t worker_memory_bytes(const struct worker_config *config);
+MUST_USE int worker_open(struct worker **worker, const struct worker_config *config,
+                         char why[WORKER_WHY_BYTES]);
+/* As rte_eal_remote_launch() wants it; returns 0 after WORKER_STOP, else -errno. */
+int worker_run(void *worker);
+/* -EINPROGRESS until worker_run() serves or has failed. */
+MUST_USE int worker_ready(const struct worker *worker);
+void worker_close(struct worker *worker); /* after worker_run() has returned */
+
+enum worker_order_kind {
+    WORKER_ADOPT,    /* channel, session                                            */
+    WORKER_DROP,     /* session: its client has gone; answered by NOTICE_RELEASED   */
+    WORKER_SNAPSHOT, /* snapshot: adopted by each client as soon as it can          */
+    WORKER_DRAIN,    /* take nothing more; answered by NOTICE_DRAINED               */
+    WORKER_STOP,
+};
+
+struct worker_order {
+    enum worker_order_kind kind;
+    uint32_t session;
+    struct channel *channel;
+    const struct snapshot *snapshot;
+};
+
+enum worker_notice_kind {
+    NOTICE_BROKEN,   /* session: its client broke the contract; drop it             */
+    NOTICE_RELEASED, /* session: its channel may be closed                          */
+    NOTICE_DRAINED,  /* nothing is under way any more                               */
+};
+
+struct worker_notice {
+    enum worker_notice_kind kind;
+    uint32_t session;
+    uint32_t fault; /* enum channel_fault, with NOTICE_BROKEN */
+};
+
+/* False when WORKER_ORDERS_MAX are waiting: try again. */
+bool worker_tell(struct worker *worker, const struct worker_order *order);
+uint32_t worker_hear(struct worker *worker, struct worker_notice *notices, uint32_t notices_max);
+void worker_wake(struct worker *worker);
+
+/* No client or job of this worker needs a snapshot older than this. */
+uint64_t worker_generation(const struct worker *worker);
+
+enum worker_counter {
+    COUNTER_SEALED,
+    COUNTER_REFUSED,
+    COUNTER_RETRIED,
+    COUNTER_MAIL_BYTES,   /* of originals that were sealed     */
+    COUNTER_SEALED_BYTES, /* of sealed mails                   */
+    COUNTER_VECTORS,
+    COUNTER_SLICES,        /* of large messages, after the first */
+    COUNTER_ROOM_WAITS,    /* jobs that had to wait for room    */
+    COUNTER_KEY_CONFLICTS, /* sealed anew                       */
+    COUNTER_SLEEPS,
+    COUNTER_BROKEN,  /* clients that broke the contract           */
+    COUNTER_JOBS,    /* under way now                             */
+    COUNTER_CLIENTS, /* now                                       */
+};
+#define WORKER_COUNTERS 13
+
+const char *worker_counter_name(enum worker_counter counter);
+uint64_t worker_counter(const struct worker *worker, enum worker_counter counter);
+/* Monotonic time at which the loop last turned: at most a second ago, or something is wrong. */
+uint64_t worker_beat_ns(const struct worker *worker);
+uint32_t worker_index(const struct worker *worker);
+
+#endif

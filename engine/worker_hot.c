@@ -1,0 +1,414 @@
+#include "engine/worker_internal.h"
+
+#include "crypto/secret.h"
+
+#include <string.h>
+
+/* From here on the job uses its client's snapshot, and keeps it from being freed. */
+static void job_hold(struct job *job)
+{
+    if (job->generation != 0)
+        return;
+    job->generation = job->client->snapshot->generation;
+    job->client->jobs_current++;
+}
+
+static void job_unhold(struct job *job)
+{
+    struct client *client = job->client;
+    if (job->generation == client->snapshot->generation)
+        client->jobs_current--;
+    else if (job->generation != 0)
+        client->jobs_previous--;
+    job->generation = 0;
+    job->profile = NULL;
+}
+
+static void job_give_sealer(struct worker *worker, struct job *job)
+{
+    if (job->sealer == NULL)
+        return;
+    worker->large_count -= job->submission.mail_bytes > SEALER_SLICE_BYTES;
+    sealer_wipe(job->sealer);
+    worker->sealers_free[worker->sealers_free_count++] = job->sealer;
+    job->sealer = NULL;
+}
+
+void worker_job_free(struct worker *worker, struct job *job)
+{
+    ASSERT(job->client->jobs_count > 0);
+    job_give_sealer(worker, job);
+    vector_give_room(worker, job);
+    job_unhold(job);
+    job->client->jobs_count--;
+    job->client = NULL;
+    job->attempts_count = 0;
+    job->verdict = VERDICT_NONE;
+    job_enter(job, JOB_FREE);
+    worker->jobs_free[worker->jobs_free_count++] = worker_job_index(worker, job);
+}
+
+/* A refusal's or a deferral's one line; false when the arena has no room for it. */
+static bool answer_write(struct worker *worker, struct job *job, struct ipc_completion *completion)
+{
+    char text[IPC_TEXT_BYTES_MAX];
+    const uint32_t bytes = answer_text(worker, job, text);
+    uint64_t offset;
+    uint8_t *at;
+    if (bytes == 0)
+        return true;
+    if (!channel_space_take(job->client->channel, bytes, &offset, &at))
+        return false;
+    memcpy(at, text, bytes);
+    job->space_offset = offset;
+    job->space_bytes = bytes;
+    completion->text_offset = (uint32_t)offset;
+    completion->text_bytes = bytes;
+    return true;
+}
+
+static void answer_count(struct worker *worker, const struct job *job,
+                         const struct ipc_completion *completion)
+{
+    if (completion->status == IPC_SEALED) {
+        worker_count(worker, COUNTER_SEALED, 1);
+        worker_count(worker, COUNTER_MAIL_BYTES, job->submission.mail_bytes);
+        worker_count(worker, COUNTER_SEALED_BYTES, completion->mail_bytes);
+    } else {
+        worker_count(worker, completion->status == IPC_REFUSED ? COUNTER_REFUSED : COUNTER_RETRIED,
+                     1);
+    }
+}
+
+/* Queues the completion and frees the job; false when that must wait for the client's release. */
+static bool job_answer(struct worker *worker, struct job *job)
+{
+    struct client *client = job->client;
+    struct ipc_completion completion = {.request_id = job->submission.request_id};
+    ASSERT(job->state == JOB_WAIT_ANSWER);
+    answer_status(job->verdict, &completion);
+    if (job->verdict == VERDICT_SEALED) {
+        completion.spans_count = WORKER_SPANS;
+        completion.spans_offset = (uint32_t)job->space_offset;
+        completion.mail_bytes = job->prologue_bytes + job->epilogue_bytes +
+                                (uint32_t)job->body_bytes + job->profile->head.bytes +
+                                job->profile->tail.bytes;
+        memcpy(completion.envelope_id, job->id.bytes, sizeof(completion.envelope_id));
+    } else {
+        vector_give_room(worker, job);
+        if (!answer_write(worker, job, &completion))
+            return false;
+    }
+    if (!channel_complete(client->channel, &completion, job->space_offset, job->space_bytes))
+        return false;
+    job->space_bytes = 0; /* the channel's until the client releases it */
+    answer_count(worker, job, &completion);
+    client->dirty = true;
+    worker_job_free(worker, job);
+    return true;
+}
+
+static void job_decide(struct worker *worker, struct job *job, enum job_verdict verdict)
+{
+    job->verdict = verdict;
+    job_enter(job, JOB_WAIT_ANSWER);
+    if (job->client->state != CLIENT_LIVE)
+        worker_job_free(worker, job);
+    else if (!job_answer(worker, job))
+        job_list_append(&worker->answers, worker->jobs, worker_job_index(worker, job));
+}
+
+/* A fresh id and key: nothing of the first sealing is used again. */
+static void job_seal_anew(struct worker *worker, struct job *job)
+{
+    job->attempts_count++;
+    worker_count(worker, COUNTER_KEY_CONFLICTS, 1);
+    if (job->attempts_count >= JOB_ATTEMPTS_MAX) {
+        job_decide(worker, job, VERDICT_KEY_CONFLICT);
+        return;
+    }
+    if (job->client->state != CLIENT_LIVE) {
+        worker_job_free(worker, job);
+        return;
+    }
+    vector_give_room(worker, job);
+    job_unhold(job);
+    job->verdict = VERDICT_NONE;
+    job_enter(job, JOB_WAIT_ROOM);
+    struct job_list *list =
+        job->submission.mail_bytes > SEALER_SLICE_BYTES ? &worker->large : &job->client->room;
+    job_list_append(list, worker->jobs, worker_job_index(worker, job));
+}
+
+static void job_take_verdict(struct worker *worker, struct job *job, enum key_result_status status)
+{
+    ASSERT(job->state == JOB_WAIT_KEY);
+    switch (status) {
+    case KEY_STORED: job_decide(worker, job, VERDICT_SEALED); break;
+    case KEY_AWAY: job_decide(worker, job, VERDICT_KEY_AWAY); break;
+    case KEY_INVALID: job_decide(worker, job, VERDICT_KEY_INVALID); break;
+    case KEY_CONFLICT: job_seal_anew(worker, job); break;
+    }
+}
+
+static uint32_t pass_verdicts(struct worker *worker)
+{
+    struct key_verdict verdicts[WORKER_VECTOR_MAX];
+    uint32_t done = 0;
+    for (uint32_t k = 0; k < worker->config.key_services_count; k++) {
+        for (uint32_t n = 0; n < WORKER_VERDICTS_MAX; n += WORKER_VECTOR_MAX) {
+            const uint32_t count =
+                rte_ring_sc_dequeue_burst_elem(worker->keys[k].link.verdicts, verdicts,
+                                               sizeof(verdicts[0]), WORKER_VECTOR_MAX, NULL);
+            for (uint32_t i = 0; i < count; i++) {
+                ASSERT(verdicts[i].job_index < worker->config.jobs_count);
+                job_take_verdict(worker, &worker->jobs[verdicts[i].job_index],
+                                 (enum key_result_status)verdicts[i].status);
+            }
+            done += count;
+            if (count < WORKER_VECTOR_MAX)
+                break;
+        }
+    }
+    return done;
+}
+
+static uint32_t pass_answers(struct worker *worker)
+{
+    uint32_t done = 0;
+    const uint32_t tries = MIN(worker->answers.count, (uint32_t)WORKER_TRIES_MAX);
+    for (uint32_t n = 0; n < tries; n++) {
+        const uint32_t index = worker->answers.first;
+        job_list_remove(&worker->answers, worker->jobs, index);
+        if (job_answer(worker, &worker->jobs[index]))
+            done++;
+        else /* another client's may go meanwhile */
+            job_list_append(&worker->answers, worker->jobs, index);
+    }
+    return done;
+}
+
+static bool job_is_large(const struct job *job)
+{
+    return job->submission.mail_bytes > SEALER_SLICE_BYTES;
+}
+
+static void job_note_full(const struct job *job)
+{
+    if (job_is_large(job))
+        job->client->large_full = true;
+    else
+        job->client->small_full = true;
+}
+
+/* What became of a job that was tried; false when its client's next one need not be tried now. */
+static bool pass_admit(struct worker *worker, struct job *job)
+{
+    const uint32_t index = worker_job_index(worker, job);
+    switch (vector_admit(worker, job)) {
+    case ADMIT_TAKEN: job_hold(job); return true;
+    case ADMIT_DECIDED:
+        job_hold(job);
+        job_decide(worker, job, job->verdict);
+        return true;
+    case ADMIT_LARGE: job_list_append(&worker->large, worker->jobs, index); return true;
+    case ADMIT_NO_ARENA: job_note_full(job); goto wait_for_room;
+    case ADMIT_NO_ROOM: goto wait_for_room;
+    }
+wait_for_room:
+    worker_count(worker, COUNTER_ROOM_WAITS, 1);
+    if (job_is_large(job)) {
+        job_list_append(&worker->large, worker->jobs, index);
+        return true;
+    }
+    job_list_append(&job->client->room, worker->jobs, index);
+    return false;
+}
+
+/* Those that waited first: while one waits, nothing new is taken from its client. */
+static uint32_t serve_room(struct worker *worker, struct client *client)
+{
+    uint32_t done = 0;
+    while (client->room.count > 0 && !client->small_full &&
+           worker->vector_count < WORKER_VECTOR_MAX && done < WORKER_VECTOR_MAX) {
+        const uint32_t index = client->room.first;
+        struct job *job = &worker->jobs[index];
+        job_list_remove(&client->room, worker->jobs, index);
+        const enum admit admitted = vector_admit(worker, job);
+        if (admitted == ADMIT_NO_ROOM || admitted == ADMIT_NO_ARENA) {
+            client->small_full = admitted == ADMIT_NO_ARENA;
+            job_list_prepend(&client->room, worker->jobs, index);
+            break;
+        }
+        ASSERT(admitted != ADMIT_LARGE);
+        job_hold(job);
+        if (admitted == ADMIT_DECIDED)
+            job_decide(worker, job, job->verdict);
+        done++;
+    }
+    return done;
+}
+
+static struct job *job_take(struct worker *worker, struct client *client,
+                            const struct ipc_submission *submission)
+{
+    ASSERT(worker->jobs_free_count > 0);
+    struct job *job = &worker->jobs[worker->jobs_free[--worker->jobs_free_count]];
+    job->submission = *submission;
+    job->client = client;
+    client->jobs_count++;
+    job_enter(job, JOB_WAIT_ROOM);
+    return job;
+}
+
+static uint32_t serve_new(struct worker *worker, struct client *client)
+{
+    struct ipc_submission submissions[WORKER_VECTOR_MAX];
+    const uint32_t room = MIN(WORKER_VECTOR_MAX - worker->vector_count, worker->jobs_free_count);
+    const uint32_t count = channel_take_burst(client->channel, submissions, room);
+    bool go_on = true;
+    for (uint32_t i = 0; i < count; i++) {
+        struct job *job = job_take(worker, client, &submissions[i]);
+        if (go_on)
+            go_on = pass_admit(worker, job);
+        else
+            job_list_append(&client->room, worker->jobs, worker_job_index(worker, job));
+    }
+    return count;
+}
+
+static uint32_t serve_client(struct worker *worker, struct client *client)
+{
+    uint32_t done = channel_reclaim(client->channel) ? 1 : 0;
+    if (done > 0)
+        client->small_full = client->large_full = false;
+    if (client->room.count > 0)
+        done += serve_room(worker, client);
+    if (client->room.count == 0 && !worker->draining && worker->vector_count < WORKER_VECTOR_MAX)
+        done += serve_new(worker, client);
+    const enum channel_fault fault = channel_fault(client->channel);
+    if (fault != CHANNEL_SOUND) {
+        client->state = CLIENT_BROKEN;
+        worker_count(worker, COUNTER_BROKEN, 1);
+        worker_notify(worker, NOTICE_BROKEN, client->session, (uint32_t)fault);
+    }
+    return done;
+}
+
+/* One vector out of all clients; the next pass starts with another one. */
+static uint32_t pass_clients(struct worker *worker)
+{
+    uint32_t done = 0;
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        const uint32_t turn = (worker->turn + n) % worker->live_count;
+        struct client *client = &worker->clients[worker->live[turn]];
+        if (client->state == CLIENT_LIVE)
+            done += serve_client(worker, client);
+        if (worker->vector_count == WORKER_VECTOR_MAX)
+            break;
+    }
+    worker->turn = worker->live_count == 0 ? 0 : (worker->turn + 1) % worker->live_count;
+    return done;
+}
+
+static uint32_t pass_large(struct worker *worker)
+{
+    uint32_t done = 0;
+    const uint32_t tries = MIN(worker->large.count, (uint32_t)WORKER_TRIES_MAX);
+    for (uint32_t n = 0; n < tries && worker->vector_count < WORKER_VECTOR_MAX; n++) {
+        const uint32_t index = worker->large.first;
+        struct job *job = &worker->jobs[index];
+        if (worker->large_count == WORKER_LARGE_MAX)
+            break;
+        job_list_remove(&worker->large, worker->jobs, index);
+        if (job->client->large_full) {
+            job_list_append(&worker->large, worker->jobs, index);
+            continue;
+        }
+        const enum admit admitted = vector_admit(worker, job);
+        if (admitted == ADMIT_NO_ARENA)
+            job->client->large_full = true;
+        if (admitted != ADMIT_TAKEN && admitted != ADMIT_DECIDED) {
+            job_list_append(&worker->large, worker->jobs, index);
+            continue;
+        }
+        job_hold(job);
+        if (admitted == ADMIT_DECIDED)
+            job_decide(worker, job, job->verdict);
+        done++;
+    }
+    return done;
+}
+
+/* One slice a pass, of one large message after the other. */
+static uint32_t pass_slice(struct worker *worker)
+{
+    const uint32_t index = worker->sealing.first;
+    if (index == JOB_NONE)
+        return 0;
+    job_list_remove(&worker->sealing, worker->jobs, index);
+    if (!vector_slice(worker, &worker->jobs[index]))
+        job_list_append(&worker->sealing, worker->jobs, index);
+    return 1;
+}
+
+static void pass_keys(struct worker *worker)
+{
+    for (uint32_t k = 0; k < worker->config.key_services_count; k++) {
+        struct worker_key *key = &worker->keys[k];
+        if (key->out_count == 0)
+            continue;
+        const uint32_t pushed = rte_ring_sp_enqueue_bulk_elem(
+            key->link.requests, key->out, sizeof(key->out[0]), key->out_count, NULL);
+        ASSERT(pushed == key->out_count); /* the ring holds all jobs */
+        key->out_count = 0;
+        key_thread_wake(key->thread);
+    }
+}
+
+static void pass_publish(struct worker *worker)
+{
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        struct client *client = &worker->clients[worker->live[n]];
+        if (!client->dirty)
+            continue;
+        client->dirty = false;
+        channel_publish(client->channel);
+    }
+}
+
+uint32_t worker_pass(struct worker *worker)
+{
+    uint32_t done = pass_verdicts(worker);
+    done += pass_answers(worker);
+    done += pass_clients(worker);
+    done += pass_large(worker);
+    if (worker->vector_count > 0)
+        vector_seal(worker);
+    done += pass_slice(worker);
+    pass_keys(worker);
+    pass_publish(worker);
+    return done;
+}
+
+static void list_clear(struct worker *worker, struct job_list *list, const struct client *client)
+{
+    uint32_t index = list->first;
+    const uint32_t count = list->count;
+    for (uint32_t n = 0; n < count; n++) {
+        const uint32_t next = worker->jobs[index].next;
+        if (worker->jobs[index].client == client) {
+            job_list_remove(list, worker->jobs, index);
+            worker_job_free(worker, &worker->jobs[index]);
+        }
+        index = next;
+    }
+}
+
+void worker_client_clear(struct worker *worker, struct client *client)
+{
+    list_clear(worker, &client->room, client);
+    list_clear(worker, &worker->large, client);
+    list_clear(worker, &worker->sealing, client);
+    list_clear(worker, &worker->answers, client);
+}

@@ -1,0 +1,190 @@
+/*
+ * worker_internal: what a worker is made of, for the files that share its loop.
+ * Ownership: as engine/worker.h says.
+ * Threads:   the worker, but for the rings and the atomics.
+ * Units:     as engine/worker.h says.
+ * Errors:    none here.
+ */
+#ifndef ENGINE_WORKER_INTERNAL_H
+#define ENGINE_WORKER_INTERNAL_H
+
+#include "crypto/base64.h"
+#include "crypto/cobblestone.h"
+#include "crypto/core.h"
+#include "engine/job.h"
+#include "engine/key_link.h"
+#include "engine/key_thread.h"
+#include "engine/worker.h"
+#include "envelope/frame.h"
+#include "ipc/meta.h"
+#include "keyservice/record.h"
+#include "queue/wait.h"
+
+#include <stdatomic.h>
+
+#define WORKER_VECTOR_MAX       32
+#define WORKER_LARGE_MAX        32 /* large messages being sealed at once       */
+#define WORKER_SEALERS          (WORKER_VECTOR_MAX + WORKER_LARGE_MAX)
+#define WORKER_ORDERS_MAX       1024
+#define WORKER_NOTICES_MAX      1024 /* two a session fit at once                 */
+#define WORKER_RECORD_BYTES     512  /* a job's own slot; more recipients: large  */
+#define WORKER_RECORDS_LARGE    64
+#define WORKER_STAGE_BYTES      (1024 * 1024) /* a vector's private copies         */
+#define WORKER_TRIES_MAX        32            /* of each waiting list, a pass      */
+#define WORKER_VERDICTS_MAX     512           /* of one key thread, a pass         */
+#define WORKER_SPAN_TABLE_BYTES 64
+#define WORKER_SPANS            5
+
+_Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
+_Static_assert(WORKER_NOTICES_MAX > 2 * WORKER_CLIENTS_MAX, "a notice always finds room");
+_Static_assert(WORKER_STAGE_BYTES >= 2 * (SEALER_SLICE_BYTES + IPC_META_BYTES_MAX), "one fits");
+
+enum client_state {
+    CLIENT_FREE,
+    CLIENT_LIVE,
+    CLIENT_BROKEN, /* control was told; nothing more is taken or answered       */
+    CLIENT_ENDING, /* dropped by control; released when its last job is free    */
+};
+
+/* A session as its worker sees it. */
+struct client {
+    enum client_state state;
+    uint32_t session;
+    struct channel *channel;
+    const struct snapshot *snapshot;
+    uint64_t constants_offset;    /* of that snapshot's, in the session's memfd      */
+    uint64_t previous_generation; /* while jobs_previous > 0                         */
+    uint32_t jobs_current;        /* of the snapshot's generation                    */
+    uint32_t jobs_previous;       /* of the one before                               */
+    uint32_t jobs_count;
+    struct job_list room; /* small messages that wait for room                       */
+    bool small_full;      /* the arena had no room for a small message ...           */
+    bool large_full;      /* ... for a large one; not tried again before some is freed */
+    bool watched;         /* its doorbell is registered                              */
+    bool dirty;           /* completions to publish                                  */
+};
+
+/* One message of the vector that is being sealed. Secret. */
+struct vector_entry {
+    struct job *job;
+    struct meta meta;
+    struct header header;
+    struct frame_message message;
+    const uint8_t *mail;
+    uint32_t mail_bytes; /* of the first slice */
+    uint32_t subject_bytes;
+    uint8_t key[COBBLE_KEY_BYTES_MAX];
+    uint8_t salt_commitment[COBBLE_HEADER_BYTES];
+    uint8_t boundary[FRAME_BOUNDARY_BYTES];
+    uint8_t context[ID_CONTEXT_BYTES];
+    uint8_t subject[RECORD_SUBJECT_BYTES_MAX];
+};
+
+/* What lives in private locked pages: keys, plaintext, records. */
+struct worker_secrets {
+    struct vector_entry entries[WORKER_VECTOR_MAX];
+    struct cobble_derivation derivations[WORKER_VECTOR_MAX];
+    _Alignas(CACHE_LINE) uint8_t stage[WORKER_STAGE_BYTES];
+    _Alignas(CACHE_LINE) uint8_t slice[SEALER_SLICE_BYTES];
+    _Alignas(CACHE_LINE) uint8_t records_large[WORKER_RECORDS_LARGE][RECORD_BYTES_MAX];
+};
+
+struct worker_key {
+    struct key_link link;
+    struct key_thread *thread;
+    struct key_request out[WORKER_VECTOR_MAX]; /* of this pass, not yet pushed */
+    uint32_t out_count;
+};
+
+struct worker {
+    struct worker_config config;
+    struct job *jobs;
+    uint32_t *jobs_free; /* a stack */
+    uint32_t jobs_free_count;
+    struct client *clients; /* WORKER_CLIENTS_MAX */
+    uint32_t live[WORKER_CLIENTS_MAX];
+    uint32_t live_count;
+    uint32_t turn;           /* of `live`: who is served first */
+    struct job_list large;   /* wait for a sealer of the few that large messages may hold */
+    struct job_list sealing; /* large messages, one slice a turn                          */
+    struct job_list answers; /* wait for room for their answer                            */
+    struct sealer *sealers_free[WORKER_SEALERS];
+    uint32_t sealers_free_count;
+    uint32_t large_count; /* sealers held by large messages */
+    uint32_t records_large_free[WORKER_RECORDS_LARGE];
+    uint32_t records_large_free_count;
+    struct worker_key keys[CONFIG_KEY_SERVICES_MAX];
+    const struct snapshot *snapshot; /* the newest */
+    uint64_t now_ns;
+    uint64_t unix_ns;
+    size_t stage_used;
+    uint32_t vector_count;
+    bool draining;
+    bool drained;
+    bool stopping;
+
+    struct crypto_core *core;
+    const struct base64_codec *codec;
+    struct wait *wait;
+    struct worker_secrets *secrets;
+    uint8_t *records;               /* secret: jobs_count × WORKER_RECORD_BYTES */
+    uint8_t *sealers;               /* secret: WORKER_SEALERS × sealer_stride   */
+    struct sealer_scratch *scratch; /* secret */
+    size_t sealer_stride;
+    uint64_t spin_ns; /* adapts between nothing and spin_ns_max */
+
+    struct rte_ring *orders;
+    struct rte_ring *notices;
+
+    _Alignas(CACHE_LINE) _Atomic uint64_t counters[WORKER_COUNTERS];
+    _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
+    _Alignas(CACHE_LINE) _Atomic uint64_t generation;
+    _Atomic uint64_t beat_ns; /* monotonic time of the last turn of the loop */
+    _Atomic int ready;
+};
+
+/* One writer, so no locked instruction: a load, an add and a store. */
+static inline void worker_count(struct worker *worker, enum worker_counter counter, uint64_t n)
+{
+    _Atomic uint64_t *at = &worker->counters[counter];
+    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline uint32_t worker_job_index(const struct worker *worker, const struct job *job)
+{
+    return (uint32_t)(job - worker->jobs);
+}
+
+/* worker_hot.c: one pass over everything; returns how much was done. */
+HOT uint32_t worker_pass(struct worker *worker);
+/* Gives back all that a job owns, then the job. */
+HOT void worker_job_free(struct worker *worker, struct job *job);
+/* A dropped client's jobs go, but for those that the key thread reads. */
+void worker_client_clear(struct worker *worker, struct client *client);
+void worker_notify(struct worker *worker, enum worker_notice_kind kind, uint32_t session,
+                   uint32_t fault);
+
+enum admit {
+    ADMIT_TAKEN,    /* stands in the vector                              */
+    ADMIT_DECIDED,  /* its verdict is known: answer it                   */
+    ADMIT_NO_ROOM,  /* nothing was kept: try again in the next pass      */
+    ADMIT_NO_ARENA, /* nothing was kept: try again when the client released something */
+    ADMIT_LARGE,    /* waits for one of the large messages to be done    */
+};
+
+/* vector_hot.c: fills and seals one vector. */
+HOT enum admit vector_admit(struct worker *worker, struct job *job);
+HOT void vector_seal(struct worker *worker);
+/* The next slice of a large message; true when that was the last. */
+HOT bool vector_slice(struct worker *worker, struct job *job);
+/* The record slot and the arena range go back; the record is wiped. */
+HOT void vector_give_room(struct worker *worker, struct job *job);
+
+/* answer.c: the words for a verdict; returns bytes written, ≤ IPC_TEXT_BYTES_MAX. */
+uint32_t answer_text(const struct worker *worker, const struct job *job,
+                     char text[IPC_TEXT_BYTES_MAX]);
+/* Status and enhanced status of a verdict. */
+HOT void answer_status(enum job_verdict verdict, struct ipc_completion *completion);
+
+#endif

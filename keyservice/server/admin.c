@@ -1,0 +1,352 @@
+/* bulla-keyd account, engine, envelope, audit, master-key: the operator's subcommands. */
+#include "base/assert.h"
+#include "base/clock.h"
+#include "crypto/secret.h"
+#include "keyservice/server/account.h"
+#include "keyservice/server/api.h"
+#include "keyservice/server/audit.h"
+#include "keyservice/server/command.h"
+#include "keyservice/server/pki.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ENROL_LIFE_MS    (60 * UINT64_C(60000))
+#define ENROL_CODE_CHARS 24 /* 120 bits, in groups of six */
+
+struct admin_options {
+    const char *config;
+    const char *password_file;
+    const char *verb;
+    const char *name; /* NULL: none */
+};
+
+static int options_read(struct admin_options *options, int argc, char **argv, const char *usage)
+{
+    static const struct option known[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"password-file", required_argument, NULL, 'p'},
+        {NULL, 0, NULL, 0},
+    };
+    int option;
+    *options = (struct admin_options){.config = COMMAND_CONFIG};
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (option) {
+        case 'c': options->config = optarg; break;
+        case 'p': options->password_file = optarg; break;
+        default: return command_fail(EX_USAGE, "%s", usage);
+        }
+    }
+    if (argc - optind < 1 || argc - optind > 2)
+        return command_fail(EX_USAGE, "%s", usage);
+    options->verb = argv[optind];
+    options->name = argc - optind == 2 ? argv[optind + 1] : NULL;
+    return 0;
+}
+
+static void time_print(char text[32], uint64_t unix_ms)
+{
+    struct tm utc;
+    const time_t unix_s = (time_t)(unix_ms / 1000);
+    if (unix_ms == 0 || gmtime_r(&unix_s, &utc) == NULL ||
+        strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
+        (void)snprintf(text, 32, "-");
+}
+
+/* What the operator did is part of the chain, or it is not done. */
+static int admin_audit(const struct command_parts *parts, const char *event, const char *id,
+                       const char *user)
+{
+    struct audit *audit = NULL;
+    const struct audit_event line = {.event = event, .id = id, .user = user, .from = "operator"};
+    int rc = audit_open(&audit, parts->config.audit_file);
+    if (rc == 0)
+        rc = audit_append(audit, &line, true, clock_unix_ns());
+    audit_close(audit);
+    return rc;
+}
+
+/* One line of a file, or of standard input for "-". */
+static int password_read(const char *path, char password[ACCOUNT_PASSWORD_BYTES_MAX + 2])
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    if (file == NULL)
+        return command_fail(EX_NOINPUT, "%s: %s", path, strerror(errno));
+    const bool read = fgets(password, ACCOUNT_PASSWORD_BYTES_MAX + 2, file) != NULL;
+    if (file != stdin)
+        (void)fclose(file);
+    if (!read)
+        return command_fail(EX_DATAERR, "%s: no password in it", path);
+    password[strcspn(password, "\r\n")] = '\0';
+    return 0;
+}
+
+static int account_add(const struct command_parts *parts, const struct admin_options *options,
+                       const char *address)
+{
+    char password[ACCOUNT_PASSWORD_BYTES_MAX + 2] = "";
+    char encoded[ACCOUNT_HASH_BYTES];
+    char why[ACCOUNT_WHY_BYTES];
+    const bool generated = options->password_file == NULL;
+    int status = 0;
+    if (generated)
+        status = account_password_make(password) == 0 ? 0 : EX_OSERR;
+    else
+        status = password_read(options->password_file, password);
+    if (status != 0)
+        return status;
+    if (account_password_check(password, strlen(password), address, why) != 0) {
+        status = command_fail(EX_DATAERR, "%s: %s", address, why);
+        goto wipe;
+    }
+    int rc = account_password_hash(password, strlen(password), encoded);
+    if (rc == 0)
+        rc = admin_audit(parts, "account_add", NULL, address);
+    if (rc == 0)
+        rc = store_account_add(parts->store, address, encoded, api_now_ms());
+    if (rc == -EEXIST)
+        status = command_fail(EX_CANTCREAT, "%s has an account already", address);
+    else if (rc != 0)
+        status = command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
+    else if (generated)
+        (void)printf("%s\n", password);
+
+wipe:
+    secret_wipe(password, sizeof(password));
+    return status;
+}
+
+static void account_print(void *context, const struct store_account *account)
+{
+    char created[32];
+    (void)context;
+    time_print(created, account->created_unix_ms);
+    (void)printf("%s  %s\n", created, account->address);
+}
+
+static int account_do(const struct command_parts *parts, const struct admin_options *options,
+                      const char *usage)
+{
+    char address[ACCOUNT_ADDRESS_BYTES];
+    if (strcmp(options->verb, "list") == 0 && options->name == NULL)
+        return store_account_list(parts->store, account_print, NULL) == 0 ? 0 : EX_IOERR;
+    if (options->name == NULL)
+        return command_fail(EX_USAGE, "%s", usage);
+    if (account_normalise(address, options->name, strlen(options->name)) != 0)
+        return command_fail(EX_DATAERR, "\"%s\" is not an address", options->name);
+    if (strcmp(options->verb, "add") == 0)
+        return account_add(parts, options, address);
+    if (strcmp(options->verb, "remove") != 0)
+        return command_fail(EX_USAGE, "%s", usage);
+    int rc = admin_audit(parts, "account_remove", NULL, address);
+    if (rc == 0)
+        rc = store_account_remove(parts->store, address);
+    if (rc == -ENOENT)
+        return command_fail(EX_NOUSER, "%s has no account", address);
+    return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
+}
+
+typedef int admin_do(const struct command_parts *parts, const struct admin_options *options,
+                     const char *usage);
+
+static int admin_run(int argc, char **argv, const char *usage, admin_do *action)
+{
+    struct admin_options options;
+    struct command_parts parts;
+    int status = options_read(&options, argc, argv, usage);
+    if (status == 0)
+        status = command_open(&parts, options.config);
+    if (status != 0)
+        return status;
+    status = action(&parts, &options, usage);
+    command_close(&parts);
+    return status;
+}
+
+int command_account(int argc, char **argv)
+{
+    return admin_run(argc, argv,
+                     "usage: bulla-keyd account [--config FILE] list | add [--password-file FILE] "
+                     "ADDRESS | remove ADDRESS",
+                     account_do);
+}
+
+static void engine_print(void *context, const struct store_engine *engine)
+{
+    char created[32];
+    char fingerprint[2 * STORE_HASH_BYTES + 1];
+    (void)context;
+    time_print(created, engine->created_unix_ms);
+    api_to_hex(fingerprint, engine->fingerprint, STORE_HASH_BYTES);
+    (void)printf("%s  %-8s  %.16s  %s\n", created,
+                 engine->revoked_unix_ms == 0 ? "enrolled" : "revoked", fingerprint, engine->name);
+}
+
+static int engine_add(const struct command_parts *parts, const char *name)
+{
+    /* 32 letters, so that five bits choose without bias; none looks like another. */
+    static const char letters[] = "abcdefghjkmnpqrstuvwxyz234567890";
+    char code[ENROL_CODE_CHARS + ENROL_CODE_CHARS / 6 + 1];
+    uint8_t random[ENROL_CODE_CHARS];
+    uint8_t hash[STORE_HASH_BYTES];
+    size_t used = 0;
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return command_fail(EX_OSERR, "no random numbers");
+    for (size_t i = 0; i < sizeof(random); i++) {
+        if (i > 0 && i % 6 == 0)
+            code[used++] = '-';
+        code[used++] = letters[random[i] & 31];
+    }
+    code[used] = '\0';
+    (void)SHA256((const uint8_t *)code, used, hash);
+    int rc = admin_audit(parts, "engine_add", NULL, name);
+    if (rc == 0)
+        rc = store_enrol_add(parts->store, hash, name, api_now_ms() + ENROL_LIFE_MS);
+    if (rc != 0)
+        return command_fail(EX_IOERR, "%s: %s", name, strerror(-rc));
+    (void)printf("%s\n", code);
+    if (isatty(STDOUT_FILENO))
+        (void)fprintf(stderr,
+                      "Works once, for an hour: bulla provision --key-service URL --ca ca.crt "
+                      "--code - --out DIR\n");
+    return 0;
+}
+
+static int engine_do(const struct command_parts *parts, const struct admin_options *options,
+                     const char *usage)
+{
+    if (strcmp(options->verb, "list") == 0 && options->name == NULL)
+        return store_engine_list(parts->store, engine_print, NULL) == 0 ? 0 : EX_IOERR;
+    if (options->name == NULL)
+        return command_fail(EX_USAGE, "%s", usage);
+    if (!pki_name_valid(options->name))
+        return command_fail(EX_DATAERR, "\"%s\": a name has letters, digits, '.', '-' and '_'",
+                            options->name);
+    if (strcmp(options->verb, "add") == 0)
+        return engine_add(parts, options->name);
+    if (strcmp(options->verb, "revoke") != 0)
+        return command_fail(EX_USAGE, "%s", usage);
+    int rc = admin_audit(parts, "engine_revoke", NULL, options->name);
+    if (rc == 0)
+        rc = store_engine_revoke(parts->store, options->name, api_now_ms());
+    if (rc == -ENOENT)
+        return command_fail(EX_NOUSER, "no engine \"%s\" is enrolled", options->name);
+    return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", options->name, strerror(-rc));
+}
+
+int command_engine(int argc, char **argv)
+{
+    return admin_run(argc, argv,
+                     "usage: bulla-keyd engine [--config FILE] list | add NAME | revoke NAME",
+                     engine_do);
+}
+
+static void recipient_print(void *context, const char *address)
+{
+    (void)context;
+    (void)printf("recipient  %s\n", address);
+}
+
+static int envelope_show(const struct command_parts *parts, const uint8_t *id)
+{
+    char sent[32];
+    char expires[32];
+    struct store_envelope envelope;
+    const int rc = store_envelope_get(parts->store, id, &envelope);
+    if (rc != 0)
+        return rc;
+    time_print(sent, envelope.sent_unix_ms);
+    time_print(expires, envelope.expires_unix_ms);
+    (void)printf("sender     %s\nsent       %s\nexpires    %s\nstate      %s\nprofile    %s\n"
+                 "bytes      %" PRIu64 "\nmaster key %u\n",
+                 envelope.sender, sent, expires, envelope.locked ? "locked" : "open",
+                 envelope.profile, envelope.mail_bytes, envelope.key_version);
+    return store_envelope_recipients(parts->store, id, recipient_print, NULL);
+}
+
+static int envelope_do(const struct command_parts *parts, const struct admin_options *options,
+                       const char *usage)
+{
+    uint8_t id[RECORD_ID_BYTES];
+    int rc = 0;
+    if (options->name == NULL)
+        return command_fail(EX_USAGE, "%s", usage);
+    if (api_hex(id, sizeof(id), options->name) != 0)
+        return command_fail(EX_DATAERR, "\"%s\": an envelope id has 32 hex digits", options->name);
+    const bool lock = strcmp(options->verb, "lock") == 0;
+    if (strcmp(options->verb, "show") == 0) {
+        rc = envelope_show(parts, id);
+    } else if (lock || strcmp(options->verb, "unlock") == 0) {
+        rc = admin_audit(parts, lock ? "lock" : "unlock", options->name, NULL);
+        if (rc == 0)
+            rc = store_envelope_lock(parts->store, id, lock);
+    } else {
+        return command_fail(EX_USAGE, "%s", usage);
+    }
+    if (rc == -ENOENT)
+        return command_fail(EX_DATAERR, "no envelope %s is known here", options->name);
+    return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", options->name, strerror(-rc));
+}
+
+int command_envelope(int argc, char **argv)
+{
+    return admin_run(argc, argv,
+                     "usage: bulla-keyd envelope [--config FILE] show ID | lock ID | unlock ID",
+                     envelope_do);
+}
+
+int command_audit(int argc, char **argv)
+{
+    static const char usage[] = "usage: bulla-keyd audit [--config FILE] verify [LOG]";
+    char why[CONFIG_WHY_BYTES];
+    struct admin_options options;
+    struct config config;
+    struct audit_check check;
+    const int status = options_read(&options, argc, argv, usage);
+    if (status != 0)
+        return status;
+    if (strcmp(options.verb, "verify") != 0)
+        return command_fail(EX_USAGE, "%s", usage);
+    if (options.name == NULL) {
+        if (config_read(&config, options.config, why) != 0)
+            return command_fail(EX_CONFIG, "%s", why);
+        options.name = config.audit_file;
+    }
+    const int rc = audit_verify(options.name, &check);
+    if (rc == -EBADMSG)
+        return command_fail(EX_DATAERR, "%s: the chain breaks at line %" PRIu64, options.name,
+                            check.bad_line);
+    if (rc != 0)
+        return command_fail(EX_NOINPUT, "%s: %s", options.name, strerror(-rc));
+    (void)printf("%" PRIu64 " lines, unbroken, up to %s\n", check.lines_count, check.hash);
+    return 0;
+}
+
+int command_master_key(int argc, char **argv)
+{
+    static const char usage[] = "usage: bulla-keyd master-key [--config FILE] add";
+    char why[CONFIG_WHY_BYTES];
+    struct admin_options options;
+    struct config config;
+    const int status = options_read(&options, argc, argv, usage);
+    if (status != 0)
+        return status;
+    if (strcmp(options.verb, "add") != 0 || options.name != NULL)
+        return command_fail(EX_USAGE, "%s", usage);
+    if (config_read(&config, options.config, why) != 0)
+        return command_fail(EX_CONFIG, "%s", why);
+    const int rc = master_add(config.master_key_file, why);
+    if (rc != 0)
+        return command_fail(EX_CANTCREAT, "%s", why);
+    (void)printf("a new version was added; back the file up, then restart the service\n");
+    return 0;
+}

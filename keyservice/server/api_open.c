@@ -1,0 +1,315 @@
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "crypto/base64.h"
+#include "crypto/secret.h"
+#include "keyservice/server/api.h"
+#include "keyservice/server/release.h"
+#include "keyservice/server/signin.h"
+
+#include <errno.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ID_CHARS    (2 * RECORD_ID_BYTES + 1)
+#define POINT_CHARS 88
+#define PASSWORD_FRESH_MS                                                                          \
+    600000 /* a password typed for a "high" envelope is good for one, this long */
+#define PICKUP_PREFIX    "/pickup/"
+#define ENVELOPES_PREFIX "/v1/envelopes/"
+
+_Static_assert(RELEASE_POINT_BYTES == 65, "api_point() decodes P-256");
+
+/* What is asked for: an envelope's key, wrapped to a point. */
+struct want {
+    uint8_t id[RECORD_ID_BYTES];
+    uint8_t pub[RELEASE_POINT_BYTES];
+    char id_hex[ID_CHARS];
+    const char *user; /* NULL: nobody signed in */
+};
+
+void api_open_health(void *context, struct http_request *request)
+{
+    static const char fine[] = "{\"status\":\"ok\"}";
+    const struct service *service = context;
+    if (store_healthy(service->store))
+        http_answer_constant(request, 200, API_JSON, fine, sizeof(fine) - 1);
+    else
+        api_refuse(request, API_AWAY, NULL);
+}
+
+void api_open_preflight(void *context, struct http_request *request)
+{
+    (void)context;
+    http_answer_constant(request, 204, "text/plain", "", 0);
+    http_answer_header(request, "Access-Control-Allow-Methods", "GET, POST");
+    http_answer_header(request, "Access-Control-Allow-Headers", "Content-Type");
+    http_answer_header(request, "Access-Control-Max-Age", "600");
+}
+
+void api_open_pickup(void *context, struct http_request *request)
+{
+    struct service *service = context;
+    uint8_t name[PICKUP_NAME_BYTES];
+    char text[PICKUP_TEXT_BYTES];
+    const char *hex = request->path + sizeof(PICKUP_PREFIX) - 1;
+    if (api_hex(name, sizeof(name), hex) != 0 ||
+        pickup_take(service->pickup, name, clock_monotonic_ns(), text) != 0) {
+        api_refuse(request, API_UNKNOWN, NULL);
+        return;
+    }
+    char *copy = strdup(text);
+    if (copy == NULL) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    http_answer(request, 200, API_JSON, copy, strlen(copy));
+}
+
+/* May `user` have this envelope's key now? 0 with the envelope, or the error to answer. */
+static int envelope_check(const struct service *service, const struct want *want,
+                          struct store_envelope *envelope, enum api_error *error)
+{
+    int rc = store_envelope_get(service->store, want->id, envelope);
+    if (rc != 0) {
+        *error = rc == -ENOENT ? API_UNKNOWN : API_AWAY;
+        return rc;
+    }
+    if (envelope->level != RECORD_LEVEL_NONE) {
+        if (want->user == NULL) {
+            *error = API_CREDENTIALS;
+            return -EACCES;
+        }
+        rc = store_envelope_recipient(service->store, want->id, want->user);
+        if (rc != 0) {
+            *error = rc == -ENOENT ? API_NOT_RECIPIENT : API_AWAY;
+            return rc;
+        }
+    }
+    *error = API_LOCKED;
+    if (envelope->locked)
+        return -EPERM;
+    *error = API_EXPIRED;
+    if (envelope->expires_unix_ms != 0 && envelope->expires_unix_ms <= api_now_ms())
+        return -ETIME;
+    return 0;
+}
+
+/* The wrapped key of docs/api/keyservice.md as text. */
+static int release_text(const struct service *service, const struct want *want,
+                        const struct store_envelope *envelope, char text[PICKUP_TEXT_BYTES])
+{
+    uint8_t key[MASTER_PLAIN_BYTES_MAX] __attribute__((cleanup(secret_wipe_32)));
+    uint8_t epk[POINT_CHARS + BASE64_SLACK_BYTES];
+    uint8_t ct[RELEASE_CT_BYTES_MAX * 2 + BASE64_SLACK_BYTES];
+    struct release release;
+    size_t key_bytes = 0;
+    int rc = store_envelope_key(service->store, envelope, key, &key_bytes);
+    if (rc == 0)
+        rc = release_wrap(&release, want->id, want->pub, key, key_bytes);
+    if (rc != 0)
+        return rc;
+    const size_t epk_chars = base64url_encode_run(epk, release.epk, sizeof(release.epk));
+    const size_t ct_chars = base64url_encode_run(ct, release.ct, release.ct_bytes);
+    const int n = snprintf(text, PICKUP_TEXT_BYTES,
+                           "{\"bulla\":1,\"m\":\"%s\",\"epk\":\"%.*s\",\"ct\":\"%.*s\","
+                           "\"flags\":%u}",
+                           want->id_hex, (int)epk_chars, (const char *)epk, (int)ct_chars,
+                           (const char *)ct, envelope->flags);
+    ASSERT(n > 0 && n < PICKUP_TEXT_BYTES);
+    return 0;
+}
+
+static void release_refuse(const struct service *service, struct http_request *request,
+                           const struct want *want, enum api_error error)
+{
+    api_audit_note(service, request, error == API_EXPIRED ? "expire" : "refuse",
+                   api_error_code(error), want->id_hex, want->user);
+    api_refuse(request, error, NULL);
+}
+
+/* Wraps, writes the audit line, and only then answers; true when it did. */
+static bool release_answer(const struct service *service, struct http_request *request,
+                           const struct want *want, const struct store_envelope *envelope)
+{
+    char text[PICKUP_TEXT_BYTES];
+    const int rc = release_text(service, want, envelope, text);
+    if (rc != 0) {
+        log_line(LOG_LEVEL_ERROR, "release_failed", "m=%s errno=%d", want->id_hex, -rc);
+        release_refuse(service, request, want, rc == -EINVAL ? API_BAD_REQUEST : API_AWAY);
+        return false;
+    }
+    char *copy = strdup(text);
+    if (copy == NULL ||
+        api_audit(service, request, "release", NULL, want->id_hex, want->user, true) != 0) {
+        free(copy);
+        api_refuse(request, API_AWAY, NULL);
+        return false;
+    }
+    http_answer(request, 200, API_JSON, copy, strlen(copy));
+    return true;
+}
+
+static bool want_parse(struct want *want, const char *point)
+{
+    return api_hex(want->id, sizeof(want->id), want->id_hex) == 0 &&
+           api_point(want->pub, point) == 0 && release_point_valid(want->pub);
+}
+
+/* Who is it? 0, or answered. An envelope of level "none" asks nobody. */
+static int open_user(const struct service *service, struct http_request *request,
+                     const struct want *want, const char *typed, const char *password,
+                     struct store_account *account)
+{
+    uint64_t wait_ns = 0;
+    struct store_envelope envelope;
+    if (typed[0] == '\0' && password[0] == '\0' &&
+        store_envelope_get(service->store, want->id, &envelope) == 0 &&
+        envelope.level == RECORD_LEVEL_NONE)
+        return 0;
+    const int rc = signin_check(service, request, typed, password, account, &wait_ns);
+    if (rc == 0)
+        return 0;
+    if (rc == -EBUSY) {
+        api_refuse_wait(request, wait_ns);
+        return rc;
+    }
+    api_audit_note(service, request, "sign_in", rc == -EACCES ? "credentials" : "away", NULL,
+                   typed);
+    api_refuse(request, rc == -EACCES ? API_CREDENTIALS : API_AWAY, NULL);
+    return rc;
+}
+
+void api_open_open(void *context, struct http_request *request)
+{
+    const struct service *service = context;
+    char user[ACCOUNT_ADDRESS_BYTES];
+    char password[ACCOUNT_PASSWORD_BYTES_MAX + 1];
+    char point[POINT_CHARS];
+    struct want want = {.user = NULL};
+    struct store_account account = {.number = 0};
+    struct store_envelope envelope;
+    enum api_error error;
+    const struct api_field fields[] = {
+        {.name = "user", .text = user, .room = sizeof(user), .optional = true},
+        {.name = "password", .text = password, .room = sizeof(password), .optional = true},
+        {.name = "m", .text = want.id_hex, .room = sizeof(want.id_hex)},
+        {.name = "pub", .text = point, .room = sizeof(point)},
+    };
+    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
+        !want_parse(&want, point)) {
+        api_refuse(request, API_BAD_REQUEST, NULL);
+        return;
+    }
+    const int rc = open_user(service, request, &want, user, password, &account);
+    secret_wipe(password, sizeof(password));
+    if (rc != 0)
+        return;
+    want.user = account.number == 0 ? NULL : account.address;
+    if (envelope_check(service, &want, &envelope, &error) != 0) {
+        release_refuse(service, request, &want, error);
+        return;
+    }
+    (void)release_answer(service, request, &want, &envelope);
+}
+
+static const char *level_name(uint8_t level)
+{
+    return level == RECORD_LEVEL_HIGH ? "high" : level == RECORD_LEVEL_MEDIUM ? "medium" : "none";
+}
+
+static bool password_fresh(const struct store_session *session)
+{
+    return session->password_unix_ms != 0 &&
+           session->password_unix_ms + PASSWORD_FRESH_MS > api_now_ms();
+}
+
+void api_open_envelope(void *context, struct http_request *request)
+{
+    const struct service *service = context;
+    struct want want = {.user = NULL};
+    struct store_session session;
+    struct store_envelope envelope;
+    enum api_error error;
+    const char *hex = request->path + sizeof(ENVELOPES_PREFIX) - 1;
+    if (api_hex(want.id, sizeof(want.id), hex) != 0) {
+        api_refuse(request, API_UNKNOWN, NULL);
+        return;
+    }
+    (void)snprintf(want.id_hex, sizeof(want.id_hex), "%s", hex);
+    const int signed_in = api_session(service, request, &session);
+    if (signed_in != 0 && signed_in != -ENOENT) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    want.user = signed_in == 0 ? session.address : NULL;
+    const int rc = envelope_check(service, &want, &envelope, &error);
+    if (rc != 0 && want.user == NULL && error == API_UNKNOWN)
+        error = API_CREDENTIALS; /* who is not signed in learns nothing of what there is */
+    if (rc != 0 && error != API_LOCKED && error != API_EXPIRED) {
+        api_refuse(request, error, NULL);
+        return;
+    }
+    const bool typed = envelope.level != RECORD_LEVEL_HIGH || password_fresh(&session);
+    api_answer(request, 200,
+               json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "m", want.id_hex, "from",
+                         envelope.sender, "subject", envelope.subject, "sent",
+                         (json_int_t)envelope.sent_unix_ms, "expires",
+                         (json_int_t)envelope.expires_unix_ms, "state",
+                         rc == 0 ? "open" : api_error_code(error), "level",
+                         level_name(envelope.level), "password_needed", typed ? 0 : 1));
+}
+
+/* "high" wants the password typed for this very envelope. */
+static bool release_password(const struct service *service, const struct store_envelope *envelope,
+                             const struct store_session *session)
+{
+    if (envelope->level != RECORD_LEVEL_HIGH)
+        return true;
+    return password_fresh(session) &&
+           store_session_use_password(service->store, session->hash) == 0;
+}
+
+void api_open_release(void *context, struct http_request *request)
+{
+    struct service *service = context;
+    char point[POINT_CHARS];
+    uint8_t name[PICKUP_NAME_BYTES];
+    struct want want = {.user = NULL};
+    struct session_token cookie;
+    struct store_session session;
+    struct store_envelope envelope;
+    enum api_error error;
+    const struct api_field fields[] = {
+        {.name = "m", .text = want.id_hex, .room = sizeof(want.id_hex)},
+        {.name = "pub", .text = point, .room = sizeof(point)},
+    };
+    if (!api_own_page(service, request, &cookie))
+        return;
+    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
+        !want_parse(&want, point)) {
+        api_refuse(request, API_BAD_REQUEST, NULL);
+        return;
+    }
+    const int signed_in = api_session(service, request, &session);
+    if (signed_in != 0 && signed_in != -ENOENT) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    want.user = signed_in == 0 ? session.address : NULL;
+    int rc = envelope_check(service, &want, &envelope, &error);
+    if (rc == 0 && !release_password(service, &envelope, &session)) {
+        error = API_CREDENTIALS;
+        rc = -EACCES;
+    }
+    if (rc != 0) {
+        release_refuse(service, request, &want, error);
+        return;
+    }
+    if (!release_answer(service, request, &want, &envelope))
+        return;
+    (void)SHA256(want.pub, sizeof(want.pub), name);
+    pickup_park(service->pickup, name, request->answer, clock_monotonic_ns());
+}

@@ -1,0 +1,48 @@
+/*
+ * guess: how often something may be tried, per key, in a fixed amount of memory.
+ * Ownership: guess_open() allocates the tables; the opener closes.
+ * Threads:   any; one lock, held for a few dozen nanoseconds.
+ * Units:     nanoseconds of monotonic time, passed in; waits in nanoseconds.
+ * Errors:    guess_take() gives the wait, 0 when the try is allowed.
+ *
+ * docs/keyservice/guesses.md. A try is taken before the password is looked at, so that tries side
+ * by side count, and given back when it was right. Each kind of key has its own allowance, a burst
+ * that refills steadily (the generic cell rate algorithm: one number a key), and its own table, so
+ * that flooding one kind with made-up keys forgets nothing of another.
+ */
+#ifndef KEYSERVICE_SERVER_GUESS_H
+#define KEYSERVICE_SERVER_GUESS_H
+
+#include "base/macros.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum guess_kind {
+    GUESS_PAIR,    /* an account from one network: guessing passwords             */
+    GUESS_ACCOUNT, /* an account from networks that never signed in to it, all    */
+    GUESS_NETWORK, /* a network, whatever the account                             */
+    GUESS_MAIL_TO, /* mails that a registration sends to one address              */
+    GUESS_MAIL_BY, /* registrations that a network asks for                       */
+    GUESS_CODE,    /* codes that a network tries: mailed ones and engines'        */
+};
+#define GUESS_KINDS_COUNT 6
+
+struct guess;
+
+MUST_USE int guess_open(struct guess **guess);
+void guess_close(struct guess *guess); /* NULL is harmless */
+
+/* `key` is any bytes; only a keyed digest of them is kept. */
+uint64_t guess_take(struct guess *guess, enum guess_kind kind, const void *key, size_t key_bytes,
+                    uint64_t now_ns);
+void guess_give(struct guess *guess, enum guess_kind kind, const void *key, size_t key_bytes,
+                uint64_t now_ns);
+
+/* Networks that an account was signed in from: the newest GUESS_KNOWN_COUNT of all. */
+#define GUESS_KNOWN_COUNT 65536
+void guess_known_add(struct guess *guess, const void *key, size_t key_bytes);
+bool guess_known(struct guess *guess, const void *key, size_t key_bytes);
+
+#endif

@@ -1,0 +1,59 @@
+/* bulla-keyd: keeps the keys of sealed mail and gives them to recipients. bulla-keyd(8). */
+#include "keyservice/server/command.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"init", command_init},
+    {"serve", command_serve},
+    {"account", command_account},
+    {"engine", command_engine},
+    {"envelope", command_envelope},
+    {"audit", command_audit},
+    {"master-key", command_master_key},
+};
+
+/* No core, no debugger of the same user, no file that others may read. */
+static void harden(void)
+{
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)umask(077);
+}
+
+static void usage_print(FILE *file)
+{
+    (void)fputs("usage: bulla-keyd COMMAND …\n"
+                "  init DIR                     make certificates, keys, settings and database\n"
+                "  serve --config FILE          run the key service\n"
+                "  account list|add|remove      recipients' accounts\n"
+                "  engine list|add|revoke       engines that may register keys\n"
+                "  envelope show|lock|unlock ID one envelope\n"
+                "  audit verify                 check the chained log\n"
+                "  master-key add               a new master key for new envelopes\n"
+                "bulla-keyd(8) explains each.\n",
+                file);
+}
+
+int main(int argc, char **argv)
+{
+    harden();
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        usage_print(stdout);
+        return 0;
+    }
+    for (size_t i = 0; argc >= 2 && i < ARRAY_COUNT(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    usage_print(stderr);
+    return EX_USAGE;
+}

@@ -1,0 +1,315 @@
+#include "keyservice/server/pages.h"
+
+#include "base/assert.h"
+#include "keyservice/server/api.h"
+#include "web/assets.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define PAGES_COUNT      4
+#define PAGE_BYTES_MAX   (256 * 1024)
+#define PAGE_NAME_BYTES  64
+#define PAGES_ACCEPT_MAX 16 /* languages of Accept-Language that are looked at */
+#define PAGES_POLICY                                                                               \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+static const char *const locales[PAGES_LOCALES_COUNT] = {"en", "de", "fr", "es", "it", "pt",
+                                                         "nl", "pl", "sv", "ja", "zh", "ar"};
+
+/* A page's address, its template, and whether a window that opened it stays in touch. */
+static const struct {
+    const char *path;
+    const char *asset;
+    bool keep_opener;
+} page_list[PAGES_COUNT] = {
+    {"/", "pages/home.html", false},
+    {"/signin", "pages/signin.html", false},
+    {"/register", "pages/register.html", false},
+    {"/open", "pages/open.html", true},
+};
+
+static const struct {
+    const char *suffix;
+    const char *type;
+} file_types[] = {
+    {".js", "text/javascript; charset=utf-8"},
+    {".css", "text/css; charset=utf-8"},
+    {".svg", "image/svg+xml"},
+};
+
+struct page_text {
+    char *bytes_at;
+    size_t bytes;
+};
+
+struct pages {
+    json_t *strings[PAGES_LOCALES_COUNT];
+    struct page_text texts[PAGES_LOCALES_COUNT][PAGES_COUNT];
+};
+
+/* A page while it is being written. */
+struct page_writer {
+    char *bytes_at;
+    size_t bytes;
+    bool full;
+};
+
+const char *pages_locale_name(uint32_t locale)
+{
+    ASSERT(locale < PAGES_LOCALES_COUNT);
+    return locales[locale];
+}
+
+uint32_t pages_locale(const char *accept_language)
+{
+    uint32_t best = 0;
+    double best_weight = 0.0;
+    const char *at = accept_language;
+    for (uint32_t n = 0; n < PAGES_ACCEPT_MAX && *at != '\0'; n++) {
+        at += strspn(at, " ,\t");
+        const size_t chars = strcspn(at, ",");
+        const char *weight_at = memchr(at, ';', chars);
+        double weight = 1.0;
+        if (weight_at != NULL) {
+            weight_at += strspn(weight_at, "; ");
+            weight = strncmp(weight_at, "q=", 2) == 0 ? strtod(weight_at + 2, NULL) : 0.0;
+        }
+        for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++)
+            if (weight > best_weight && chars >= 2 && strncasecmp(at, locales[i], 2) == 0 &&
+                (chars == 2 || strchr("-;, ", at[2]) != NULL)) {
+                best = i;
+                best_weight = weight;
+            }
+        at += chars;
+    }
+    return best;
+}
+
+const char *pages_string(const struct pages *pages, uint32_t locale, const char *name)
+{
+    const char *text = json_string_value(json_object_get(pages->strings[locale], name));
+    if (text == NULL)
+        text = json_string_value(json_object_get(pages->strings[0], name));
+    ASSERT(text != NULL); /* pages_open() has looked for every name that is asked for */
+    return text;
+}
+
+static void write_bytes(struct page_writer *writer, const char *bytes_at, size_t bytes)
+{
+    if (writer->full || writer->bytes + bytes > PAGE_BYTES_MAX) {
+        writer->full = true;
+        return;
+    }
+    memcpy(writer->bytes_at + writer->bytes, bytes_at, bytes);
+    writer->bytes += bytes;
+}
+
+static void write_escaped(struct page_writer *writer, const char *text)
+{
+    for (; *text != '\0'; text++) {
+        switch (*text) {
+        case '&': write_bytes(writer, "&amp;", 5); break;
+        case '<': write_bytes(writer, "&lt;", 4); break;
+        case '>': write_bytes(writer, "&gt;", 4); break;
+        case '"': write_bytes(writer, "&quot;", 6); break;
+        case '\'': write_bytes(writer, "&#39;", 5); break;
+        default: write_bytes(writer, text, 1); break;
+        }
+    }
+}
+
+/* The locale's strings as JSON that cannot end the script element it stands in. */
+static bool write_strings(struct page_writer *writer, const struct pages *pages, uint32_t locale)
+{
+    json_t *all = json_deep_copy(pages->strings[0]);
+    char *text = NULL;
+    if (all != NULL && json_object_update(all, pages->strings[locale]) == 0)
+        text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
+    json_decref(all);
+    if (text == NULL)
+        return false;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at == '<')
+            write_bytes(writer, "\\u003c", 6);
+        else
+            write_bytes(writer, at, 1);
+    }
+    free(text);
+    return true;
+}
+
+/* What stands for {{name}}; false when there is no such string. */
+static bool write_marker(struct page_writer *writer, const struct pages *pages, uint32_t locale,
+                         const char *name)
+{
+    if (strcmp(name, "#lang") == 0) {
+        write_bytes(writer, locales[locale], 2);
+        return true;
+    }
+    if (strcmp(name, "#dir") == 0) {
+        const bool right_to_left = strcmp(locales[locale], "ar") == 0;
+        write_bytes(writer, right_to_left ? "rtl" : "ltr", 3);
+        return true;
+    }
+    if (strcmp(name, "#strings") == 0)
+        return write_strings(writer, pages, locale);
+    if (json_object_get(pages->strings[0], name) == NULL)
+        return false;
+    write_escaped(writer, pages_string(pages, locale, name));
+    return true;
+}
+
+static int page_render(struct page_text *text, const struct pages *pages, uint32_t locale,
+                       const struct asset *asset, char why[PAGES_WHY_BYTES])
+{
+    struct page_writer writer = {.bytes_at = malloc(PAGE_BYTES_MAX)};
+    const char *at = (const char *)asset->bytes_at;
+    const char *end = at + asset->bytes;
+    int rc = writer.bytes_at == NULL ? -ENOMEM : 0;
+    while (rc == 0 && at < end) { /* every round moves on */
+        char name[PAGE_NAME_BYTES] = "";
+        const char *open = memmem(at, (size_t)(end - at), "{{", 2);
+        if (open == NULL) {
+            write_bytes(&writer, at, (size_t)(end - at));
+            break;
+        }
+        write_bytes(&writer, at, (size_t)(open - at));
+        const char *close = memmem(open, (size_t)(end - open), "}}", 2);
+        if (close != NULL && (size_t)(close - open) < sizeof(name))
+            memcpy(name, open + 2, (size_t)(close - open) - 2);
+        if (close == NULL || !write_marker(&writer, pages, locale, name)) {
+            (void)snprintf(why, PAGES_WHY_BYTES, "%s: no string \"%s\"", asset->name, name);
+            rc = -EBADMSG;
+            break;
+        }
+        at = close + 2;
+    }
+    if (rc == 0 && writer.full)
+        rc = -EFBIG;
+    if (rc != 0) {
+        free(writer.bytes_at);
+        return rc;
+    }
+    text->bytes_at = writer.bytes_at;
+    text->bytes = writer.bytes;
+    return 0;
+}
+
+static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
+{
+    static const char *const needed[] = {"mail_code_subject", "mail_code_text",
+                                         "mail_known_subject", "mail_known_text"};
+    for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
+        char name[PAGE_NAME_BYTES];
+        (void)snprintf(name, sizeof(name), "pages/strings/%s.json", locales[i]);
+        const struct asset *asset = asset_find(name);
+        if (asset == NULL && i > 0) {
+            pages->strings[i] = json_object(); /* English throughout */
+            continue;
+        }
+        pages->strings[i] = asset == NULL ? NULL
+                                          : json_loadb((const char *)asset->bytes_at, asset->bytes,
+                                                       JSON_REJECT_DUPLICATES, NULL);
+        if (!json_is_object(pages->strings[i])) {
+            (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing or not JSON", name);
+            return -EBADMSG;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
+        if (!json_is_string(json_object_get(pages->strings[0], needed[i]))) {
+            (void)snprintf(why, PAGES_WHY_BYTES, "pages/strings/en.json: no \"%s\"", needed[i]);
+            return -EBADMSG;
+        }
+    return 0;
+}
+
+int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
+{
+    struct pages *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    int rc = strings_load(made, why);
+    for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++)
+        for (uint32_t page = 0; rc == 0 && page < PAGES_COUNT; page++) {
+            const struct asset *asset = asset_find(page_list[page].asset);
+            if (asset == NULL) {
+                (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing", page_list[page].asset);
+                rc = -ENOENT;
+            } else {
+                rc = page_render(&made->texts[i][page], made, i, asset, why);
+            }
+        }
+    if (rc != 0) {
+        pages_close(made);
+        return rc;
+    }
+    *pages = made;
+    return 0;
+}
+
+void pages_close(struct pages *pages)
+{
+    if (pages == NULL)
+        return;
+    for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
+        json_decref(pages->strings[i]);
+        for (uint32_t page = 0; page < PAGES_COUNT; page++)
+            free(pages->texts[i][page].bytes_at);
+    }
+    free(pages);
+}
+
+void pages_expand(char *dst, size_t room, const char *text, const char *code, const char *url)
+{
+    size_t used = 0;
+    while (*text != '\0' && used + 1 < room) {
+        const bool is_code = strncmp(text, "{{code}}", 8) == 0;
+        const bool is_url = strncmp(text, "{{url}}", 7) == 0;
+        if (!is_code && !is_url) {
+            dst[used++] = *text++;
+            continue;
+        }
+        const int n = snprintf(dst + used, room - used, "%s", is_code ? code : url);
+        used = MIN(used + (size_t)MAX(n, 0), room - 1);
+        text += is_code ? 8 : 7;
+    }
+    dst[used] = '\0';
+}
+
+static void file_answer(struct http_request *request)
+{
+    char name[PAGE_NAME_BYTES];
+    const int n = snprintf(name, sizeof(name), "pages%s", request->path + sizeof("/static") - 1);
+    const struct asset *asset = n > 0 && (size_t)n < sizeof(name) ? asset_find(name) : NULL;
+    const char *suffix = strrchr(name, '.');
+    for (size_t i = 0; asset != NULL && suffix != NULL && i < ARRAY_COUNT(file_types); i++)
+        if (strcmp(suffix, file_types[i].suffix) == 0) {
+            http_answer_constant(request, 200, file_types[i].type, asset->bytes_at, asset->bytes);
+            return;
+        }
+    api_refuse(request, API_UNKNOWN, NULL);
+}
+
+void pages_get(void *context, struct http_request *request)
+{
+    const struct service *service = context;
+    const uint32_t locale = pages_locale(request->language);
+    for (uint32_t page = 0; page < PAGES_COUNT; page++) {
+        if (strcmp(request->path, page_list[page].path) != 0)
+            continue;
+        const struct page_text *text = &service->pages->texts[locale][page];
+        http_answer_constant(request, 200, "text/html; charset=utf-8", text->bytes_at, text->bytes);
+        http_answer_header(request, "Vary", "Accept-Language");
+        http_answer_header(request, "Content-Language", "%s", locales[locale]);
+        request->policy = PAGES_POLICY;
+        request->keep_opener = page_list[page].keep_opener;
+        return;
+    }
+    file_answer(request);
+}

@@ -1,0 +1,40 @@
+/*
+ * pages: the web pages and their strings, one rendering a locale, made once at start.
+ * Ownership: pages_open() renders; the opener closes. Answers borrow for the server's life.
+ * Threads:   constant after open; any.
+ * Units:     bytes; locales are the names of web/pages/strings/ *.json.
+ * Errors:    pages_open(): -ENOENT for a missing asset, -EBADMSG for a string that is not there,
+ *            each with a sentence in `why`.
+ */
+#ifndef KEYSERVICE_SERVER_PAGES_H
+#define KEYSERVICE_SERVER_PAGES_H
+
+#include "base/macros.h"
+#include "keyservice/server/http.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PAGES_WHY_BYTES     256
+#define PAGES_LOCALES_COUNT 12
+
+struct pages;
+
+MUST_USE int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES]);
+void pages_close(struct pages *pages); /* NULL is harmless */
+
+/* The index of the best locale for an Accept-Language value; 0 is English. */
+uint32_t pages_locale(const char *accept_language);
+const char *pages_locale_name(uint32_t locale);
+
+/* A string of the locale, or English where it has none. Never NULL for a name of en.json. */
+const char *pages_string(const struct pages *pages, uint32_t locale, const char *name);
+
+/* Copies `text` with {{code}} and {{url}} replaced, cut at `room`. */
+void pages_expand(char *dst, size_t room, const char *text, const char *code, const char *url);
+
+/* Answers GET of a page or of one of its files; the handler of those routes. */
+struct service;
+http_handle pages_get;
+
+#endif

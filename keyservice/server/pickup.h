@@ -1,0 +1,33 @@
+/*
+ * pickup: wrapped keys parked for one pickup by the envelope whose public key they are wrapped to.
+ * Ownership: pickup_open() allocates a fixed table; texts are copied in and out.
+ * Threads:   any; one lock.
+ * Units:     nanoseconds of monotonic time, passed in; PICKUP_LIFE_NS from parking.
+ * Errors:    pickup_take() gives -ENOENT. When all places are taken the oldest is given up.
+ */
+#ifndef KEYSERVICE_SERVER_PICKUP_H
+#define KEYSERVICE_SERVER_PICKUP_H
+
+#include "base/clock.h"
+#include "base/macros.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PICKUP_LIFE_NS    (60 * NS_PER_S)
+#define PICKUP_COUNT      4096
+#define PICKUP_NAME_BYTES 32
+#define PICKUP_TEXT_BYTES 512
+
+struct pickup;
+
+MUST_USE int pickup_open(struct pickup **pickup);
+void pickup_close(struct pickup *pickup); /* NULL is harmless */
+
+/* `text` with its NUL is at most PICKUP_TEXT_BYTES. An earlier one of that name goes. */
+void pickup_park(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES], const char *text,
+                 uint64_t now_ns);
+MUST_USE int pickup_take(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES],
+                         uint64_t now_ns, char text[PICKUP_TEXT_BYTES]);
+
+#endif

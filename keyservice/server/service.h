@@ -1,0 +1,56 @@
+/*
+ * service: everything that the handlers of requests share.
+ * Ownership: serve.c opens the parts and closes them; handlers borrow.
+ * Threads:   constant after start; each part guards itself.
+ * Units:     as each part.
+ * Errors:    handlers answer; they return nothing.
+ */
+#ifndef KEYSERVICE_SERVER_SERVICE_H
+#define KEYSERVICE_SERVER_SERVICE_H
+
+#include "keyservice/server/account.h"
+#include "keyservice/server/audit.h"
+#include "keyservice/server/config.h"
+#include "keyservice/server/guess.h"
+#include "keyservice/server/http.h"
+#include "keyservice/server/mail.h"
+#include "keyservice/server/master.h"
+#include "keyservice/server/pages.h"
+#include "keyservice/server/pickup.h"
+#include "keyservice/server/session.h"
+#include "keyservice/server/store.h"
+
+struct service {
+    const struct config *config;
+    struct master *master;
+    struct store *store;
+    struct audit *audit;
+    struct guess *guess;
+    struct pickup *pickup;
+    struct mail *mail;
+    struct pages *pages;
+    char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
+    char no_account[ACCOUNT_HASH_BYTES];       /* a hash to verify against where there is none */
+    uint8_t csrf_secret[SESSION_SECRET_BYTES]; /* all three derived from the master key */
+    uint8_t device_secret[SESSION_SECRET_BYTES];
+    uint8_t code_secret[MASTER_KEY_BYTES];
+};
+
+/* api_engine.c */
+http_handle api_engine_envelopes;
+http_handle api_engine_enrol;
+/* api_open.c */
+http_handle api_open_health;
+http_handle api_open_open;
+http_handle api_open_preflight;
+http_handle api_open_pickup;
+http_handle api_open_envelope;
+http_handle api_open_release;
+/* api_account.c */
+http_handle api_account_session_get;
+http_handle api_account_session_post;
+http_handle api_account_session_delete;
+http_handle api_account_register;
+http_handle api_account_verify;
+
+#endif
