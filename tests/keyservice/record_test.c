@@ -191,7 +191,7 @@ static void record_refuses_every_field_out_of_range(void **state)
         {12, {1}, 1},                                   /* reserved                 */
         {RECORD_AT, {95}, 1},                           /* shorter than fixed part  */
         {RECORD_AT, {0x98}, 1},                         /* one short                */
-        {RECORD_AT, {0x98}, 1},                         /* one over                 */
+        {RECORD_AT, {0x9a}, 1},                         /* one over                 */
         {RECORD_AT + 4, {0}, 1},                        /* suite                    */
         {RECORD_AT + 4, {3}, 1},                        /* AES-128                  */
         {RECORD_AT + 4, {2}, 1},                        /* AES-192 with 32 bytes    */
