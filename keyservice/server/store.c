@@ -100,8 +100,8 @@ static int jobs_commit(struct store *store, struct store_job *jobs)
     if (rc == 0 && sql_run(sql, sql_use(sql, SQL_COMMIT)) >= 0)
         return 0;
     log_line(LOG_LEVEL_ERROR, "store_commit_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
-    if (sqlite3_get_autocommit(sql->db) == 0)
-        (void)sql_run(sql, sql_use(sql, SQL_ROLLBACK));
+    if (sqlite3_get_autocommit(sql->db) == 0 && sql_run(sql, sql_use(sql, SQL_ROLLBACK)) < 0)
+        log_line(LOG_LEVEL_ERROR, "store_rollback_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
     /* Numbers given out in what was undone must not be used again. */
     memset(store->writer.addresses, 0, ADDRESS_CACHE_COUNT * sizeof(struct address_cache_entry));
     return -EIO;

@@ -1,0 +1,182 @@
+// What the pages of the key service have in common: its calls, its words, its forms.
+
+const strings = JSON.parse(document.getElementById("strings").textContent);
+
+/** A string of this page's language, with {name} replaced. */
+export function text(name, values = {}) {
+  return (strings[name] ?? name).replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** A refusal of the service, or its absence (code "away"). */
+export class Refusal extends Error {
+  constructor(code, waitSeconds) {
+    super(code);
+    this.code = code;
+    this.waitSeconds = waitSeconds;
+  }
+}
+
+let csrf = "";
+let user = null;
+
+export const signedInUser = () => user;
+
+/** Calls the service; `body` makes it a state change with the token of this session. */
+export async function call(method, path, body) {
+  const options = { method, credentials: "same-origin", cache: "no-store", headers: {} };
+  if (method !== "GET") {
+    options.headers = { "Content-Type": "application/json", "X-Bulla-CSRF": csrf };
+    options.body = JSON.stringify(body ?? {});
+  }
+  let response;
+  let answer;
+  try {
+    response = await fetch(path, options);
+    answer = await response.json();
+  } catch {
+    throw new Refusal("away");
+  }
+  if (!response.ok) {
+    throw new Refusal(answer?.error?.code ?? "away", Number(response.headers.get("Retry-After")));
+  }
+  if (typeof answer.csrf === "string") {
+    csrf = answer.csrf;
+  }
+  if ("user" in answer) {
+    user = answer.user;
+    showAccount();
+  }
+  return answer;
+}
+
+export const session = () => call("GET", "/v1/session");
+
+/** A state change; when this page's token has grown old it is fetched anew, once. */
+export async function change(method, path, body) {
+  try {
+    return await call(method, path, body);
+  } catch (refusal) {
+    if (refusal.code !== "csrf") {
+      throw refusal;
+    }
+    await session();
+    return call(method, path, body);
+  }
+}
+
+function wait(seconds) {
+  return seconds > 90
+    ? text("minutes", { n: Math.ceil(seconds / 60) })
+    : text("seconds", { n: Math.max(1, Math.ceil(seconds || 60)) });
+}
+
+/** What to tell a person about a refusal. */
+export function explain(refusal, known = {}) {
+  const code = refusal instanceof Refusal ? refusal.code : "away";
+  const name = known[code] ?? `error_${code}`;
+  return text(name in strings ? name : "error_away", {
+    address: user ?? "",
+    wait: wait(refusal.waitSeconds),
+  });
+}
+
+/** Shows one of the page's sections, hides the others, and moves the focus to its heading. */
+export function show(id) {
+  for (const section of document.querySelectorAll("main > section.sheet")) {
+    section.hidden = section.id !== id;
+  }
+  const section = byId(id);
+  section.querySelector(".error")?.replaceChildren();
+  const field = section.querySelector("input:not([type=checkbox])");
+  (field ?? section.querySelector("h1"))?.focus();
+}
+
+function showAccount() {
+  const account = byId("account");
+  if (account === null) {
+    return;
+  }
+  account.hidden = user === null;
+  byId("account-name").textContent = user === null ? "" : text("signed_in_as", { address: user });
+}
+
+/** Shows an error in a section; the live region is filled, so that it is read out. */
+export function complain(id, message) {
+  const place = byId(id).querySelector(".error");
+  place.textContent = message;
+  const field = byId(id).querySelector("input:not([type=checkbox])");
+  for (const input of byId(id).querySelectorAll("input:not([type=checkbox])")) {
+    input.setAttribute("aria-invalid", "true");
+  }
+  (field ?? byId(id).querySelector("button"))?.focus();
+}
+
+/** Handles a section's form: one call at a time, and an error in place of silence. */
+export function onSubmit(id, action, known) {
+  const form = byId(id)?.querySelector("form");
+  form?.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button[type=submit]");
+    if (button.disabled) {
+      return;
+    }
+    const label = button.textContent;
+    byId(id).querySelector(".error").textContent = "";
+    for (const input of form.querySelectorAll("[aria-invalid]")) {
+      input.removeAttribute("aria-invalid");
+    }
+    button.disabled = true;
+    button.textContent = text("working");
+    try {
+      await action(new FormData(form));
+    } catch (refusal) {
+      complain(id, explain(refusal, known));
+    } finally {
+      button.disabled = false;
+      button.textContent = label;
+    }
+  });
+}
+
+/** "Show password" boxes, and signing out. */
+export function wire(onSignedOut) {
+  for (const box of document.querySelectorAll("[data-shows]")) {
+    box.addEventListener("change", () => {
+      byId(box.dataset.shows).type = box.checked ? "text" : "password";
+    });
+  }
+  byId("signout")?.addEventListener("click", async () => {
+    try {
+      await change("DELETE", "/v1/session");
+    } finally {
+      await session().catch(() => {});
+      onSignedOut();
+    }
+  });
+}
+
+/** Signing in and registering, for every page that has their sections. */
+export function wireAccount(onSignedIn) {
+  let address = "";
+  onSubmit("signin", async (form) => {
+    const credentials = { user: form.get("user").trim(), password: form.get("password") };
+    await change("POST", "/v1/session", credentials);
+    byId("signin-password").value = "";
+    await onSignedIn();
+  });
+  onSubmit("register", async (form) => {
+    address = form.get("user").trim();
+    await change("POST", "/v1/accounts", { user: address, password: form.get("password") });
+    byId("register-password").value = "";
+    byId("code-lead").textContent = text("code_lead", { address });
+    show("code");
+  });
+  onSubmit("code", async (form) => {
+    await change("POST", "/v1/accounts/verify", { user: address, code: form.get("code") });
+    byId("code-code").value = "";
+    await onSignedIn();
+  }, { credentials: "error_code", bad_request: "error_code" });
+  byId("code-again")?.addEventListener("click", () => show("register"));
+}
