@@ -3,6 +3,7 @@
 #include "base/assert.h"
 
 #include <cpuid.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* Bits of CPUID leaf 1 ecx and of leaf 7 ebx and ecx; Intel SDM volume 2A, table 3-8 and CPUID. */
@@ -37,7 +38,7 @@ static uint64_t xcr0(void)
     return (uint64_t)high << 32 | low;
 }
 
-enum isa isa_best(void)
+static enum isa isa_detect(void)
 {
     uint32_t eax;
     uint32_t ebx;
@@ -55,6 +56,21 @@ enum isa isa_best(void)
         !has_all(saved, XCR0_AVX512))
         return ISA_AVX2;
     return ISA_AVX512;
+}
+
+/*
+ * CPUID is asked once: under a hypervisor each takes microseconds. Relaxed, without a partner:
+ * every thread finds the same answer, and it is the only thing handed over.
+ */
+enum isa isa_best(void)
+{
+    static _Atomic int known = ISA_COUNT; /* not yet */
+    int best = atomic_load_explicit(&known, memory_order_relaxed);
+    if (best == ISA_COUNT) {
+        best = (int)isa_detect();
+        atomic_store_explicit(&known, best, memory_order_relaxed);
+    }
+    return (enum isa)best;
 }
 
 bool isa_supported(enum isa isa)
