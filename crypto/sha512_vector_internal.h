@@ -2,11 +2,12 @@
  * sha512_vector_internal: the body that every vector width of sha512_compress_*() shares.
  * Ownership: as sha512_internal.h.
  * Threads:   as sha512_internal.h.
- * Units:     VECTOR_LANES 64-bit words to a vector; the including file defines it.
+ * Units:     VECTOR_LANES 64-bit words to a vector; the including file defines it, and
+ *            schedule_load(), which brings word t of every lane's block into schedule[t].
  * Errors:    none.
  *
- * Written in the compiler's vector types: a rotation becomes vprorq and a choice vpternlogq where
- * the including file's compile options allow them.
+ * Written in the compiler's vector types: a rotation becomes vprorq where the including file's
+ * compile options allow it.
  */
 #include "base/bytes.h"
 #include "crypto/sha512_internal.h"
@@ -15,13 +16,22 @@
 
 typedef uint64_t vector __attribute__((vector_size(VECTOR_LANES * 8)));
 
+static inline void schedule_load(vector schedule[16], const uint8_t *const *blocks);
+
 #define ROTATE(v, bits) ((v) >> (bits) | (v) << (64 - (bits)))
+#ifndef VECTOR_TERNARY
 #define CHOOSE(e, f, g) ((g) ^ ((e) & ((f) ^ (g))))
 #define MAJOR(a, b, c)  (((a) & (b)) | ((c) & ((a) | (b))))
-#define BIG_SIGMA_0(a)  (ROTATE(a, 28) ^ ROTATE(a, 34) ^ ROTATE(a, 39))
-#define BIG_SIGMA_1(e)  (ROTATE(e, 14) ^ ROTATE(e, 18) ^ ROTATE(e, 41))
-#define SIGMA_0(w)      (ROTATE(w, 1) ^ ROTATE(w, 8) ^ (w) >> 7)
-#define SIGMA_1(w)      (ROTATE(w, 19) ^ ROTATE(w, 61) ^ (w) >> 6)
+#define XOR_3(a, b, c)  ((a) ^ (b) ^ (c))
+#else /* one instruction each, with the truth table as its constant */
+#define CHOOSE(e, f, g) VECTOR_TERNARY(e, f, g, 0xca)
+#define MAJOR(a, b, c)  VECTOR_TERNARY(a, b, c, 0xe8)
+#define XOR_3(a, b, c)  VECTOR_TERNARY(a, b, c, 0x96)
+#endif
+#define BIG_SIGMA_0(a) XOR_3(ROTATE(a, 28), ROTATE(a, 34), ROTATE(a, 39))
+#define BIG_SIGMA_1(e) XOR_3(ROTATE(e, 14), ROTATE(e, 18), ROTATE(e, 41))
+#define SIGMA_0(w)     XOR_3(ROTATE(w, 1), ROTATE(w, 8), (w) >> 7)
+#define SIGMA_1(w)     XOR_3(ROTATE(w, 19), ROTATE(w, 61), (w) >> 6)
 
 /* FIPS 180-4, 6.4.2, step 3, with the renaming of a…h left to the caller. */
 #define ROUND(a, b, c, d, e, f, g, h, t)                                                           \
@@ -51,15 +61,6 @@ static inline void schedule_advance(vector schedule[16])
     for (uint32_t t = 0; t < 16; t++)
         schedule[t] += SIGMA_1(schedule[(t + 14) & 15]) + schedule[(t + 9) & 15] +
                        SIGMA_0(schedule[(t + 1) & 15]);
-}
-
-static inline void schedule_load(vector schedule[16], const uint8_t *const *blocks)
-{
-    _Alignas(CACHE_LINE) uint64_t words[16][VECTOR_LANES];
-    for (uint32_t lane = 0; lane < VECTOR_LANES; lane++)
-        for (uint32_t t = 0; t < 16; t++)
-            words[t][lane] = bytes_load_be64(blocks[lane] + 8 * t);
-    memcpy(schedule, words, sizeof(words));
 }
 
 /* Lanes first_lane … first_lane + VECTOR_LANES - 1. */
