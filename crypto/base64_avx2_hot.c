@@ -146,24 +146,17 @@ static inline bool pair_decode(uint8_t *dst, const uint8_t *src)
     const uint8_t *src_b = src + BASE64_LINE_STRIDE;
     uint8_t *dst_b = dst + BASE64_LINE_BYTES;
     __m256i wrong = _mm256_setzero_si256();
-    const __m256i a0 = register_values(register_load(src), &wrong);
-    const __m256i a1 = register_values(register_load(src + REGISTER_CHARS), &wrong);
-    const __m256i b0 = register_values(register_load(src_b), &wrong);
-    const __m256i b1 = register_values(register_load(src_b + REGISTER_CHARS), &wrong);
     /* The last 16 characters of both lines: the first group of each is decoded twice. */
-    const __m256i rests = register_values(halves_load(src + 60, src_b + 60), &wrong);
-    if (!_mm256_testz_si256(wrong, wrong) || !base64_eol_is(src + BASE64_LINE_CHARS, 2) ||
-        !base64_eol_is(src_b + BASE64_LINE_CHARS, 2))
-        return false;
-    const __m256i rests_packed = register_pack(rests);
+    const __m256i rests = register_pack(register_values(halves_load(src + 60, src_b + 60), &wrong));
     /* In this order, since each store spills past its bytes into the next one's. */
-    values_store(dst, a0);
-    values_store(dst + REGISTER_BYTES, a1);
-    half_store(dst + 45, _mm256_castsi256_si128(rests_packed));
-    values_store(dst_b, b0);
-    values_store(dst_b + REGISTER_BYTES, b1);
-    half_store(dst_b + 45, _mm256_extracti128_si256(rests_packed, 1));
-    return true;
+    values_store(dst, register_values(register_load(src), &wrong));
+    values_store(dst + REGISTER_BYTES, register_values(register_load(src + 32), &wrong));
+    half_store(dst + 45, _mm256_castsi256_si128(rests));
+    values_store(dst_b, register_values(register_load(src_b), &wrong));
+    values_store(dst_b + REGISTER_BYTES, register_values(register_load(src_b + 32), &wrong));
+    half_store(dst_b + 45, _mm256_extracti128_si256(rests, 1));
+    return _mm256_testz_si256(wrong, wrong) && base64_eol_is(src + BASE64_LINE_CHARS, 2) &&
+           base64_eol_is(src_b + BASE64_LINE_CHARS, 2);
 }
 
 /*
