@@ -106,7 +106,8 @@ void crypto_random(struct crypto_core *core, uint8_t *dst, size_t bytes)
         }
         const size_t now = MIN(bytes - done, (size_t)(RANDOM_BUFFER_BYTES - random->next));
         memcpy(dst + done, random->buffer + random->next, now);
-        secret_wipe(random->buffer + random->next, now);
+        /* No secret_wipe() for this: the buffer outlives the call, so no compiler may drop it. */
+        memset(random->buffer + random->next, 0, now);
         random->next += (uint32_t)now;
         done += now;
     }
