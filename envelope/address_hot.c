@@ -113,6 +113,10 @@ static int local_write(struct address *address, const uint8_t *src, size_t bytes
         else
             bare &= is_atext(src[i]);
     }
+    /* RFC 2047, 5: an address holds no encoded word, and yet some readers decode it there. */
+    const uint8_t *word = memmem(src, bytes, "=?", 2);
+    if (word != NULL && memmem(word + 2, bytes - (size_t)(word + 2 - src), "?=", 2) != NULL)
+        return -EINVAL;
     uint32_t out = 0;
     /* Room for the worst: every byte escaped, two quotes, the at sign. */
     if (bytes == 0 || bytes > (ADDRESS_BYTES_MAX - 3) / (bare ? 1 : 2))

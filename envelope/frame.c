@@ -158,7 +158,8 @@ static int shell_put(struct shell_reader *reader, const char *src, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
         const uint8_t c = (uint8_t)src[i];
-        if (c == '\r' && i + 1 < bytes && src[i + 1] == '\n')
+        /* The line feed may stand first in the next piece; a NUL stands after the last one. */
+        if (c == '\r' && src[i + 1] == '\n')
             continue;
         if (c == '\n') {
             writer_literal(&reader->out, "\r\n");

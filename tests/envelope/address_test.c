@@ -86,6 +86,8 @@ static void address_refuses_the_rest(void **state)
         "a@\"b\"",
         "a(b)@c",
         "a:b@c;",
+        "=?utf-8?q?a?=@b",
+        "\"=?utf-8?q?a?=\"@b",
         "a@b!c",
         "a\x7f@b",
         "j\xf6rg@example.com",       /* not UTF-8 */

@@ -227,6 +227,28 @@ static void frame_bounds_long_fields(void **state)
     }
 }
 
+static void frame_reads_shells_with_either_line_end(void **state)
+{
+    (void)state;
+    const struct frame_config config = framing_config();
+    static const char *const shells[] = {"a\n{{logo}}\n{{fields}}\nb\n",
+                                         "a\r\n{{logo}}\r\n{{fields}}\r\nb\r\n"};
+    for (size_t i = 0; i < ARRAY_COUNT(shells); i++) {
+        struct frame *frame = NULL;
+        char why[FRAME_WHY_BYTES];
+        size_t bytes;
+        assert_int_equal(frame_open_parts(&frame, &config, shells[i], "Subject: s\n\nt", "h", why),
+                         0);
+        const uint8_t *head = frame_head(frame, &bytes);
+        assert_int_equal(bytes, 5);
+        assert_memory_equal(head, "a\r\n\r\n", 5);
+        const uint8_t *tail = frame_tail(frame, &bytes);
+        assert_int_equal(bytes, 3);
+        assert_memory_equal(tail, "b\r\n", 3);
+        frame_close(frame);
+    }
+}
+
 static void frame_hides_the_subject_when_asked(void **state)
 {
     (void)state;
@@ -556,6 +578,7 @@ int main(void)
         cmocka_unit_test(frame_keeps_bytes_out_of_address_fields),
         cmocka_unit_test(frame_keeps_only_sound_message_ids),
         cmocka_unit_test(frame_bounds_long_fields),
+        cmocka_unit_test(frame_reads_shells_with_either_line_end),
         cmocka_unit_test(frame_hides_the_subject_when_asked),
         cmocka_unit_test(frame_escapes_what_the_attachment_shows),
         cmocka_unit_test(frame_puts_the_logo_in),
