@@ -38,6 +38,7 @@ static struct {
     char *why;
     bool failed;
     bool own_words;
+    char path[CONFIG_PATH_BYTES];
     char folder[CONFIG_PATH_BYTES];
     struct place places[CONFIG_PLACES_MAX];
     uint32_t places_count;
@@ -48,7 +49,7 @@ static void load_report(cfg_t *cfg, const char *format, va_list args)
     if (load.failed)
         return; /* the first fault is the one to mend first */
     load.failed = true;
-    const char *file = cfg != NULL && cfg->filename != NULL ? cfg->filename : "bulla.conf";
+    const char *file = cfg != NULL && cfg->filename != NULL ? cfg->filename : load.path;
     int used = snprintf(load.why, CONFIG_WHY_BYTES, "%.255s:%d: ", file, cfg ? cfg->line : 0);
     used += vsnprintf(load.why + used, (size_t)(CONFIG_WHY_BYTES - used), format, args);
     if (!load.own_words && used < CONFIG_WHY_BYTES)
@@ -490,6 +491,7 @@ static int load_begin(const char *path, char *why)
         (void)snprintf(why, CONFIG_WHY_BYTES, "the configuration's path is too long; move it");
         return -ENAMETOOLONG;
     }
+    (void)snprintf(load.path, sizeof(load.path), "%s", path);
     (void)snprintf(load.folder, sizeof(load.folder), "%s", dirname(copy));
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -501,6 +503,18 @@ static int load_begin(const char *path, char *why)
     }
     (void)close(fd);
     return 0;
+}
+
+/* cfg_parse() would look for the name in the search path, which is for includes. */
+static int load_parse(cfg_t *cfg, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return CFG_FILE_ERROR;
+    cfg->filename = strdup(path); /* cfg_free() frees it */
+    const int rc = cfg_parse_fp(cfg, file);
+    (void)fclose(file);
+    return rc;
 }
 
 int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYTES])
@@ -532,8 +546,7 @@ int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYT
     (void)cfg_set_validate_func(cfg, "key_service", load_validate_section);
     (void)cfg_set_validate_func(cfg, "profile", load_validate_section);
     (void)cfg_add_searchpath(cfg, load.folder);
-    /* A name with a slash, or libConfuse would look for it in the search path. */
-    rc = cfg_parse(cfg, path) == CFG_SUCCESS ? load_all(made, cfg) : -EINVAL;
+    rc = load_parse(cfg, path) == CFG_SUCCESS ? load_all(made, cfg) : -EINVAL;
     if (rc == 0)
         *config = *made;
     else if (why[0] == '\0' || (!load.failed && load.why[0] == '\0'))
