@@ -51,7 +51,7 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ADDRESS_ADD] = "INSERT INTO address (address) VALUES (?1) ON CONFLICT DO NOTHING",
     [SQL_ADDRESS_GET] = "SELECT number FROM address WHERE address = ?1",
     [SQL_RECIPIENT_ADD] =
-        "INSERT INTO recipient (address, envelope) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        "INSERT INTO recipient (envelope, address) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
     [SQL_RECIPIENT_HAS] = "SELECT 1 FROM envelope e JOIN address a JOIN recipient r"
                           " ON r.address = a.number AND r.envelope = e.number"
                           " WHERE e.id = ?1 AND a.address = ?2",
