@@ -209,8 +209,10 @@ static int audit_write(struct audit *audit, const struct audit_event *event, uin
     if (chars < 0 || (size_t)chars >= sizeof(line))
         return -EMSGSIZE;
     if (write(audit->fd, line, (size_t)chars) != chars) {
-        (void)ftruncate(audit->fd, audit->end); /* half a line would break the chain */
-        return -EIO;
+        /* Half a line would break the chain. If it stays, the next event finds a file that is
+         * longer than it should be, and audit_resume() deals with it. */
+        const int cut = ftruncate(audit->fd, audit->end);
+        return cut == 0 ? -EIO : -errno;
     }
     memcpy(audit->hash, hash, sizeof(hash));
     audit->sequence++;
