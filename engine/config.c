@@ -493,7 +493,14 @@ static int load_begin(const char *path, char *why)
     }
     (void)snprintf(load.path, sizeof(load.path), "%s", path);
     (void)snprintf(load.folder, sizeof(load.folder), "%s", dirname(copy));
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
+    if (fd >= 0 && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))) {
+        (void)close(fd);
+        (void)snprintf(why, CONFIG_WHY_BYTES,
+                       "%s:0: is not a file; name the configuration with --config FILE", path);
+        return -EINVAL;
+    }
     if (fd < 0) {
         const int rc = -errno;
         (void)snprintf(why, CONFIG_WHY_BYTES,

@@ -80,36 +80,49 @@ static void plan_read(struct plan *plan, hwloc_topology_t topology)
         plan_add_core(plan, hwloc_get_obj_by_type(topology, type, (unsigned)i));
 }
 
-/* A core of this node with exactly `used` workers on it; the very first core last of all. */
-static uint32_t plan_pick(const struct plan *plan, uint32_t node, uint32_t used)
+/* A core of this node with exactly `used` workers on it. */
+static uint32_t plan_pick(const struct plan *plan, uint32_t node, uint32_t used, uint32_t from)
 {
-    for (uint32_t i = 1; i < plan->cores_count; i++) {
+    for (uint32_t i = from; i < plan->cores_count; i++) {
         const struct plan_core *core = &plan->cores[i];
         if (core->node == node && core->cpus_used == used && core->cpus_count > used)
             return i;
     }
-    const struct plan_core *first = &plan->cores[0];
-    return first->node == node && first->cpus_used == used && first->cpus_count > used ? 0 : NONE;
+    return NONE;
+}
+
+/* The next node's core of this depth; the very first core when there is no other on any node. */
+static uint32_t plan_next(const struct plan *plan, uint32_t *turn, uint32_t used)
+{
+    for (uint32_t from = 2; from > 0; from--) {
+        for (uint32_t tried = 0; tried < plan->nodes_count; tried++) {
+            const uint32_t at = (*turn + tried) % plan->nodes_count;
+            const uint32_t picked = plan_pick(plan, plan->nodes[at], used, from - 1);
+            if (picked == NONE)
+                continue;
+            *turn = (at + 1) % plan->nodes_count;
+            return picked;
+        }
+    }
+    return NONE;
 }
 
 /* One worker; `turn` says which node is next. False when no core has room at this depth. */
 static bool plan_place(struct plan *plan, struct placement *placement, uint32_t *turn,
                        uint32_t used)
 {
-    for (uint32_t tried = 0; tried < plan->nodes_count; tried++) {
-        const uint32_t node = plan->nodes[(*turn + tried) % plan->nodes_count];
-        const uint32_t picked = plan_pick(plan, node, used);
-        if (picked == NONE)
-            continue;
-        struct plan_core *core = &plan->cores[picked];
-        const uint32_t cpu_index = core->first_cpu + core->cpus_used++;
-        plan->cpu_used[cpu_index] = true;
-        placement->workers[placement->workers_count++] = (struct placement_worker){
-            .cpu = plan->cpus[cpu_index], .core = core->number, .node = node, .sibling = used > 0};
-        *turn = (*turn + tried + 1) % plan->nodes_count;
-        return true;
-    }
-    return false;
+    const uint32_t picked = plan_next(plan, turn, used);
+    if (picked == NONE)
+        return false;
+    struct plan_core *core = &plan->cores[picked];
+    const uint32_t cpu_index = core->first_cpu + core->cpus_used++;
+    plan->cpu_used[cpu_index] = true;
+    placement->workers[placement->workers_count++] =
+        (struct placement_worker){.cpu = plan->cpus[cpu_index],
+                                  .core = core->number,
+                                  .node = core->node,
+                                  .sibling = used > 0};
+    return true;
 }
 
 static void plan_rest(const struct plan *plan, struct placement *placement)
