@@ -161,4 +161,5 @@ void hkdf_expand_burst(struct crypto_core *core, const struct hkdf_expansion *ex
         group_expand(&group);
     }
     secret_wipe(group.scratch, sizeof(*group.scratch));
+    secret_wipe_stack(); /* of the compression's spilled registers: key blocks among them */
 }

@@ -31,6 +31,12 @@ void secret_wipe_32(uint8_t (*bytes_at)[32])
     secret_wipe(*bytes_at, sizeof(*bytes_at));
 }
 
+__attribute__((noinline)) void secret_wipe_stack(void)
+{
+    uint8_t below[SECRET_STACK_BYTES];
+    secret_wipe(below, sizeof(below));
+}
+
 static size_t whole_pages(size_t bytes)
 {
     const size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);

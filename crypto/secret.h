@@ -24,6 +24,13 @@ void secret_wipe(void *bytes_at, size_t bytes);
 void secret_wipe_32(uint8_t (*bytes_at)[32]);
 
 /*
+ * Clears SECRET_STACK_BYTES of stack below the caller: what calls that have returned left there of
+ * keys when the compiler ran out of registers, and what no wipe of a variable can reach.
+ */
+#define SECRET_STACK_BYTES 8192
+void secret_wipe_stack(void);
+
+/*
  * Private pages for keys: locked in memory where the limit allows, left out of cores
  * (MADV_DONTDUMP), wiped in a forked child (MADV_WIPEONFORK), and never huge pages, which know no
  * WIPEONFORK. `bytes` is rounded up to whole pages. Zeroed; secret_pages_close() wipes and unmaps.

@@ -1,7 +1,7 @@
-#include "base/assert.h"
+#include "base/bytes.h"
 #include "crypto/cobblestone.h"
 #include "crypto/core_internal.h"
-#include "crypto/gcm_internal.h"
+#include "crypto/secret.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -279,6 +279,75 @@ static void no_key_stays_behind_in_a_core(void **state)
     }
 }
 
+/* Looks through the stack below the caller, where calls that are over have left their traces. */
+static __attribute__((noinline)) bool stack_holds(const void *what, size_t what_bytes)
+{
+    uint8_t below[SECRET_STACK_BYTES];
+    __asm__ volatile("" : "+m"(below)); /* whatever stands there is what is looked for */
+    return contains(below, sizeof(below), what, what_bytes);
+}
+
+static __attribute__((noinline)) void leave_on_the_stack(const uint8_t *what)
+{
+    uint8_t below[SECRET_STACK_BYTES / 2];
+    memcpy(below + 512, what, 8);
+    __asm__ volatile("" : "+m"(below));
+}
+
+/*
+ * Words that are as good as the key: those of HMAC's padded blocks, as a register holds them, and
+ * those of the chaining value after the block. 16 for either pad.
+ */
+static void words_of_key(const uint8_t key[32], uint8_t pad, uint64_t words[16])
+{
+    uint8_t block[SHA512_BLOCK_BYTES];
+    const uint8_t *const blocks[SHA512_LANES] = {block};
+    struct sha512_lanes lanes;
+    memset(block, pad, sizeof(block));
+    for (uint32_t i = 0; i < 32; i++)
+        block[i] ^= key[i];
+    for (uint32_t i = 0; i < 8; i++)
+        lanes.word[i][0] = sha512_initial[i];
+    sha512_compress_scalar(&lanes, blocks, 1);
+    for (uint32_t i = 0; i < 8; i++) {
+        words[i] = bytes_load_be64(block + 8 * (i % 4));
+        words[8 + i] = lanes.word[i][0];
+    }
+}
+
+static void no_key_stays_behind_on_the_stack(void **state)
+{
+    (void)state;
+    static struct cobble cobbles[SHA512_LANES];
+    static uint8_t keys[SHA512_LANES][32];
+    static uint64_t words[SHA512_LANES][2][16];
+    for (enum isa isa = ISA_SCALAR; isa <= isa_best(); isa++) {
+        struct crypto_core *core = core_for(isa);
+        struct cobble_derivation derivations[SHA512_LANES];
+        crypto_random(core, keys[0], sizeof(keys));
+        for (uint32_t i = 0; i < SHA512_LANES; i++) {
+            derivations[i] = (struct cobble_derivation){
+                .suite = COBBLE_AES_256, .key = keys[i], .salt = keys[i], .cobble = &cobbles[i]};
+            words_of_key(keys[i], 0x36, words[i][0]);
+            words_of_key(keys[i], 0x5c, words[i][1]);
+        }
+        secret_wipe_stack(); /* of what words_of_key() left */
+        cobble_derive_burst(core, derivations, SHA512_LANES);
+        for (uint32_t i = 0; i < SHA512_LANES * 32; i++) {
+            const uint64_t word = words[i / 32][i / 16 % 2][i % 16];
+            assert_false(stack_holds(&word, sizeof(word)));
+            assert_false(contains(core->secrets, sizeof(*core->secrets), &word, sizeof(word)));
+        }
+        crypto_core_close(core);
+    }
+    /* The search finds what is there to be found, until it is wiped. */
+    leave_on_the_stack(keys[0]);
+    assert_true(stack_holds(keys[0], 8));
+    leave_on_the_stack(keys[0]);
+    secret_wipe_stack();
+    assert_false(stack_holds(keys[0], 8));
+}
+
 static void a_core_for_an_isa_that_is_not_there_is_refused(void **state)
 {
     (void)state;
@@ -317,6 +386,7 @@ int main(void)
         cmocka_unit_test(a_forked_child_never_repeats_its_parent_or_its_siblings),
         cmocka_unit_test(a_core_still_seals_and_opens_in_a_forked_child),
         cmocka_unit_test(no_key_stays_behind_in_a_core),
+        cmocka_unit_test(no_key_stays_behind_on_the_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
