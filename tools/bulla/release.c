@@ -193,6 +193,10 @@ static int release_take(const struct release_request *request, EVP_PKEY *ours,
                                sizeof(wrapped.their_point), &point_bytes) &&
                  point_bytes == RELEASE_POINT_BYTES &&
                  release_field(answer->json, "ct", sealed, sizeof(sealed), &wrapped.sealed_bytes);
+    /* The service knows which suite the message was sealed by; the envelope only claims it. */
+    if (sound && wrapped.sealed_bytes != wrapped.key_bytes + RELEASE_TAG_BYTES)
+        return command_fail(EX_DATAERR,
+                            "the envelope was damaged in transit: ask the sender to send it again");
     if (!sound || release_unwrap(ours, &wrapped, key) != 0)
         return command_fail(EX_UNAVAILABLE, "%s did not answer as a key service does",
                             request->key_service_url);

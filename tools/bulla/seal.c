@@ -17,7 +17,6 @@
 
 #define SEAL_TIMEOUT_S_DEFAULT 60
 #define SEAL_TIMEOUT_S_MAX     3600
-#define SEAL_WHY_BYTES         (IPC_TEXT_BYTES_MAX + 1)
 
 static const char seal_usage[] =
     "usage: bulla seal [--profile P] [--from ADDR] [--to ADDR]... [IN.eml] > OUT.eml\n"
@@ -180,35 +179,79 @@ static int seal_failed(int rc, const struct seal_options *options)
     }
 }
 
-/* An enhanced status (RFC 3463) opens the engine's line: 5.3.5 is configuration, 5.7.x policy. */
-static int seal_refused(const char *why)
+/* The code (RFC 3463) says what kind of refusal it is: 5.3.5 configuration, 5.7.x policy. */
+static int seal_refused(const struct bulla_completion *completion)
 {
+    const char *code = completion->enhanced_status;
     int exit_status = EX_DATAERR;
-    if (strncmp(why, "5.3.5", 5) == 0)
+    if (strcmp(code, "5.3.5") == 0)
         exit_status = EX_CONFIG;
-    else if (strncmp(why, "5.7.", 4) == 0)
+    else if (strncmp(code, "5.7.", 4) == 0)
         exit_status = EX_NOPERM;
-    return command_fail(exit_status, "refused: %s", why);
+    return command_fail(exit_status, "refused (%s): %s", code, completion->text);
 }
 
-static int seal_write(const uint8_t *bytes_at, size_t bytes)
+static int seal_write(const struct iovec *spans, uint32_t spans_count)
 {
-    int rc = file_write_all(STDOUT_FILENO, bytes_at, bytes);
+    int rc = 0;
+    for (uint32_t i = 0; i < spans_count && rc == 0; i++)
+        rc = file_write_all(STDOUT_FILENO, spans[i].iov_base, spans[i].iov_len);
     if (rc != 0)
-        return command_fail(EX_IOERR, "the sealed mail cannot be written: %s", strerror(-rc));
+        return command_fail(EX_IOERR, "the mail cannot be written: %s", strerror(-rc));
+    return 0;
+}
+
+static int seal_completed(const struct bulla_completion *completion, const struct iovec *mail)
+{
+    switch (completion->status) {
+    case BULLA_SEALED: return seal_write(completion->spans, completion->spans_count);
+    case BULLA_QUEUED: command_note("the engine keeps the message and will send it on"); return 0;
+    case BULLA_PASSED:
+        command_note("not sealed: the policy lets this message pass as it is");
+        return seal_write(mail, 1);
+    case BULLA_REFUSED: return seal_refused(completion);
+    case BULLA_RETRY:
+        return command_fail(EX_TEMPFAIL, "not now, nothing was kept: %s", completion->text);
+    }
+    return command_fail(EX_UNAVAILABLE, "the engine speaks another version: install the same one");
+}
+
+/* One message through an attachment of its own: 0 or -errno of the library; *exit_status then. */
+static int seal_through(struct bulla *bulla, const struct bulla_request *request,
+                        const struct iovec *mail, uint32_t timeout_s, int *exit_status)
+{
+    struct bulla_reservation reservation;
+    struct bulla_completion completion;
+    int rc = bulla_reserve(bulla, request, &reservation);
+    if (rc != 0)
+        return rc;
+    if (mail->iov_len > 0)
+        memcpy(reservation.mail, mail->iov_base, mail->iov_len);
+    rc = bulla_submit(bulla, &reservation);
+    if (rc != 0) {
+        bulla_cancel(bulla, &reservation);
+        return rc;
+    }
+    rc = bulla_wait(bulla, (int)timeout_s * 1000);
+    if (rc < 0)
+        return rc;
+    rc = rc == 0 ? 0 : bulla_poll(bulla, &completion, 1);
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
+        return -ETIMEDOUT;
+    *exit_status = seal_completed(&completion, mail);
+    bulla_release(bulla, &completion);
     return 0;
 }
 
 static int seal_message(const struct seal_options *options, const struct addresses *addresses,
-                        const uint8_t *mail, size_t mail_bytes)
+                        const struct iovec *mail)
 {
     const struct bulla_config config = {
         .socket_path = options->socket_path,
         .slots_count = IPC_SLOTS_MIN,
-        /* One message at a time: room for it and its addresses. */
-        .input_bytes = MAX((mail_bytes + 2 * IPC_META_BYTES_MAX + IPC_PAGE_BYTES - 1) /
-                               IPC_PAGE_BYTES * IPC_PAGE_BYTES,
-                           (size_t)IPC_ARENA_BYTES_MIN),
+        .input_bytes = MAX(mail->iov_len, (size_t)1), /* one message; the library adds the rest */
     };
     const bool own = options->recipients_count > 0;
     const struct bulla_request request = {
@@ -217,34 +260,16 @@ static int seal_message(const struct seal_options *options, const struct address
         .recipients = own ? options->recipients : (const char *const *)addresses->recipients,
         .recipients_count = own ? options->recipients_count : addresses->recipients_count,
         .flags = options->queue ? BULLA_QUEUE : 0,
-        .mail_bytes = mail_bytes,
+        .mail_bytes = mail->iov_len,
     };
-    enum bulla_status status = BULLA_RETRY;
-    uint8_t *sealed = NULL;
-    size_t sealed_bytes = 0;
-    char why[SEAL_WHY_BYTES] = "";
-    int rc = bulla_seal_one(&config, &request, mail, (int)options->timeout_s * 1000, &status,
-                            &sealed, &sealed_bytes, why, sizeof(why));
-    if (rc != 0)
-        return seal_failed(rc, options);
+    struct bulla *bulla = NULL;
     int exit_status = EX_SOFTWARE;
-    switch (status) {
-    case BULLA_SEALED: exit_status = seal_write(sealed, sealed_bytes); break;
-    case BULLA_QUEUED:
-        command_note("the engine keeps the message and will send it on");
-        exit_status = 0;
-        break;
-    case BULLA_PASSED:
-        command_note("not sealed: the policy lets this message pass as it is");
-        exit_status = seal_write(mail, mail_bytes);
-        break;
-    case BULLA_REFUSED: exit_status = seal_refused(why); break;
-    case BULLA_RETRY:
-        exit_status = command_fail(EX_TEMPFAIL, "not now, nothing was kept: %s", why);
-        break;
+    int rc = bulla_attach(&bulla, &config);
+    if (rc == 0) {
+        rc = seal_through(bulla, &request, mail, options->timeout_s, &exit_status);
+        bulla_detach(bulla);
     }
-    free(sealed);
-    return exit_status;
+    return rc == 0 ? exit_status : seal_failed(rc, options);
 }
 
 /* The message's own addresses, for what the command line left out. */
@@ -277,8 +302,10 @@ static int seal_run(const struct seal_options *options)
         return exit_status;
     struct addresses addresses = {0};
     exit_status = seal_addresses(options, mail, mail_bytes, &addresses);
-    if (exit_status == 0)
-        exit_status = seal_message(options, &addresses, mail, mail_bytes);
+    if (exit_status == 0) {
+        const struct iovec whole = {.iov_base = mail, .iov_len = mail_bytes};
+        exit_status = seal_message(options, &addresses, &whole);
+    }
     addresses_fini(&addresses);
     file_forget(mail, mail_bytes);
     return exit_status;
