@@ -13,12 +13,6 @@
 #define FIELD_CLOSE_BYTES  (sizeof(FIELD_CLOSE) - 1)
 #define FIELD_CHUNKS_COUNT 57
 
-/* Chunks sealed and encoded at a time: what lies between GCM and base64 stays in the second-level
- * cache, and few enough calls that ipsec-mb's start-up cost does not show. */
-#define BATCH_CHUNKS_COUNT 4
-#define BATCH_BYTES        (BATCH_CHUNKS_COUNT * COBBLE_CHUNK_BYTES)
-#define BATCH_SEALED_BYTES (BATCH_CHUNKS_COUNT * COBBLE_SEALED_CHUNK_BYTES)
-
 _Static_assert(FIELD_CHUNKS_COUNT *COBBLE_SEALED_CHUNK_BYTES % BASE64_LINE_BYTES == 0,
                "a full field ends with a full line");
 _Static_assert(SEALER_SLICE_BYTES <= PACK_SLICE_BYTES, "a slice is one packing step");
@@ -37,7 +31,7 @@ struct sealer {
 
 struct sealer_scratch {
     _Alignas(CACHE_LINE) uint8_t packed[COBBLE_CHUNK_BYTES + PACK_STEP_ROOM(SEALER_SLICE_BYTES)];
-    _Alignas(CACHE_LINE) uint8_t sealed[BASE64_LINE_BYTES + BATCH_SEALED_BYTES + COBBLE_TAG_BYTES];
+    _Alignas(CACHE_LINE) uint8_t sealed[BASE64_LINE_BYTES + COBBLE_SEALED_CHUNK_BYTES];
 };
 
 size_t sealer_bytes(void)
@@ -100,11 +94,13 @@ static uint8_t *encode(struct sealer *sealer, const uint8_t *sealed, size_t seal
     return dst + lines_count * BASE64_LINE_STRIDE;
 }
 
-/* Seals and writes chunks_count chunks that fit into the open field; the last one of the message
- * is short. */
-static uint8_t *batch(struct sealer *sealer, struct crypto_core *core, uint8_t *sealed,
-                      const uint8_t *plain, size_t plain_bytes, uint32_t chunks_count, bool last,
-                      uint8_t *dst)
+/*
+ * Seals one chunk and writes it; the message's last is short. One at a time, since what lies
+ * between GCM and base64 then stays in the first-level cache: two or four at a time were slower
+ * (bench/envelope/pack_bench.c).
+ */
+static uint8_t *chunk(struct sealer *sealer, struct crypto_core *core, uint8_t *sealed,
+                      const uint8_t *plain, size_t plain_bytes, bool last, uint8_t *dst)
 {
     if (sealer->field_chunks_count == 0) {
         ASSERT(sealer->carry_bytes == 0);
@@ -116,7 +112,7 @@ static uint8_t *batch(struct sealer *sealer, struct crypto_core *core, uint8_t *
         sealer->carry_bytes +
         cobble_seal(core, &sealer->cobble, sealed + sealer->carry_bytes, plain, plain_bytes, last);
     dst = encode(sealer, sealed, sealed_bytes, last, dst);
-    sealer->field_chunks_count += chunks_count;
+    sealer->field_chunks_count++;
     ASSERT(sealer->field_chunks_count <= FIELD_CHUNKS_COUNT);
     if (last || sealer->field_chunks_count == FIELD_CHUNKS_COUNT) {
         memcpy(dst, FIELD_CLOSE, FIELD_CLOSE_BYTES);
@@ -155,18 +151,12 @@ size_t sealer_step(struct sealer *sealer, struct crypto_core *core, struct seale
         pack_step(&sealer->pack, scratch->packed, sealer->partial_bytes, src, src_bytes, last);
     sealer->partial_bytes = 0;
     ASSERT(step_bytes_max(sealer, left_bytes, last) <= dst_room); /* before a byte is written */
-    while (left_bytes >= COBBLE_CHUNK_BYTES) {
-        const uint32_t chunks_count =
-            (uint32_t)MIN(MIN(left_bytes / COBBLE_CHUNK_BYTES, BATCH_CHUNKS_COUNT),
-                          FIELD_CHUNKS_COUNT - sealer->field_chunks_count);
-        const size_t plain_bytes = (size_t)chunks_count * COBBLE_CHUNK_BYTES;
-        dst_end =
-            batch(sealer, core, scratch->sealed, plain, plain_bytes, chunks_count, false, dst_end);
-        plain += plain_bytes;
-        left_bytes -= plain_bytes;
+    for (; left_bytes >= COBBLE_CHUNK_BYTES; left_bytes -= COBBLE_CHUNK_BYTES) {
+        dst_end = chunk(sealer, core, scratch->sealed, plain, COBBLE_CHUNK_BYTES, false, dst_end);
+        plain += COBBLE_CHUNK_BYTES;
     }
     if (last) {
-        dst_end = batch(sealer, core, scratch->sealed, plain, left_bytes, 1, true, dst_end);
+        dst_end = chunk(sealer, core, scratch->sealed, plain, left_bytes, true, dst_end);
     } else {
         memcpy(sealer->partial, plain, left_bytes);
         sealer->partial_bytes = (uint32_t)left_bytes;

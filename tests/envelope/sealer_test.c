@@ -176,7 +176,7 @@ static void sealer_stays_in_bounds_with_the_worst_mail(void **state)
     assert_non_null(mail);
     for (uint32_t kind = 0; kind < 4; kind++) {
         size_t bytes = 0;
-        while (bytes < MAIL_ROOM - 200) {
+        while (bytes < MAIL_ROOM - 5 * 78) {
             if (kind == 0)
                 mail[bytes++] = 0xff;
             if (kind == 1)
