@@ -41,7 +41,7 @@ HOT bool channel_pending(const struct channel *channel)
 {
     if (channel->fault != CHANNEL_SOUND)
         return false;
-    uint32_t waiting;
+    uint32_t waiting = 0;
     /* A bad tail is something to take: channel_take_burst() finds the fault. */
     return !lane_waiting(&channel->submissions, &waiting) || waiting > 0;
 }
@@ -63,7 +63,7 @@ HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *
     if (channel->fault != CHANNEL_SOUND)
         return 0;
     struct lane_reader *lane = &channel->submissions;
-    uint32_t waiting;
+    uint32_t waiting = 0;
     if (!lane_waiting(lane, &waiting) || !channel_can_hold(channel, waiting)) {
         channel_break(channel, CHANNEL_BAD_INDEX);
         return 0;
@@ -199,7 +199,7 @@ HOT bool channel_reclaim(struct channel *channel)
     if (channel->fault != CHANNEL_SOUND)
         return false;
     struct lane_writer *lane = &channel->completions;
-    uint32_t released;
+    uint32_t released = 0;
     if (!lane_released(lane, &released)) {
         channel_break(channel, CHANNEL_BAD_INDEX);
         return false;

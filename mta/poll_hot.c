@@ -113,7 +113,7 @@ static bool completion_take(struct bulla *bulla, struct bulla_completion *comple
 /* Completions to take; 0 and `gone` when the engine's tail cannot be. */
 static uint32_t completions_waiting(struct bulla *bulla)
 {
-    uint32_t waiting;
+    uint32_t waiting = 0;
     if (lane_waiting(&bulla->completions, &waiting))
         return waiting;
     bulla->gone = true;

@@ -100,7 +100,7 @@ static int submissions_room(struct bulla *bulla)
     struct lane_writer *lane = &bulla->submissions;
     if (lane->tail - lane->released < lane->slots_count)
         return 0;
-    uint32_t released;
+    uint32_t released = 0;
     if (!lane_released(lane, &released)) {
         bulla->gone = true;
         return -EPIPE;

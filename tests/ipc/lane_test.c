@@ -152,7 +152,7 @@ static void reader_run(struct world *world)
     struct lane_reader lane = reader_new(world);
     uint32_t seen = 0;
     while (seen < STRESS_SLOTS && !atomic_load(&world->lost)) {
-        uint32_t waiting;
+        uint32_t waiting = 0;
         assert_true(lane_waiting(&lane, &waiting));
         if (waiting == 0) {
             reader_wait(world, &lane);

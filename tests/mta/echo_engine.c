@@ -33,8 +33,7 @@ struct echo_job {
 struct echo_session {
     struct channel *channel; /* NULL: free or still shaking hands */
     int socket_fd;           /* -1: free */
-    bool at_worker;
-    bool ending; /* asked for at the worker */
+    bool ending;             /* asked for at the worker */
     uint64_t head_offset;
     uint64_t jobs_first;
     uint64_t jobs_end;
@@ -67,6 +66,7 @@ struct echo_engine {
     struct echo_message to_worker_items[4 * ECHO_SESSIONS_MAX];
     struct echo_message to_control_items[4 * ECHO_SESSIONS_MAX];
     struct echo_session sessions[ECHO_SESSIONS_MAX];
+    bool at_worker[ECHO_SESSIONS_MAX]; /* the worker's own */
 };
 
 static void count(const _Atomic uint64_t *counter, uint64_t more)
@@ -218,7 +218,7 @@ static void echo_session_start(struct echo_engine *engine, uint32_t index)
     ASSERT(rc == 0);
     rc = wait_add(engine->wait, index, channel_doorbell(session->channel));
     ASSERT(rc == 0);
-    session->at_worker = true;
+    engine->at_worker[index] = true;
 }
 
 static void echo_session_stop(struct echo_engine *engine, uint32_t index)
@@ -227,7 +227,7 @@ static void echo_session_stop(struct echo_engine *engine, uint32_t index)
     if (channel_fault(session->channel) != CHANNEL_SOUND)
         count(&engine->counters.faults, 1);
     wait_remove(engine->wait, index);
-    session->at_worker = false;
+    engine->at_worker[index] = false;
     const struct echo_message done = {.session_index = index, .order = ECHO_END};
     const uint32_t pushed = ring_push_burst(&engine->to_control, &done, 1);
     ASSERT(pushed == 1);
@@ -244,7 +244,7 @@ static void echo_orders_take(struct echo_engine *engine)
         switch (orders[n].order) {
         case ECHO_ADD: echo_session_start(engine, orders[n].session_index); break;
         case ECHO_END:
-            if (engine->sessions[orders[n].session_index].at_worker)
+            if (engine->at_worker[orders[n].session_index])
                 echo_session_stop(engine, orders[n].session_index);
             break;
         }
@@ -257,7 +257,7 @@ static bool echo_pass(struct echo_engine *engine)
     echo_orders_take(engine);
     for (uint32_t n = 0; n < ECHO_SESSIONS_MAX; n++) {
         struct echo_session *session = &engine->sessions[n];
-        if (!session->at_worker)
+        if (!engine->at_worker[n])
             continue;
         moved |= echo_session_run(engine, session);
         if (channel_fault(session->channel) != CHANNEL_SOUND) {
@@ -273,17 +273,17 @@ static void echo_sleep(struct echo_engine *engine)
     struct wait_event events[16];
     bool quiet = ring_count(&engine->to_worker) == 0;
     for (uint32_t n = 0; n < ECHO_SESSIONS_MAX; n++) {
-        if (engine->sessions[n].at_worker)
+        if (engine->at_worker[n])
             quiet &= channel_sleep(engine->sessions[n].channel);
     }
     count(&engine->counters.sleeps, quiet);
     const uint32_t events_count = wait_for(engine->wait, quiet ? ECHO_SLEEP_NS : 0, events, 16);
     for (uint32_t n = 0; n < ECHO_SESSIONS_MAX; n++) {
-        if (engine->sessions[n].at_worker)
+        if (engine->at_worker[n])
             channel_awake(engine->sessions[n].channel);
     }
     for (uint32_t n = 0; n < events_count; n++) {
-        if (events[n].kind == WAIT_BROKEN && engine->sessions[events[n].tag].at_worker)
+        if (events[n].kind == WAIT_BROKEN && engine->at_worker[events[n].tag])
             echo_session_stop(engine, events[n].tag);
     }
 }
