@@ -7,8 +7,9 @@
 
 #include <string.h>
 
-#define HMAC_INNER_PAD 0x36 /* FIPS 198-1 */
-#define HMAC_OUTER_PAD 0x5c
+/* FIPS 198-1: a byte repeated. */
+#define HMAC_INNER_PAD UINT64_C(0x3636363636363636)
+#define HMAC_OUTER_PAD UINT64_C(0x5c5c5c5c5c5c5c5c)
 
 /* One group: at most SHA512_LANES expansions that go through every block together. */
 struct group {
@@ -29,15 +30,28 @@ static void group_compress(const struct group *group, struct sha512_lanes *lanes
     group->compress(lanes, blocks, group->lanes_count);
 }
 
-/* The chaining value after the key's padded block: the same for every HMAC under that key. */
-static void group_key(const struct group *group, struct sha512_lanes *lanes, uint8_t pad)
+/* Each lane's key, zeros up to a block; group_key() turns it into its padded forms. */
+static void group_load_keys(const struct group *group)
 {
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
         const struct hkdf_expansion *expansion = &group->expansions[lane];
         uint8_t *block = group->scratch->blocks[lane];
-        memset(block, pad, SHA512_BLOCK_BYTES);
-        for (uint32_t i = 0; i < expansion->prk_bytes; i++)
-            block[i] ^= expansion->prk[i];
+        memset(block, 0, SHA512_BLOCK_BYTES);
+        if (expansion->prk_bytes > 0)
+            memcpy(block, expansion->prk, expansion->prk_bytes);
+    }
+}
+
+/*
+ * The chaining value after the key's padded block: the same for every HMAC under that key. The
+ * blocks stay as they are hashed, so the next pad is XORed onto the last one.
+ */
+static void group_key(const struct group *group, struct sha512_lanes *lanes, uint64_t pad)
+{
+    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
+        uint8_t *block = group->scratch->blocks[lane];
+        for (uint32_t i = 0; i < SHA512_BLOCK_BYTES; i += 8)
+            bytes_store_le64(block + i, bytes_load_le64(block + i) ^ pad);
     }
     for (uint32_t i = 0; i < 8; i++)
         for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
@@ -132,8 +146,9 @@ static void group_expand(const struct group *group)
         ASSERT(expansion->okm_bytes <= HKDF_OKM_BYTES_MAX);
         okm_most = MAX(okm_most, expansion->okm_bytes);
     }
+    group_load_keys(group);
     group_key(group, &group->scratch->inner, HMAC_INNER_PAD);
-    group_key(group, &group->scratch->outer, HMAC_OUTER_PAD);
+    group_key(group, &group->scratch->outer, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
     const uint32_t rounds = (okm_most + SHA512_DIGEST_BYTES - 1) / SHA512_DIGEST_BYTES;
     for (uint32_t round = 1; round <= rounds; round++) {
         group_round(group, round);
