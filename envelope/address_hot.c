@@ -32,6 +32,14 @@ static void piece_add(struct piece *piece, uint8_t byte)
         piece->text[piece->bytes++] = byte;
 }
 
+static void piece_add_run(struct piece *piece, const uint8_t *src, size_t bytes)
+{
+    const size_t fit = MIN(bytes, (size_t)(ADDRESS_RAW_BYTES_MAX - piece->bytes));
+    memcpy(piece->text + piece->bytes, src, fit);
+    piece->bytes += (uint32_t)fit;
+    piece->cut |= fit < bytes;
+}
+
 static bool is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -209,6 +217,25 @@ static void parts_add_spec(struct parts *parts, uint8_t c, bool quoted)
     parts->gap = false;
 }
 
+/* A run of atext, as parts_add_spec() would take it one by one. */
+static void parts_add_run(struct parts *parts, const uint8_t *src, size_t bytes)
+{
+    struct piece *piece = parts->at ? &parts->domain : &parts->local;
+    if (parts->gap && piece->bytes > 0 && piece->text[piece->bytes - 1] != '.')
+        parts->broken = true;
+    parts->gap = false;
+    piece_add_run(piece, src, bytes);
+}
+
+/* How many of the bytes at `at` are atext. */
+static size_t atext_bytes(const uint8_t *at, const uint8_t *end)
+{
+    const uint8_t *s = at;
+    while (s < end && is_atext(*s))
+        s++;
+    return (size_t)(s - at);
+}
+
 /* Past a comment that starts at `at`; its text, folds and all, goes to `piece`. */
 static const uint8_t *comment_read(const uint8_t *at, const uint8_t *end, struct piece *piece)
 {
@@ -261,6 +288,12 @@ static const uint8_t *angle_read(const uint8_t *at, const uint8_t *end, struct p
     at++;
     while (at < end && *at != '>') {
         const uint8_t c = *at;
+        const size_t run_bytes = atext_bytes(at, end);
+        if (run_bytes > 0) {
+            parts_add_run(parts, at, run_bytes);
+            at += run_bytes;
+            continue;
+        }
         if (c == '"') {
             at = quoted_read(at, end, parts, true);
             continue;
@@ -295,6 +328,17 @@ static bool member_read(struct address_list *list, struct parts *parts)
     parts_clear(parts);
     while (at < end) {
         const uint8_t c = *at;
+        const size_t run_bytes = atext_bytes(at, end);
+        if (run_bytes > 0) {
+            if (parts->complete) {
+                parts->noise = true;
+            } else {
+                parts_add_run(parts, at, run_bytes);
+                piece_add_run(&parts->name, at, run_bytes);
+            }
+            at += run_bytes;
+            continue;
+        }
         if (c == ',' || c == ';') {
             at++;
             break;

@@ -172,9 +172,42 @@ static bool word_hides_controls(struct run *run, const struct word *word)
     return hides;
 }
 
+/*
+ * Nearly every field is printable ASCII without encoded words, and is only copied. False: it is
+ * not, or has no room, and must be read with care; dst holds nothing then.
+ */
+static HOT bool decode_plain(struct encoded_word_text *out, uint8_t *dst, size_t dst_room,
+                             const uint8_t *src, size_t src_bytes)
+{
+    if (src_bytes > dst_room)
+        return false;
+    size_t bytes = 0;
+    bool space = false;
+    for (size_t i = 0; i < src_bytes; i++) {
+        const uint8_t c = src[i];
+        if (c > ' ' && c < 0x7f) {
+            if (c == '?' && i > 0 && src[i - 1] == '=')
+                return false;
+            dst[bytes] = ' ';
+            bytes += space && bytes > 0 ? 1 : 0;
+            dst[bytes++] = c;
+            space = false;
+            continue;
+        }
+        if (!is_blank(c) || (c == '\r' && (i + 1 == src_bytes || src[i + 1] != '\n')))
+            return false;
+        space = true;
+    }
+    ASSERT(bytes <= src_bytes);
+    *out = (struct encoded_word_text){.bytes = bytes};
+    return true;
+}
+
 HOT void encoded_word_decode(struct encoded_word_text *out, uint8_t *dst, size_t dst_room,
                              const uint8_t *src, size_t src_bytes)
 {
+    if (decode_plain(out, dst, dst_room, src, src_bytes))
+        return;
     struct text text = text_make(dst, dst_room);
     struct run run;
     run.charset = NULL;

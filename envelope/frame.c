@@ -297,9 +297,13 @@ static int templates_open(struct frame *frame, const struct frame_config *config
     rc = template_open(&frame->text, TEMPLATE_TEXT, "text template", text, &constants, why);
     if (rc != 0)
         return rc;
-    return template_open(&frame->html, TEMPLATE_HTML, "HTML template",
-                         config->html_template != NULL ? config->html_template : html_default,
-                         &constants, why);
+    rc = template_open(&frame->html, TEMPLATE_HTML, "HTML template",
+                       config->html_template != NULL ? config->html_template : html_default,
+                       &constants, why);
+    if (rc == 0)
+        frame->shows_subject = template_uses(frame->text, TEMPLATE_SUBJECT) > 0 ||
+                               template_uses(frame->html, TEMPLATE_SUBJECT) > 0;
+    return rc;
 }
 _Static_assert(FRAME_WHY_BYTES == TEMPLATE_WHY_BYTES, "one buffer serves both");
 

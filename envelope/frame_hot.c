@@ -39,12 +39,8 @@ struct shown {
 _Static_assert(ADDRESS_BYTES_MAX >= ADDRESS_NAME_BYTES_MAX, "a name or an address fits");
 
 /* `Name <address>`. The address always stands in full: a name alone proves nothing. */
-static HOT void show_sender(struct shown *shown, const struct frame *frame,
-                            const struct frame_message *message)
+static HOT void show_sender(struct shown *shown, const struct address_mailbox *mailbox)
 {
-    struct outer_sender sender;
-    outer_sender(&sender, frame, message);
-    const struct address_mailbox *mailbox = &sender.mailbox;
     const size_t address_bytes = mailbox->address.bytes;
     struct writer out = writer_make(shown->sender, SENDER_BYTES_MAX);
     const size_t frame_bytes = 3; /* blank and brackets */
@@ -102,28 +98,31 @@ static HOT void show_times(struct shown *shown, uint64_t now_unix_ns)
     ASSERT(out.at == out.end);
 }
 
-static HOT void show(struct shown *shown, const struct frame *frame,
-                     const struct frame_message *message)
+static HOT void show_subject(struct shown *shown, const struct frame *frame,
+                             const struct frame_message *message)
 {
-    show_sender(shown, frame, message);
-    show_times(shown, message->now_unix_ns);
     shown->subject_bytes =
         frame->hide_subject ? 0 : frame_subject_text(message, shown->subject, SUBJECT_BYTES_MAX);
 }
 
 /* Random enough that no message can hold it; and "=_" stands in neither encoding we write
  * (RFC 2045, 6.7 (5)). Outer and inner differ early: neither is the other's prefix. */
-static HOT void write_boundary(struct writer *writer, const struct frame_message *message,
-                               char which)
-{
+struct boundary {
     uint8_t encoded[BOUNDARY_CHARS + BASE64_SLACK_BYTES];
+};
+
+static HOT void boundary_make(struct boundary *boundary, const struct frame_message *message)
+{
     const size_t chars =
-        base64url_encode_run(encoded, message->boundary_random, FRAME_BOUNDARY_BYTES);
+        base64url_encode_run(boundary->encoded, message->boundary_random, FRAME_BOUNDARY_BYTES);
     ASSERT(chars == BOUNDARY_CHARS);
-    writer_literal(writer, "=_");
-    writer_byte(writer, (uint8_t)which);
-    writer_byte(writer, '_');
-    writer_copy(writer, encoded, chars);
+}
+
+static HOT void write_boundary(struct writer *writer, const struct boundary *boundary, char which)
+{
+    const uint8_t start[4] = {'=', '_', (uint8_t)which, '_'};
+    writer_copy(writer, start, sizeof(start));
+    writer_copy(writer, boundary->encoded, BOUNDARY_CHARS);
 }
 
 static void values_of(struct template_value values[TEMPLATE_VARIABLE_COUNT],
@@ -136,25 +135,25 @@ static void values_of(struct template_value values[TEMPLATE_VARIABLE_COUNT],
     values[TEMPLATE_ATTACHMENT] = (struct template_value){shown->attachment, NAME_CHARS};
 }
 
-static HOT void write_notification(const struct frame *frame, const struct frame_message *message,
+static HOT void write_notification(const struct frame *frame, const struct boundary *boundary,
                                    const struct shown *shown, struct writer *writer)
 {
     struct template_value values[TEMPLATE_VARIABLE_COUNT];
     values_of(values, shown);
     writer_literal(writer, "Content-Type: multipart/alternative;\r\n boundary=\"");
-    write_boundary(writer, message, 'n');
+    write_boundary(writer, boundary, 'n');
     writer_literal(writer, "\"\r\n\r\n--");
-    write_boundary(writer, message, 'n');
+    write_boundary(writer, boundary, 'n');
     writer_literal(writer, "\r\nContent-Type: text/plain; charset=utf-8\r\n"
                            "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
     template_render(frame->text, writer, values);
     writer_literal(writer, "\r\n--");
-    write_boundary(writer, message, 'n');
+    write_boundary(writer, boundary, 'n');
     writer_literal(writer, "\r\nContent-Type: text/html; charset=utf-8\r\n"
                            "Content-Transfer-Encoding: quoted-printable\r\n\r\n");
     template_render(frame->html, writer, values);
     writer_literal(writer, "\r\n--");
-    write_boundary(writer, message, 'n');
+    write_boundary(writer, boundary, 'n');
     writer_literal(writer, "--\r\n");
 }
 
@@ -163,18 +162,26 @@ HOT size_t frame_prologue(const struct frame *frame, const struct frame_message 
 {
     struct writer writer = writer_make(dst, dst_room);
     struct shown shown;
-    show(&shown, frame, message);
+    struct boundary boundary;
+    struct outer_sender sender;
+    outer_sender(&sender, frame, message);
+    boundary_make(&boundary, message);
+    show_sender(&shown, &sender.mailbox);
+    show_times(&shown, message->now_unix_ns);
+    shown.subject_bytes = 0;
+    if (frame->shows_subject)
+        show_subject(&shown, frame, message);
 
-    outer_write(frame, message, &writer);
+    outer_write(frame, message, &sender, &writer);
     writer_literal(&writer, "MIME-Version: 1.0\r\n"
                             "Content-Type: multipart/mixed;\r\n boundary=\"");
-    write_boundary(&writer, message, 'm');
+    write_boundary(&writer, &boundary, 'm');
     writer_literal(&writer, "\"\r\n\r\n--");
-    write_boundary(&writer, message, 'm');
+    write_boundary(&writer, &boundary, 'm');
     writer_literal(&writer, "\r\n");
-    write_notification(frame, message, &shown, &writer);
+    write_notification(frame, &boundary, &shown, &writer);
     writer_literal(&writer, "\r\n--");
-    write_boundary(&writer, message, 'm');
+    write_boundary(&writer, &boundary, 'm');
     writer_literal(&writer, "\r\nContent-Type: text/html; charset=us-ascii;\r\n name=\"");
     writer_copy(&writer, shown.attachment, NAME_CHARS);
     writer_literal(&writer, "\"\r\nContent-Disposition: attachment;\r\n filename=\"");
@@ -183,12 +190,19 @@ HOT size_t frame_prologue(const struct frame *frame, const struct frame_message 
     return (size_t)(writer.at - dst);
 }
 
+/* Of `Name <address>` as it is shown. A byte of a header becomes at most three (U+FFFD, or a
+ * character of an 8-bit charset); quoting an address adds to it. */
+static size_t sender_bytes_max(const struct frame *frame, const struct frame_message *message)
+{
+    const size_t from = (size_t)message->header->field[HEADER_FROM].bytes * 3;
+    const size_t envelope = (size_t)message->sender_bytes * 2;
+    return MAX(MAX(from, envelope), (size_t)frame->host_bytes) + 32;
+}
+
 size_t frame_prologue_bytes_max(const struct frame *frame, const struct frame_message *message)
 {
-    /* A decoded byte of a header was at least a third of a byte in it (U+FFFD). */
     const struct header *header = message->header;
-    const size_t from = (size_t)header->field[HEADER_FROM].bytes * 3 + message->sender_bytes +
-                        FRAME_HOST_BYTES_MAX + 16;
+    const size_t from = sender_bytes_max(frame, message);
     const size_t subject = (size_t)header->field[HEADER_SUBJECT].bytes * 3;
     struct template_value values[TEMPLATE_VARIABLE_COUNT] = {
         [TEMPLATE_SENDER] = {.bytes = MIN(from, (size_t)SENDER_BYTES_MAX)},
@@ -215,7 +229,10 @@ HOT size_t frame_fields(const struct frame *frame, const struct frame_message *m
 {
     struct writer writer = writer_make(dst, dst_room);
     struct shown shown;
-    show(&shown, frame, message);
+    struct outer_sender sender;
+    outer_sender(&sender, frame, message);
+    show_sender(&shown, &sender.mailbox);
+    show_subject(&shown, frame, message);
     char hex[ID_HEX_CHARS];
     id_to_hex(hex, message->id);
     uint8_t encoded[BASE64_LINE_CHARS + BASE64_SLACK_BYTES];
@@ -250,8 +267,7 @@ HOT size_t frame_fields(const struct frame *frame, const struct frame_message *m
 size_t frame_fields_bytes_max(const struct frame *frame, const struct frame_message *message)
 {
     const struct header *header = message->header;
-    const size_t from = (size_t)header->field[HEADER_FROM].bytes * 3 + message->sender_bytes +
-                        FRAME_HOST_BYTES_MAX + 16;
+    const size_t from = sender_bytes_max(frame, message);
     const size_t subject =
         frame->hide_subject ? 0 : (size_t)header->field[HEADER_SUBJECT].bytes * 3;
     return FIELDS_LITERAL_BYTES_MAX + MIN(markup_chars_max(from), (size_t)VALUE_CHARS_MAX) +
@@ -263,8 +279,10 @@ HOT size_t frame_epilogue(const struct frame *frame, const struct frame_message 
 {
     (void)frame;
     struct writer writer = writer_make(dst, dst_room);
+    struct boundary boundary;
+    boundary_make(&boundary, message);
     writer_literal(&writer, "\r\n--");
-    write_boundary(&writer, message, 'm');
+    write_boundary(&writer, &boundary, 'm');
     writer_literal(&writer, "--\r\n");
     ASSERT((size_t)(writer.at - dst) <= FRAME_EPILOGUE_BYTES_MAX);
     return (size_t)(writer.at - dst);

@@ -17,6 +17,7 @@ struct frame {
     enum cobble_suite suite;
     bool hide_subject;
     bool keep_references;
+    bool shows_subject; /* one of the templates does */
     uint32_t host_bytes;
     uint8_t host[FRAME_HOST_BYTES_MAX];
     struct template *text;

@@ -25,8 +25,9 @@
 
 /* Who the mail is from, as a reader sees it. */
 struct outer_sender {
-    struct address_mailbox
-        mailbox; /* the From field's first, else the envelope's, else the host's */
+    struct address_mailbox mailbox; /* the From field's first, else the envelope's, the host's */
+    struct address_list rest;       /* of the From field                                       */
+    bool from_field;                /* the mailbox is the From field's                          */
 };
 
 HOT void outer_sender(struct outer_sender *sender, const struct frame *frame,
@@ -34,7 +35,7 @@ HOT void outer_sender(struct outer_sender *sender, const struct frame *frame,
 
 /* From to Auto-Submitted, each ended by CRLF. */
 HOT void outer_write(const struct frame *frame, const struct frame_message *message,
-                     struct writer *writer);
+                     const struct outer_sender *sender, struct writer *writer);
 size_t outer_bytes_max(const struct frame *frame, const struct frame_message *message);
 
 #endif

@@ -22,17 +22,22 @@ struct slice {
     size_t bytes;
 };
 
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* A field's body without blanks and line ends around it; empty if there is none. */
 static struct slice body_of(const struct frame_message *message, enum header_field field)
 {
     const struct header_span span = message->header->field[field];
     ASSERT((uint64_t)span.offset + span.bytes <= message->header->header_bytes);
     struct slice body = {message->mail + span.offset, span.bytes};
-    while (body.bytes > 0 && memchr(" \t\r\n", body.at[0], 4) != NULL) {
+    while (body.bytes > 0 && is_blank(body.at[0])) {
         body.at++;
         body.bytes--;
     }
-    while (body.bytes > 0 && memchr(" \t\r\n", body.at[body.bytes - 1], 4) != NULL)
+    while (body.bytes > 0 && is_blank(body.at[body.bytes - 1]))
         body.bytes--;
     return body;
 }
@@ -61,20 +66,21 @@ static HOT void write_mailbox(struct writer *writer, const struct address_mailbo
  * Writes `label` and the addresses of the list that can stand in an ASCII header, one a line, as
  * long as they stay within bytes_max. Writes nothing when there is none; returns how many.
  */
-static HOT uint32_t write_mailboxes(struct writer *writer, const char *label, struct slice body,
-                                    size_t bytes_max)
+static HOT uint32_t write_list(struct writer *writer, const char *label,
+                               const struct address_mailbox *first, struct address_list list,
+                               size_t bytes_max)
 {
     const size_t label_bytes = strlen(label);
     const uint8_t *start = writer->at;
-    struct address_list list = address_list_make(body.at, body.bytes);
-    struct address_mailbox mailbox;
+    struct address_mailbox read;
+    const struct address_mailbox *mailbox = first;
     uint32_t count = 0;
-    while (address_list_next(&list, &mailbox)) {
-        if (!mailbox.address.ascii)
+    for (; mailbox != NULL; mailbox = address_list_next(&list, &read) ? &read : NULL) {
+        if (!mailbox->address.ascii)
             continue;
         uint8_t one[MAILBOX_BYTES_MAX];
         struct writer out = writer_make(one, sizeof(one));
-        write_mailbox(&out, &mailbox, count == 0 ? label_bytes : 1);
+        write_mailbox(&out, mailbox, count == 0 ? label_bytes : 1);
         const size_t one_bytes = (size_t)(out.at - one);
         if ((size_t)(writer->at - start) + one_bytes + FIELD_FRAME_BYTES > bytes_max)
             break;
@@ -88,6 +94,16 @@ static HOT uint32_t write_mailboxes(struct writer *writer, const char *label, st
     if (count > 0)
         writer_literal(writer, "\r\n");
     return count;
+}
+
+static HOT uint32_t write_mailboxes(struct writer *writer, const char *label, struct slice body,
+                                    size_t bytes_max)
+{
+    struct address_list list = address_list_make(body.at, body.bytes);
+    struct address_mailbox first;
+    if (!address_list_next(&list, &first))
+        return 0;
+    return write_list(writer, label, &first, list, bytes_max);
 }
 
 static size_t mailboxes_bytes_max(const struct frame_message *message, enum header_field field,
@@ -129,8 +145,9 @@ HOT void outer_sender(struct outer_sender *sender, const struct frame *frame,
                       const struct frame_message *message)
 {
     const struct slice body = body_of(message, HEADER_FROM);
-    struct address_list list = address_list_make(body.at, body.bytes);
-    if (!address_list_next(&list, &sender->mailbox))
+    sender->rest = address_list_make(body.at, body.bytes);
+    sender->from_field = address_list_next(&sender->rest, &sender->mailbox);
+    if (!sender->from_field)
         mailbox_of_envelope(&sender->mailbox, frame, message, false);
 }
 
@@ -143,11 +160,12 @@ static void write_one(struct writer *writer, const char *label,
 }
 
 static HOT void write_from(const struct frame *frame, const struct frame_message *message,
-                           struct writer *writer)
+                           const struct outer_sender *sender, struct writer *writer)
 {
-    const struct slice from = body_of(message, HEADER_FROM);
-    const uint32_t count = write_mailboxes(
-        writer, "From: ", from, mailboxes_bytes_max(message, HEADER_FROM, OUTER_FROM_BYTES_MAX));
+    const size_t bytes_max = mailboxes_bytes_max(message, HEADER_FROM, OUTER_FROM_BYTES_MAX);
+    const uint32_t count =
+        sender->from_field ? write_list(writer, "From: ", &sender->mailbox, sender->rest, bytes_max)
+                           : 0;
     struct address_mailbox mailbox;
     if (count == 0) {
         mailbox_of_envelope(&mailbox, frame, message, true);
@@ -165,7 +183,7 @@ static HOT void write_from(const struct frame *frame, const struct frame_message
             write_one(writer, "Sender: ", &mailbox);
             return;
         }
-        body = from;
+        body = body_of(message, HEADER_FROM);
     }
 }
 
@@ -272,6 +290,11 @@ size_t frame_subject_text(const struct frame_message *message, uint8_t *dst, siz
 
 /* ── message ids ───────────────────────────────────────────────────────────────────────────── */
 
+static bool is_msgid_char(uint8_t c)
+{
+    return text_is_atext(c) || c == '.' || c == '@' || c == '[' || c == ']' || c == ':';
+}
+
 /*
  * The next `<left@right>` in *rest, angle brackets included; bytes 0 at the end. Looser than
  * RFC 5322, 3.6.4, for threads must not break on a peer's odd ids, but nothing in it can end a
@@ -288,8 +311,7 @@ static HOT struct slice msgid_next(struct slice *rest)
         size_t i = 0;
         size_t at_signs = 0;
         size_t at_index = 0;
-        while (i < rest->bytes && rest->at[i] > ' ' && rest->at[i] < 0x7f && rest->at[i] != '<' &&
-               rest->at[i] != '>' && memchr("()\\\",;", rest->at[i], 6) == NULL) {
+        while (i < rest->bytes && is_msgid_char(rest->at[i])) {
             if (rest->at[i] == '@') {
                 at_signs++;
                 at_index = i;
@@ -390,9 +412,9 @@ static HOT void write_auto_submitted(const struct frame_message *message, struct
 }
 
 HOT void outer_write(const struct frame *frame, const struct frame_message *message,
-                     struct writer *writer)
+                     const struct outer_sender *sender, struct writer *writer)
 {
-    write_from(frame, message, writer);
+    write_from(frame, message, sender, writer);
     (void)write_mailboxes(writer, "Reply-To: ", body_of(message, HEADER_REPLY_TO),
                           mailboxes_bytes_max(message, HEADER_REPLY_TO, OUTER_FROM_BYTES_MAX));
     write_to(message, writer);
@@ -406,22 +428,37 @@ HOT void outer_write(const struct frame *frame, const struct frame_message *mess
     write_auto_submitted(message, writer);
 }
 
+/* An address of the SMTP envelope, canonical: it may gain quotes and escapes. */
+static size_t envelope_bytes_max(uint32_t bytes)
+{
+    return MIN((size_t)bytes * 2 + 16, (size_t)ADDRESS_BYTES_MAX) + FIELD_FRAME_BYTES;
+}
+
+/* Can the From field hold two addresses? */
+static bool is_list(const struct frame_message *message)
+{
+    const struct slice body = body_of(message, HEADER_FROM);
+    return body.bytes > 0 &&
+           (memchr(body.at, ',', body.bytes) != NULL || memchr(body.at, ';', body.bytes) != NULL);
+}
+
 size_t outer_bytes_max(const struct frame *frame, const struct frame_message *message)
 {
-    const struct header *header = message->header;
-    const size_t fallback = ADDRESS_BYTES_MAX + FIELD_FRAME_BYTES; /* From, To, of the envelope */
-    size_t total = 2 * fallback;
+    const struct header_span *field = message->header->field;
+    size_t total = envelope_bytes_max(message->sender_bytes) +
+                   envelope_bytes_max(message->recipient_bytes) + frame->host_bytes;
     total += mailboxes_bytes_max(message, HEADER_FROM, OUTER_FROM_BYTES_MAX);
-    total += header->field[HEADER_FROM].bytes > 0 ? MAILBOX_BYTES_MAX + FIELD_FRAME_BYTES : 0;
+    total += is_list(message) ? MAILBOX_BYTES_MAX + FIELD_FRAME_BYTES : 0;
     total += mailboxes_bytes_max(message, HEADER_REPLY_TO, OUTER_FROM_BYTES_MAX);
     total += mailboxes_bytes_max(message, HEADER_TO, OUTER_TO_BYTES_MAX);
     total += mailboxes_bytes_max(message, HEADER_CC, OUTER_TO_BYTES_MAX);
     /* As it stands, or as encoded words of at most three bytes a raw one, thrice that long. */
     total += frame->hide_subject ? frame->subject_line_bytes
-                                 : MIN((size_t)header->field[HEADER_SUBJECT].bytes * 9 + 256,
+                                 : MIN((size_t)field[HEADER_SUBJECT].bytes * 9 + 256,
                                        (size_t)OUTER_SUBJECT_BYTES_MAX + FIELD_FRAME_BYTES);
     total += FIELD_FRAME_BYTES + DATE_HEADER_BYTES;
-    total += OUTER_MSGID_BYTES_MAX + FIELD_FRAME_BYTES;
+    total += MIN((size_t)field[HEADER_MESSAGE_ID].bytes, (size_t)OUTER_MSGID_BYTES_MAX) +
+             ID_HEX_CHARS + frame->host_bytes + FIELD_FRAME_BYTES;
     if (frame->keep_references)
         total += msgids_bytes_max(message, HEADER_IN_REPLY_TO) +
                  msgids_bytes_max(message, HEADER_REFERENCES);

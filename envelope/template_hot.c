@@ -32,6 +32,19 @@ static HOT void write_value(struct writer *writer, const uint8_t *src, size_t by
     writer_literal(writer, "=\r\n");
 }
 
+/* What markup_write() wrote needs no escapes, only short lines. */
+static HOT void write_escaped(struct writer *writer, const uint8_t *src, size_t chars)
+{
+    while (chars > VALUE_COLUMN_MAX) {
+        writer_copy(writer, src, VALUE_COLUMN_MAX);
+        writer_literal(writer, "=\r\n");
+        src += VALUE_COLUMN_MAX;
+        chars -= VALUE_COLUMN_MAX;
+    }
+    writer_copy(writer, src, chars);
+    writer_literal(writer, "=\r\n");
+}
+
 HOT void template_render(const struct template *template, struct writer *writer,
                          const struct template_value values[TEMPLATE_VARIABLE_COUNT])
 {
@@ -50,7 +63,7 @@ HOT void template_render(const struct template *template, struct writer *writer,
         uint8_t escaped[VALUE_BYTES_MAX * MARKUP_CHARS_PER_BYTE_MAX];
         struct writer out = writer_make(escaped, sizeof(escaped));
         markup_write(&out, value->text, bytes, sizeof(escaped));
-        write_value(writer, escaped, (size_t)(out.at - escaped));
+        write_escaped(writer, escaped, (size_t)(out.at - escaped));
     }
 }
 
