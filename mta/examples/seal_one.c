@@ -1,0 +1,36 @@
+/*
+ * Seals the message on standard input and writes the sealed mail to standard output.
+ *     cc seal_one.c $(pkg-config --cflags --libs bulla) -o seal_one
+ *     BULLA_SOCKET=/run/bulla/engine.sock ./seal_one me@example.org you@example.net < in > out
+ */
+#include <bulla.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    static char mail[(25 << 20) + 1]; /* one more than a message may have */
+    const struct bulla_config config = {.socket_path = getenv("BULLA_SOCKET")};
+    const struct bulla_request request = {
+        .sender = argc > 1 ? argv[1] : NULL,
+        .recipients = (const char *const *)argv + 2,
+        .recipients_count = argc > 2 ? (uint32_t)argc - 2 : 0,
+        .mail_bytes = fread(mail, 1, sizeof(mail), stdin),
+    };
+    if (request.mail_bytes == sizeof(mail))
+        return 65;
+    enum bulla_status status = BULLA_RETRY;
+    unsigned char *sealed;
+    size_t sealed_bytes;
+    char why[256];
+    int rc = bulla_seal_one(&config, &request, mail, 30000, &status, &sealed, &sealed_bytes, why,
+                            sizeof(why));
+    if (rc == 0 && status == BULLA_SEALED)
+        rc = fwrite(sealed, 1, sealed_bytes, stdout) == sealed_bytes ? 0 : -EIO;
+    if (rc != 0 || status != BULLA_SEALED)
+        fprintf(stderr, "not sealed: %s\n", rc != 0 ? strerror(-rc) : why);
+    free(sealed);
+    return rc != 0 || status == BULLA_RETRY ? 75 : status == BULLA_SEALED ? 0 : 65;
+}

@@ -1,0 +1,54 @@
+#!/bin/sh
+# The library as a stranger meets it: installed into an empty root, found by pkg-config, the example
+# compiled as its comment says, and a message sealed with it.
+#   installed_test.sh BUILD_DIR SOURCE_DIR ECHO_PROGRAM CC [CFLAGS]
+set -eu
+build=$1 source=$2 echo_program=$3 cc=$4 cflags=${5-}
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+DESTDIR=$root cmake --install "$build" --component library >"$root/install.log"
+pc=$(find "$root" -name bulla.pc)
+export PKG_CONFIG_LIBDIR=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$root
+test -n "$pc"
+test "$(pkg-config --modversion bulla)" = 0.1.0
+library=$(dirname "$(find "$root" -name libbulla.so.0)")
+
+# Nothing but the contract is exported, and nothing but libc is needed.
+exported=$(nm -D --defined-only "$library/libbulla.so.0" | awk '$2 == "T" { print $3 }')
+test -n "$exported"
+if [ -z "$cflags" ] && echo "$exported" | grep -v '^bulla_'; then
+    echo "exports more than bulla_*" >&2
+    exit 1
+fi
+for page in bulla_attach.3 bulla_submit.3 bulla_seal_one.3 libbulla.7; do
+    find "$root" -name "$page" | grep -q . || { echo "no $page" >&2; exit 1; }
+done
+
+# Word splitting is meant: these are lists of flags.
+# shellcheck disable=SC2046,SC2086
+$cc $cflags -std=c99 -Wall -Wextra -Werror -pedantic $(pkg-config --cflags bulla) \
+    "$source/mta/examples/seal_one.c" $(pkg-config --libs bulla) -o "$root/seal_one"
+# The header serves C++ as well.
+printf '#include <bulla.h>\nint main() { bulla_detach(nullptr); return 0; }\n' >"$root/header.cc"
+if command -v g++ >/dev/null; then
+    # shellcheck disable=SC2046,SC2086
+    g++ $cflags -Wall -Wextra -Werror $(pkg-config --cflags bulla) -c "$root/header.cc" -o "$root/header.o"
+fi
+
+export LD_LIBRARY_PATH=$library
+printf 'Subject: x\r\n\r\nhello\r\n' >"$root/mail"
+"$echo_program" "$root/seal_one" me@example.org you@example.net <"$root/mail" >"$root/sealed"
+{ printf '<<head>>\r\n'; cat "$root/mail"; printf '\r\n<<tail>>'; } | cmp - "$root/sealed"
+
+# No engine: worth retrying, and it says why.
+status=0
+BULLA_SOCKET=$root/none "$root/seal_one" a@b c@d <"$root/mail" >"$root/out" 2>"$root/err" || status=$?
+test "$status" = 75
+grep -q 'No such file' "$root/err"
+test ! -s "$root/out"
+
+# The example is as short as it is said to be: lines of code in main().
+lines=$(sed -e '1,/^int main/d' "$source/mta/examples/seal_one.c" | grep -c '[a-z]')
+test "$lines" -le 20
+echo "installed, found, compiled, sealed"
