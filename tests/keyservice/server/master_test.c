@@ -1,0 +1,312 @@
+#include "keyservice/server/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#define KWP_BYTES_MAX 4096
+
+static const uint8_t id_one[MASTER_ID_BYTES] = {1, 2, 3};
+static const uint8_t id_two[MASTER_ID_BYTES] = {3, 2, 1};
+
+struct folder {
+    char name[64];
+    char path[96];
+};
+
+static int folder_make(void **state)
+{
+    struct folder *folder = calloc(1, sizeof(*folder));
+    (void)snprintf(folder->name, sizeof(folder->name), "/tmp/bulla-master-XXXXXX");
+    if (folder == NULL || mkdtemp(folder->name) == NULL)
+        return -1;
+    (void)snprintf(folder->path, sizeof(folder->path), "%s/master.key", folder->name);
+    *state = folder;
+    return 0;
+}
+
+static int folder_remove(void **state)
+{
+    struct folder *folder = *state;
+    (void)unlink(folder->path);
+    (void)rmdir(folder->name);
+    free(folder);
+    return 0;
+}
+
+static struct master *open_fine(const struct folder *folder)
+{
+    struct master *master = NULL;
+    char why[MASTER_WHY_BYTES] = "";
+    if (master_open(&master, folder->path, why) != 0)
+        fail_msg("%s", why);
+    return master;
+}
+
+static void wrap(const struct master *master, const uint8_t *id, size_t key_bytes, uint8_t *wrapped,
+                 size_t *wrapped_bytes)
+{
+    struct master_burst *burst = NULL;
+    uint8_t key[MASTER_PLAIN_BYTES_MAX];
+    memset(key, 0xa5, sizeof(key));
+    assert_int_equal(master_burst_open(&burst, master, master_version(master)), 0);
+    assert_int_equal(master_burst_wrap(burst, id, key, key_bytes, wrapped, wrapped_bytes), 0);
+    master_burst_close(burst);
+}
+
+static void a_file_is_made_once_and_private(void **state)
+{
+    const struct folder *folder = *state;
+    struct stat info;
+    assert_int_equal(master_create(folder->path), 0);
+    assert_int_equal(master_create(folder->path), -EEXIST);
+    assert_int_equal(stat(folder->path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+}
+
+static void keys_of_both_sizes_come_back(void **state)
+{
+    const struct folder *folder = *state;
+    assert_int_equal(master_create(folder->path), 0);
+    struct master *master = open_fine(folder);
+    for (size_t bytes = 24; bytes <= 32; bytes += 8) {
+        uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
+        uint8_t key[MASTER_PLAIN_BYTES_MAX] = {0};
+        size_t wrapped_bytes = 0;
+        size_t key_bytes = 0;
+        wrap(master, id_one, bytes, wrapped, &wrapped_bytes);
+        assert_int_equal(wrapped_bytes, MASTER_ID_BYTES + bytes + 8);
+        assert_int_equal(master_unwrap(master, 1, id_one, wrapped, wrapped_bytes, key, &key_bytes),
+                         0);
+        assert_int_equal(key_bytes, bytes);
+        for (size_t i = 0; i < bytes; i++)
+            assert_int_equal(key[i], 0xa5);
+    }
+    master_close(master);
+}
+
+static void a_wrapped_key_moved_to_another_envelope_does_not_open(void **state)
+{
+    const struct folder *folder = *state;
+    uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
+    uint8_t key[MASTER_PLAIN_BYTES_MAX];
+    size_t wrapped_bytes = 0;
+    size_t key_bytes = 0;
+    assert_int_equal(master_create(folder->path), 0);
+    struct master *master = open_fine(folder);
+    wrap(master, id_one, 32, wrapped, &wrapped_bytes);
+    assert_int_equal(master_unwrap(master, 1, id_two, wrapped, wrapped_bytes, key, &key_bytes),
+                     -EBADMSG);
+    master_close(master);
+}
+
+static void every_flipped_bit_of_a_wrapped_key_is_noticed(void **state)
+{
+    const struct folder *folder = *state;
+    uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
+    uint8_t key[MASTER_PLAIN_BYTES_MAX];
+    size_t wrapped_bytes = 0;
+    size_t key_bytes = 0;
+    assert_int_equal(master_create(folder->path), 0);
+    struct master *master = open_fine(folder);
+    wrap(master, id_one, 32, wrapped, &wrapped_bytes);
+    for (size_t bit = 0; bit < 8 * wrapped_bytes; bit++) {
+        wrapped[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        assert_int_equal(master_unwrap(master, 1, id_one, wrapped, wrapped_bytes, key, &key_bytes),
+                         -EBADMSG);
+        wrapped[bit / 8] ^= (uint8_t)(1U << bit % 8);
+    }
+    for (size_t bytes = 0; bytes < wrapped_bytes; bytes++)
+        assert_int_not_equal(master_unwrap(master, 1, id_one, wrapped, bytes, key, &key_bytes), 0);
+    master_close(master);
+}
+
+static void old_versions_open_what_was_wrapped_under_them(void **state)
+{
+    const struct folder *folder = *state;
+    char why[MASTER_WHY_BYTES];
+    uint8_t wrapped[2][MASTER_WRAPPED_BYTES_MAX];
+    uint8_t derived[2][MASTER_KEY_BYTES];
+    uint8_t key[MASTER_PLAIN_BYTES_MAX];
+    size_t wrapped_bytes[2];
+    size_t key_bytes = 0;
+    assert_int_equal(master_create(folder->path), 0);
+    struct master *master = open_fine(folder);
+    wrap(master, id_one, 32, wrapped[0], &wrapped_bytes[0]);
+    assert_int_equal(master_derive(master, "test", derived[0]), 0);
+    master_close(master);
+    assert_int_equal(master_add(folder->path, why), 0);
+    master = open_fine(folder);
+    assert_int_equal(master_version(master), 2);
+    wrap(master, id_one, 32, wrapped[1], &wrapped_bytes[1]);
+    assert_memory_not_equal(wrapped[0], wrapped[1], wrapped_bytes[0]);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            master_unwrap(master, i + 1, id_one, wrapped[i], wrapped_bytes[i], key, &key_bytes), 0);
+        assert_int_equal(master_unwrap(master, 2 - i, id_one, wrapped[i], wrapped_bytes[i], key,
+                                       &key_bytes),
+                         -EBADMSG);
+    }
+    assert_int_equal(
+        master_unwrap(master, 3, id_one, wrapped[1], wrapped_bytes[1], key, &key_bytes), -ENOKEY);
+    assert_int_equal(
+        master_unwrap(master, 0, id_one, wrapped[1], wrapped_bytes[1], key, &key_bytes), -ENOKEY);
+    assert_int_equal(master_derive(master, "test", derived[1]), 0);
+    assert_memory_equal(derived[0], derived[1], MASTER_KEY_BYTES);
+    assert_int_equal(master_derive(master, "other", derived[1]), 0);
+    assert_memory_not_equal(derived[0], derived[1], MASTER_KEY_BYTES);
+    master_close(master);
+}
+
+static void digests_tell_records_apart_and_versions_too(void **state)
+{
+    const struct folder *folder = *state;
+    char why[MASTER_WHY_BYTES];
+    struct master_burst *burst[2];
+    uint8_t digest[3][MASTER_DIGEST_BYTES];
+    const uint8_t wire[2][4] = {"abc", "abd"};
+    assert_int_equal(master_create(folder->path), 0);
+    assert_int_equal(master_add(folder->path, why), 0);
+    struct master *master = open_fine(folder);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(master_burst_open(&burst[i], master, i + 1), 0);
+    assert_int_equal(master_burst_digest(burst[0], wire[0], 4, digest[0]), 0);
+    assert_int_equal(master_burst_digest(burst[0], wire[1], 4, digest[1]), 0);
+    assert_memory_not_equal(digest[0], digest[1], sizeof(digest[0]));
+    assert_int_equal(master_burst_digest(burst[0], wire[0], 4, digest[2]), 0);
+    assert_memory_equal(digest[0], digest[2], sizeof(digest[0]));
+    assert_int_equal(master_burst_digest(burst[1], wire[0], 4, digest[2]), 0);
+    assert_memory_not_equal(digest[0], digest[2], sizeof(digest[0]));
+    for (uint32_t i = 0; i < 2; i++)
+        master_burst_close(burst[i]);
+    master_close(master);
+}
+
+static void files_that_are_not_master_keys_are_refused(void **state)
+{
+    static const char *const texts[] = {
+        "",
+        "bulla-master-key 1\n",
+        "bulla-master-key 2\n1 00\n",
+        "bulla-master-key 1\n2 "
+        "0000000000000000000000000000000000000000000000000000000000000000\n",
+        "bulla-master-key 1\n1 000000000000000000000000000000000000000000000000000000000000000\n",
+        "bulla-master-key 1\n1 "
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "bulla-master-key 1\n1 "
+        "000000000000000000000000000000000000000000000000000000000000000G\n",
+    };
+    const struct folder *folder = *state;
+    char why[MASTER_WHY_BYTES];
+    struct master *master = NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+        const int fd = open(folder->path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, texts[i], strlen(texts[i])), (ssize_t)strlen(texts[i]));
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(master_open(&master, folder->path, why), -EBADMSG);
+    }
+    assert_int_equal(chmod(folder->path, 0644), 0);
+    assert_int_equal(master_open(&master, folder->path, why), -EPERM);
+    assert_int_equal(unlink(folder->path), 0);
+    assert_int_equal(master_open(&master, folder->path, why), -ENOENT);
+}
+
+static size_t hex_read(uint8_t *bytes_at, const json_t *test, const char *name)
+{
+    const char *hex = json_string_value(json_object_get(test, name));
+    assert_non_null(hex);
+    const size_t bytes = strlen(hex) / 2;
+    assert_true(bytes <= KWP_BYTES_MAX);
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned int byte = 0;
+        assert_int_equal(sscanf(hex + 2 * i, "%2x", &byte), 1);
+        bytes_at[i] = (uint8_t)byte;
+    }
+    return bytes;
+}
+
+static void vector_check(const json_t *test)
+{
+    static uint8_t key[KWP_BYTES_MAX];
+    static uint8_t plain[KWP_BYTES_MAX];
+    static uint8_t wrapped[KWP_BYTES_MAX];
+    static uint8_t got[KWP_BYTES_MAX + 32];
+    size_t got_bytes = 0;
+    const size_t key_bytes = hex_read(key, test, "key");
+    const size_t plain_bytes = hex_read(plain, test, "msg");
+    const size_t wrapped_bytes = hex_read(wrapped, test, "ct");
+    const bool valid = strcmp(json_string_value(json_object_get(test, "result")), "invalid") != 0;
+    const int rc = master_kwp(key, key_bytes, 0, wrapped, wrapped_bytes, got, &got_bytes);
+    if (!valid) {
+        assert_int_not_equal(rc, 0);
+        return;
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(got_bytes, plain_bytes);
+    assert_memory_equal(got, plain, plain_bytes);
+    assert_int_equal(master_kwp(key, key_bytes, 1, plain, plain_bytes, got, &got_bytes), 0);
+    assert_int_equal(got_bytes, wrapped_bytes);
+    assert_memory_equal(got, wrapped, wrapped_bytes);
+}
+
+static void wycheproof_vectors_of_key_wrap_with_padding_pass(void **state)
+{
+    (void)state;
+    char path[1024];
+    size_t index;
+    size_t test_index;
+    json_t *group;
+    json_t *test;
+    uint32_t tests_count = 0;
+    const char *folder = getenv("BULLA_VECTORS");
+    (void)snprintf(path, sizeof(path), "%s/aes_kwp_test.json",
+                   folder == NULL ? BULLA_SOURCE_DIR "/../shared/vectors" : folder);
+    json_t *root = json_load_file(path, 0, NULL);
+    if (root == NULL) {
+        print_message("skipped: no vectors\n");
+        skip();
+    }
+    json_array_foreach(json_object_get(root, "testGroups"), index, group)
+    {
+        json_array_foreach(json_object_get(group, "tests"), test_index, test)
+        {
+            vector_check(test);
+            tests_count++;
+        }
+    }
+    assert_int_equal(tests_count, json_integer_value(json_object_get(root, "numberOfTests")));
+    json_decref(root);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_file_is_made_once_and_private, folder_make,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(keys_of_both_sizes_come_back, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_wrapped_key_moved_to_another_envelope_does_not_open,
+                                        folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(every_flipped_bit_of_a_wrapped_key_is_noticed, folder_make,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(old_versions_open_what_was_wrapped_under_them, folder_make,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(digests_tell_records_apart_and_versions_too, folder_make,
+                                        folder_remove),
+        cmocka_unit_test_setup_teardown(files_that_are_not_master_keys_are_refused, folder_make,
+                                        folder_remove),
+        cmocka_unit_test(wycheproof_vectors_of_key_wrap_with_padding_pass),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
