@@ -22,13 +22,12 @@ int main(int argc, char **argv)
     if (request.mail_bytes == sizeof(mail))
         return 65;
     enum bulla_status status = BULLA_RETRY;
-    unsigned char *sealed;
-    size_t sealed_bytes;
-    char why[256];
-    int rc = bulla_seal_one(&config, &request, mail, 30000, &status, &sealed, &sealed_bytes, why,
-                            sizeof(why));
+    uint8_t *sealed;
+    size_t bytes;
+    char why[99];
+    int rc = bulla_seal_one(&config, &request, mail, 30000, &status, &sealed, &bytes, why, 99);
     if (rc == 0 && status == BULLA_SEALED)
-        rc = fwrite(sealed, 1, sealed_bytes, stdout) == sealed_bytes ? 0 : -EIO;
+        rc = fwrite(sealed, 1, bytes, stdout) == bytes ? 0 : -EIO;
     if (rc != 0 || status != BULLA_SEALED)
         fprintf(stderr, "not sealed: %s\n", rc != 0 ? strerror(-rc) : why);
     free(sealed);
