@@ -60,12 +60,13 @@ export async function unwrap(wrapped, id, pair) {
 
 /*
  * One attempt. Begins with the click: the window is opened before anything is awaited, or the
- * browser would take it for an advertisement. `tell` hears, at most once each way it ends:
- *   tell.key(bytes), tell.fault(Fault), and while it runs tell.closed().
+ * browser would take it for an advertisement. `tell` hears tell.key(bytes) or tell.fault(Fault) when it
+ * ends, and while it runs tell.closed(). A refusal by the service is told too, but does not end it: the
+ * reader may sign in there as somebody else.
  */
 export class Release {
     constructor(service, id, pair, tell) {
-        Object.assign(this, { service, id, pair, tell, away: 0, closedAt: 0, ended: false });
+        Object.assign(this, { service, id, pair, tell, away: 0, closedAt: 0, refused: false, ended: false });
         this.url = `${service}/open?m=${id}#${pair.text}`;
         this.startedAt = Date.now();
         this.listener = (event) => this.hear(event);
@@ -103,9 +104,11 @@ export class Release {
         // Any page that has a handle on this one can post: only the key service is listened to.
         if (origin !== this.service || !data || data.bulla !== 1 || data.m !== this.id)
             return;
-        if (typeof data.error === 'string')
-            this.fail(CODES[data.error] || 'refused');
-        else
+        if (typeof data.error === 'string') {
+            this.refused = true;
+            if (!this.ended)
+                this.tell.fault(new Fault(CODES[data.error] || 'refused'));
+        } else
             await this.take(data);
     }
 
@@ -121,7 +124,8 @@ export class Release {
         if (this.ended)
             return;
         this.end();
-        this.tell.fault(new Fault(code));
+        if (!this.refused) // else the page says already what is wrong
+            this.tell.fault(new Fault(code));
     }
 
     async ask(path) {
@@ -150,7 +154,8 @@ export class Release {
         if (this.window && this.window.closed) {
             if (this.closedAt === 0) {
                 this.closedAt = now;
-                this.tell.closed();
+                if (!this.refused)
+                    this.tell.closed();
             } else if (now - this.closedAt > CLOSED_MS_MAX && now - this.startedAt > SEVERED_MS_MAX)
                 return this.fail('late');
         }

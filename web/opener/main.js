@@ -44,7 +44,7 @@ class Page {
     facts() {
         const { from, subject, date } = this.fields;
         const rows = [];
-        const row = (name, text) => rows.push(el('dt', {}, word(name)), el('dd', { dir: 'auto' }, text));
+        const row = (name, text) => rows.push(el('dt', {}, word(name)), el('dd', {}, el('bdi', {}, text)));
         row('from', from || word('unknown_sender'));
         if (subject)
             row('subject', subject);

@@ -170,14 +170,14 @@ class View {
         for (const name of ['from', 'to', 'cc']) {
             const text = shownField(fields, name);
             if (text)
-                rows.push(el('dt', {}, word(name)), el('dd', { dir: 'auto' }, text));
+                rows.push(el('dt', {}, word(name)), el('dd', {}, el('bdi', {}, text)));
         }
         const raw = decodeWords(rawField(fields, 'date')).replace(/\([^)]*\)/g, '').trim();
         const date = dateText(new Date(raw)) || shownField(fields, 'date');
         if (date)
             rows.push(el('dt', {}, word('date')), el('dd', {}, date));
         return el('header', {},
-            el('h1', { dir: 'auto', tabindex: '-1' }, shownField(fields, 'subject') || word('no_subject')),
+            el('h1', { tabindex: '-1' }, el('bdi', {}, shownField(fields, 'subject') || word('no_subject'))),
             el('dl', {}, ...rows));
     }
 

@@ -1,6 +1,7 @@
 // Chromium by playwright-core and Firefox by puppeteer-core (WebDriver BiDi) behind one small face.
 // Exits 77, which ctest counts as skipped, where the browser is not installed.
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { load } from './paths.mjs';
@@ -11,7 +12,7 @@ const PROGRAMS = {
 };
 const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'];
-const WAIT_MS_MAX = 60000;
+const WAIT_MS_MAX = Number(process.env.BULLA_WAIT_MS_MAX ?? 60000);
 
 export function requireBrowser(name) {
     const path = PROGRAMS[name].find((candidate) => candidate && existsSync(candidate));
@@ -116,15 +117,34 @@ class FirefoxTab {
     }
 }
 
+// Puts the certificate authority into an NSS database, which is where both browsers look.
+function trust(database, ca) {
+    mkdirSync(database, { recursive: true });
+    try {
+        execFileSync('certutil', ['-N', '-d', `sql:${database}`, '--empty-password']);
+        execFileSync('certutil', ['-A', '-d', `sql:${database}`, '-t', 'C,,', '-n', 'bulla', '-i', ca]);
+    } catch (error) {
+        if (error.code !== 'ENOENT')
+            throw error;
+        console.log('skipped: no certutil here (Debian: libnss3-tools)');
+        process.exit(77);
+    }
+}
+
 /*
  * A browser with a profile of its own that close() removes. tab({ dark, width, height }) opens a tab;
- * Firefox takes its colour scheme at the start, so give `dark` to both.
+ * Firefox takes its colour scheme at the start, so give `dark` to both. With `ca` it trusts that
+ * authority and no unknown certificate; without, any.
  */
-export async function startBrowser(name, { dark = false, args = [], env = {}, trustAll = true } = {}) {
+export async function startBrowser(name, { dark = false, args = [], env = {}, ca = null } = {}) {
     const program = requireBrowser(name);
     const home = mkdtempSync(join(tmpdir(), 'bulla-browser-'));
+    const trustAll = ca === null;
     const cleanUp = () => rmSync(home, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     const environment = { ...process.env, HOME: home, ...env };
+    const profile = join(home, 'profile');
+    if (ca)
+        trust(name === 'chromium' ? join(home, '.pki/nssdb') : profile, ca);
     if (name === 'chromium') {
         const { chromium } = await load('playwright-core');
         const browser = await chromium.launch({
@@ -152,6 +172,7 @@ export async function startBrowser(name, { dark = false, args = [], env = {}, tr
         headless: true,
         args,
         env: environment,
+        ...(ca ? { userDataDir: profile } : {}),
         acceptInsecureCerts: trustAll,
         protocolTimeout: 2 * WAIT_MS_MAX,
         extraPrefsFirefox: {

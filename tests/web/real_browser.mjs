@@ -1,0 +1,237 @@
+// The real thing end to end: messages sealed by the engine, a key service with its own pages, a browser
+// that trusts its certificate and opens the attachments from file:// addresses. Run by
+//
+//   tools/demo --exec node tests/web/real_browser.mjs chromium|firefox
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { shownField } from '../../web/opener/header.js';
+import { layOut, parseMail } from '../../web/opener/mime.js';
+import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { REPORT, TEXT, mixed } from './support/mails.mjs';
+import { CORPUS, SOURCE, WEB_BUILD, corpusFiles } from './support/paths.mjs';
+
+const NAME = process.argv[2] ?? 'chromium';
+const IS_CHROMIUM = NAME === 'chromium';
+requireBrowser(NAME);
+const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR, BULLA_DEMO_KEYD_PID, BULLA_DEMO_ENGINE_PID } = process.env;
+const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
+const words = JSON.parse(readFileSync(join(SOURCE, 'web/locales/en.json'), 'utf8'));
+const SHOTS = join(WEB_BUILD, 'screenshots');
+const READY = '#app[data-state=ready] button.main';
+const ENDED = '#app[data-state=shown], .fault';
+const CORPUS_COUNT = IS_CHROMIUM ? 12 : 5;
+
+let browser;
+let folder;
+let tab; // one tab, so one session with the key service
+
+before(async () => {
+    browser = await startBrowser(NAME, { ca: BULLA_CA });
+    folder = mkdtempSync(join(tmpdir(), 'bulla-real-'));
+    mkdirSync(SHOTS, { recursive: true });
+    tab = await browser.tab();
+});
+
+after(async () => {
+    await browser?.close();
+    rmSync(folder, { recursive: true, force: true });
+});
+
+let count = 0;
+
+// Seals through the engine and gives the attachment as a file:// address.
+function seal(mail, to = BULLA_USER) {
+    const stem = join(folder, `message-${++count}`);
+    writeFileSync(`${stem}.eml`, mail);
+    const sealed = execFileSync('bulla', ['seal', '--from', 'sender@example.org', '--to', to, `${stem}.eml`], { maxBuffer: 1 << 28 });
+    const { attachments } = layOut(parseMail(new Uint8Array(sealed)), { attachment: 'a', message: 'm' });
+    assert.equal(attachments.length, 1, 'one attachment');
+    assert.match(attachments[0].name, /^securedoc_\d{8}T\d{6}\.html$/);
+    writeFileSync(`${stem}.html`, attachments[0].part.data());
+    return pathToFileURL(`${stem}.html`).href;
+}
+
+const state = () => tab.evaluate(() => document.getElementById('app').dataset.state);
+const text = (page, selector) => page.evaluate((at) => document.querySelector(at)?.innerText ?? '', selector);
+const shot = (page, what) => page.screenshot(join(SHOTS, `real-${NAME}-${what}.png`));
+
+async function openWindow(mail, to) {
+    await tab.goto(seal(mail, to));
+    await tab.waitFor(READY);
+    const popup = await tab.clickForWindow(READY);
+    await tab.waitFor('#app[data-state=waiting]');
+    return popup;
+}
+
+async function signIn(popup, user, secret) {
+    await popup.waitFor('#signin:not([hidden]) input[name=user]');
+    await popup.type('#signin input[name=user]', user);
+    await popup.type('#signin input[name=password]', secret);
+    await popup.click('#signin button[type=submit]');
+}
+
+// At the profile's level "high" the password is asked for each time; see the test of sessions.
+async function release(popup) {
+    await popup.waitFor('#message:not([hidden]), #signin:not([hidden])');
+    if (await popup.evaluate(() => !document.querySelector('#signin').hidden)) {
+        await signIn(popup, BULLA_USER, password);
+        await popup.waitFor('#message:not([hidden])');
+    }
+    await popup.click('#message button[type=submit]');
+    await tab.waitFor(ENDED);
+}
+
+const squeeze = (value) => value.replace(/\s+/g, ' ').trim();
+
+test('a_wrong_password_is_told_by_the_service_and_the_right_one_opens', async () => {
+    const popup = await openWindow(mixed());
+    await signIn(popup, BULLA_USER, 'not the password');
+    await popup.waitFor('#signin .error:not(:empty)');
+    assert.notEqual(squeeze(await text(popup, '#signin .error')), '');
+    await shot(popup, 'wrong-password');
+    assert.equal(await state(), 'waiting');
+    // The page keeps what was typed; it is replaced.
+    await popup.evaluate(() => {
+        document.querySelectorAll('#signin input[name=user], #signin input[name=password]').forEach((input) => {
+            input.value = '';
+        });
+    });
+    await signIn(popup, BULLA_USER, password);
+    await popup.waitFor('#message:not([hidden])');
+    assert.match(await text(popup, '#message'), /Quarterly report/);
+    await shot(popup, 'release');
+    await release(popup);
+    assert.equal(await state(), 'shown');
+    assert.equal(await text(tab, '#app h1'), 'Quarterly report');
+    assert.match(await tab.evaluate(() => document.querySelector('iframe').contentDocument.body.innerText), /Revenue rose by 12/);
+    assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('a.file .name')].map((name) => name.innerText)),
+        ['Bericht Q3 €.pdf', 'Earlier message.eml']);
+    if (IS_CHROMIUM) {
+        const saved = await tab.download('a.file');
+        assert.deepEqual(readFileSync(saved.path), REPORT);
+    }
+    await shot(tab, 'shown');
+});
+
+test('at_level_high_the_password_is_asked_for_each_time', async () => {
+    const popup = await openWindow(TEXT);
+    await popup.waitFor('#signin:not([hidden])');
+    await popup.close();
+});
+
+test('at_level_medium_a_session_spares_the_password_but_not_the_click', async () => {
+    const path = join(BULLA_DEMO_DIR, 'bulla.conf');
+    const before = readFileSync(path, 'utf8');
+    writeFileSync(path, before.replace(/profile "default" \{/, '$&\n  level = medium'));
+    process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const popup = await openWindow(TEXT);
+    await popup.waitFor('#message:not([hidden])');
+    assert.equal(await state(), 'waiting');
+    await release(popup);
+    assert.equal(await state(), 'shown');
+    assert.match(await text(tab, '.text'), /^Liebe Anna,/);
+    assert.equal(await text(tab, '#app h1'), 'Grüße aus Zürich 📬');
+});
+
+test('shows_messages_of_the_corpus', async (t) => {
+    // Evenly from all folders, so that real, HTML and broken mail are all there.
+    const files = corpusFiles('ham', 'spam', 'torture');
+    if (files.length === 0)
+        return t.skip('skipped: no corpus');
+    for (let i = 0; i < CORPUS_COUNT; i++) {
+        const file = files[Math.floor(((i + 0.5) * files.length) / CORPUS_COUNT)];
+        const mail = readFileSync(file);
+        const popup = await openWindow(mail);
+        await release(popup);
+        const name = `${basename(file)} of ${CORPUS}`;
+        assert.equal(await state(), 'shown', name);
+        const root = parseMail(new Uint8Array(mail));
+        const { bodies, attachments } = layOut(root, { attachment: words.attachment, message: words.message });
+        assert.equal(await text(tab, '#app h1'), squeeze(shownField(root.fields, 'subject')) || words.no_subject, name);
+        const shown = squeeze(await text(tab, '.body'));
+        for (const part of bodies.filter(({ type }) => type === 'text/plain')) {
+            const start = squeeze(part.text()).slice(0, 2000);
+            assert.ok(shown.includes(start), `${name}: ${start.slice(0, 80)} in ${shown.slice(0, 80)}`);
+        }
+        assert.equal(await tab.evaluate(() => document.querySelectorAll('iframe').length),
+            bodies.filter(({ type }) => type === 'text/html').length, name);
+        assert.ok(await tab.evaluate(() => document.querySelectorAll('a.file').length) <= attachments.length, name);
+    }
+});
+
+test('a_tampered_envelope_is_refused_though_the_key_was_released', async () => {
+    const url = seal(Buffer.concat([TEXT, Buffer.alloc(9000, 'tamper ')]));
+    const path = new URL(url);
+    const html = readFileSync(path, 'latin1');
+    const at = html.indexOf('name="c"') + 4000;
+    writeFileSync(path, html.slice(0, at) + (html[at] === 'A' ? 'B' : 'A') + html.slice(at + 1), 'latin1');
+    await tab.goto(url);
+    const popup = await tab.clickForWindow(READY);
+    await release(popup);
+    assert.equal(await state(), 'fault-damaged');
+    assert.equal(await text(tab, '.fault h1'), words.damaged_title);
+    writeFileSync(path, html.slice(0, html.length - 300), 'latin1');
+    await tab.goto(url);
+    await tab.waitFor('.fault');
+    assert.equal(await text(tab, '.fault h1'), words.cut_title);
+});
+
+// The code that the service mailed, from its spool folder.
+async function mailedCode(address) {
+    const spool = join(BULLA_DEMO_DIR, 'keyd/mail');
+    for (let waited = 0; waited < 30000; waited += 200) {
+        for (const name of readdirSync(spool).filter((entry) => entry.endsWith('.eml'))) {
+            const root = parseMail(new Uint8Array(readFileSync(join(spool, name))));
+            const code = /^\s*(\d[\d ]{4,10}\d)\s*$/m.exec(root.text());
+            if (code && shownField(root.fields, 'to').includes(address))
+                return code[1].replace(/ /g, '');
+        }
+        await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    throw new Error(`no code was mailed to ${address}`);
+}
+
+test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () => {
+    const newcomer = 'newcomer@recipient.example';
+    // Who is signed in is not a recipient of this one: the envelope and the window both say so.
+    let popup = await openWindow(TEXT, newcomer);
+    await tab.waitFor('.fault');
+    assert.equal(await state(), 'fault-recipient');
+    assert.equal(await text(tab, '.fault h1'), words.recipient_title);
+    await shot(popup, 'not-recipient');
+    await popup.click('#signout');
+    await popup.close();
+
+    popup = await tab.clickForWindow('.fault button');
+    await popup.click('#to-register');
+    await popup.type('#register input[name=user]', newcomer);
+    await popup.type('#register input[name=password]', 'a long enough secret');
+    await shot(popup, 'register');
+    await popup.click('#register button[type=submit]');
+    await popup.waitFor('#code:not([hidden])');
+    await popup.type('#code input[name=code]', await mailedCode(newcomer));
+    await popup.click('#code button[type=submit]');
+    await popup.waitFor('#message:not([hidden]), #signin:not([hidden])');
+    if (await popup.evaluate(() => !document.querySelector('#signin').hidden))
+        await signIn(popup, newcomer, 'a long enough secret');
+    await release(popup);
+    assert.equal(await state(), 'shown');
+    assert.match(await text(tab, '.text'), /^Liebe Anna,/);
+});
+
+test('without_the_service_the_envelope_says_so', async () => {
+    const url = seal(TEXT);
+    process.kill(Number(BULLA_DEMO_KEYD_PID), 'SIGTERM');
+    await tab.goto(url);
+    await tab.click(READY);
+    await tab.waitFor('.fault');
+    assert.equal(await state(), 'fault-away');
+    assert.equal(await text(tab, '.fault h1'), words.away_title);
+    await shot(tab, 'away');
+});
