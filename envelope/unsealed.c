@@ -38,6 +38,7 @@ struct reading {
 };
 
 #define BIT(letter)     (UINT32_C(1) << ((letter) - 'a'))
+#define TIME_DIGITS_MAX 12 /* as web/opener/fields.js */
 #define FIELDS_REQUIRED (BIT('v') | BIT('s') | BIT('m') | BIT('k') | BIT('c') | BIT('e'))
 
 static bool is_space(uint8_t c)
@@ -198,6 +199,15 @@ static int ciphertext_read(struct reading *reading, struct span value)
     return 0;
 }
 
+static bool is_time(struct span word)
+{
+    for (size_t i = 0; i < word.bytes; i++) {
+        if (word.at[i] < '0' || word.at[i] > '9')
+            return false;
+    }
+    return word.bytes != 0 && word.bytes <= TIME_DIGITS_MAX;
+}
+
 /* docs/format/envelope.md, fields. */
 static int field_read(struct reading *reading, char letter, struct span value)
 {
@@ -222,7 +232,8 @@ static int field_read(struct reading *reading, char letter, struct span value)
                    : -EBADMSG;
     case 'k': return salt_commitment_read(reading, word);
     case 'c': return ciphertext_read(reading, value);
-    default: return 0; /* f, u and t inform the reader of the attachment */
+    case 't': return is_time(word) ? 0 : -EBADMSG;
+    default: return 0; /* f and u inform the reader of the attachment */
     }
 }
 
