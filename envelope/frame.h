@@ -59,9 +59,9 @@ struct frame_message {
     const struct header *header;
     const uint8_t *sender; /* envelope sender, may be empty; hostile                 */
     uint32_t sender_bytes;
-    const uint8_t *recipient; /* the envelope's only recipient, for a missing To; hostile. Empty
-                                 when there are several: none may learn of a blind-copied other */
+    const uint8_t *recipient; /* first envelope recipient, for a missing To; hostile    */
     uint32_t recipient_bytes;
+    uint32_t recipients_count; /* used when 1: of several, none may learn of a blind-copied other */
     uint64_t now_unix_ns;
     const uint8_t *salt_commitment; /* COBBLE_HEADER_BYTES                                    */
     const uint8_t *boundary_random; /* FRAME_BOUNDARY_BYTES of crypto_random()                */

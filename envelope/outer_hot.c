@@ -198,7 +198,7 @@ static HOT void write_to(const struct frame_message *message, struct writer *wri
     if (to_count + cc_count > 0)
         return;
     struct address_mailbox mailbox = {.name_bytes = 0};
-    if (message->recipient_bytes > 0 &&
+    if (message->recipients_count == 1 && message->recipient_bytes > 0 &&
         address_parse(&mailbox.address, message->recipient, message->recipient_bytes) == 0 &&
         mailbox.address.ascii)
         write_one(writer, "To: ", &mailbox);

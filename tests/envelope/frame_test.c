@@ -116,6 +116,11 @@ static void frame_fills_in_what_is_missing(void **state)
     field_is(sealed, "From", "From: MAILER-DAEMON@mail.example.com");
     field_is(sealed, "To", "To: undisclosed-recipients:;");
     free(sealed);
+    sealed = framing_mail(frame, (const uint8_t *)"\n", 1, "a@b", "c@d,e@f", &bytes);
+    framing_check(sealed, bytes);
+    field_is(sealed, "To", "To: undisclosed-recipients:;");
+    assert_null(strstr(sealed, "c@d"));
+    free(sealed);
     sealed = framing_mail(frame, (const uint8_t *)"\n", 1, "a@b>\r\nBcc: x@y", "c@d\ne", &bytes);
     framing_check(sealed, bytes);
     field_is(sealed, "From", "From: MAILER-DAEMON@mail.example.com");

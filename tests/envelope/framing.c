@@ -47,6 +47,8 @@ char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_b
                    const char *sender, const char *recipient, size_t *bytes)
 {
     const struct id id = {{0x01, 0x9a, 2, 3, 4, 5, 0x76, 7, 0x88, 9, 10, 11, 12, 13, 14, 15}};
+    /* Several, of whom the first is given: the comma tells. */
+    const uint32_t recipients_count = strchr(recipient, ',') == NULL ? 1 : 2;
     uint8_t salt_commitment[COBBLE_HEADER_BYTES];
     uint8_t random[FRAME_BOUNDARY_BYTES];
     struct header header;
@@ -65,7 +67,8 @@ char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_b
                                           .sender = (const uint8_t *)sender,
                                           .sender_bytes = (uint32_t)strlen(sender),
                                           .recipient = (const uint8_t *)recipient,
-                                          .recipient_bytes = (uint32_t)strlen(recipient),
+                                          .recipient_bytes = (uint32_t)strcspn(recipient, ","),
+                                          .recipients_count = recipients_count,
                                           .now_unix_ns = FRAMING_NOW_UNIX_S * NS_PER_S,
                                           .salt_commitment = salt_commitment,
                                           .boundary_random = random};

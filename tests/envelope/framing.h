@@ -24,7 +24,8 @@ struct frame_config framing_config(void);
 /* Opens with a small shell and short templates. */
 struct frame *framing_open(const struct frame_config *config);
 
-/* The five spans in a row, each checked against its bound in memory of exactly that size. */
+/* The five spans in a row, each checked against its bound in memory of exactly that size. A comma
+ * ends the first of several recipients. */
 char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_bytes,
                    const char *sender, const char *recipient, size_t *bytes);
 

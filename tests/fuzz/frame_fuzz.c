@@ -69,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .sender_bytes = sender_bytes,
                                           .recipient = data + 1,
                                           .recipient_bytes = sender_bytes,
+                                          .recipients_count = 1,
                                           .now_unix_ns = 1795295700 * NS_PER_S,
                                           .salt_commitment = salt_commitment,
                                           .boundary_random = random};
