@@ -97,7 +97,7 @@ static size_t base64_block(struct mailgen *gen, uint8_t *dst)
     memcpy(dst + bytes, end, strlen(end));
     bytes += strlen(end);
     if (mailgen_below(gen, 4) != 0) {
-        memcpy(dst + bytes, "\r\n" + (crlf ? 0 : 1), crlf ? 2 : 1);
+        memcpy(dst + bytes, crlf ? "\r\n" : "\n", crlf ? 2 : 1);
         bytes += crlf ? 2 : 1;
     }
     if (mailgen_below(gen, 3) == 0 && bytes != 0)
