@@ -63,6 +63,16 @@ static void guard_secrets(void)
     }
 }
 
+/* Each of 256 sessions has a socket, two memfds and a doorbell. */
+static void raise_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 /* Before any thread starts: signals are read from a descriptor by control alone. */
 static void block_signals(void)
 {
@@ -100,6 +110,7 @@ static int serve(const char *config_path, const struct config *config)
     char why[ENGINE_WHY_BYTES] = "";
     struct control *control = NULL;
     guard_secrets();
+    raise_files();
     block_signals();
     int rc = engine_start(&engine, config_path, config, why);
     if (rc != 0) {

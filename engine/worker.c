@@ -118,7 +118,7 @@ int worker_open(struct worker **worker, const struct worker_config *config,
     return 0;
 }
 
-static void worker_fini_thread(struct worker *worker)
+static void worker_fini_pages(struct worker *worker)
 {
     const size_t records_bytes = (size_t)worker->config.jobs_count * WORKER_RECORD_BYTES;
     if (worker->secrets != NULL)
@@ -438,7 +438,6 @@ int worker_run(void *user)
     } else {
         atomic_store_explicit(&worker->ready, rc, memory_order_release);
     }
-    worker_fini_thread(worker);
     return rc;
 }
 
@@ -451,8 +450,10 @@ void worker_close(struct worker *worker)
 {
     if (worker == NULL)
         return;
-    /* Kept until nobody can wake the worker any more. */
-    wait_close(worker->wait);
+    /* Kept until no key thread can read a record or wake the worker any more. */
+    worker_fini_pages(worker);
+    if (worker->wait != NULL)
+        wait_close(worker->wait);
     worker->wait = NULL;
 }
 

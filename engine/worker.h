@@ -50,7 +50,8 @@ MUST_USE int worker_open(struct worker **worker, const struct worker_config *con
 int worker_run(void *worker);
 /* -EINPROGRESS until worker_run() serves or has failed. */
 MUST_USE int worker_ready(const struct worker *worker);
-void worker_close(struct worker *worker); /* after worker_run() has returned */
+/* After worker_run() has returned and the key threads are closed. */
+void worker_close(struct worker *worker);
 
 enum worker_order_kind {
     WORKER_ADOPT,    /* channel, session                                            */
