@@ -422,7 +422,7 @@ static void worker_loop(struct worker *worker)
         counter_set(worker, COUNTER_CLIENTS, worker->live_count);
         atomic_store_explicit(&worker->beat_ns, worker->now_ns, memory_order_relaxed);
         worker_note_drained(worker);
-        if (done == 0 && worker->sealing.count == 0)
+        if (done == 0 && worker->sealing.count == 0 && !worker->stopping)
             worker_idle(worker);
     }
 }
