@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define STATUS_VERSION "0.1.0"
-
 /* The telemetry thread's callbacks carry no pointer of ours; NULL: no engine. */
 static _Atomic(const struct engine *) status_engine;
 
@@ -76,7 +74,7 @@ static json_t *status_keys(const struct engine *engine)
 char *status_json(const struct engine *engine)
 {
     json_t *root = json_object();
-    (void)json_object_set_new(root, "version", json_string(STATUS_VERSION));
+    (void)json_object_set_new(root, "version", json_string(BULLA_VERSION));
     status_set(root, "pid", (uint64_t)getpid());
     status_set(root, "uptime_s", status_uptime_s(engine));
     status_set(root, "generation", atomic_load_explicit(&engine->generation, memory_order_relaxed));
@@ -103,7 +101,7 @@ static int status_tell(const char *command, const char *parameters, struct rte_t
     if (engine == NULL)
         return -1;
     (void)rte_tel_data_start_dict(data);
-    (void)rte_tel_data_add_dict_string(data, "version", STATUS_VERSION);
+    (void)rte_tel_data_add_dict_string(data, "version", BULLA_VERSION);
     (void)rte_tel_data_add_dict_u64(data, "uptime_s", status_uptime_s(engine));
     (void)rte_tel_data_add_dict_u64(data, "generation", atomic_load(&engine->generation));
     (void)rte_tel_data_add_dict_u64(data, "sessions", atomic_load(&engine->sessions));
