@@ -108,7 +108,8 @@ class FirefoxTab {
         throw new Error('no window opened');
     }
 
-    screenshot(path) {
+    async screenshot(path) {
+        await this.page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
         return this.page.screenshot({ path, fullPage: true });
     }
 
