@@ -45,7 +45,7 @@ static inline void schedule_load(vector schedule[16], const uint8_t *const *bloc
 HOT void sha512_compress_avx512(struct sha512_lanes *lanes, const uint8_t *const *blocks,
                                 uint32_t lanes_count)
 {
-    /* A vector of eight costs 430 ns however few lanes are wanted, the plain one 360 for one. */
+    /* A vector costs the same however few lanes are wanted, and one lane is faster without it. */
     if (lanes_count == 1)
         sha512_compress_scalar(lanes, blocks, 1);
     else
