@@ -67,7 +67,8 @@ HOT void channel_space_trim(struct channel *channel, uint64_t offset, size_t byt
 HOT void channel_space_give(struct channel *channel, uint64_t offset, size_t bytes);
 
 /* The constant spans live in two halves: writes `bytes` into the half not in use and returns its
- * offset; -EBUSY while completions that point into it are unreleased; -EFBIG if they do not fit. */
+ * offset; -EBUSY while completions that point into it are unreleased; -EFBIG if they do not fit.
+ * Messages taken and not yet completed are the caller's to count: none may point there any more. */
 MUST_USE int channel_constants_write(struct channel *channel, const uint8_t *bytes_at, size_t bytes,
                                      uint64_t *offset);
 

@@ -312,6 +312,51 @@ static void the_page_is_what_the_document_shows(void **state)
     assert_memory_equal(pair->peer_at, expected, sizeof(expected));
 }
 
+static void the_packets_and_slots_are_what_the_document_shows(void **state)
+{
+    (void)state;
+    /* docs/format/shared-memory.md; what is not written out is zero. */
+    static const uint8_t submission_bytes[64] = {0, 0, 0,    0, 1, 0,    0,    0,    0, 0x20, 0,
+                                                 0, 0, 0,    0, 0, 0x40, 0x20, 0,    0, 0,    0,
+                                                 0, 0, 0x19, 0, 0, 0,    0xe8, 0x03, 0, 0,    1};
+    const struct ipc_submission submission = {.request_id = UINT64_C(1) << 32,
+                                              .meta_offset = 0x2000,
+                                              .mail_offset = 0x2040,
+                                              .meta_bytes = 25,
+                                              .mail_bytes = 1000,
+                                              .flags = IPC_SUBMIT_QUEUE};
+    assert_memory_equal(&submission, submission_bytes, sizeof(submission));
+
+    static const uint8_t completion_bytes[64] = {0, 0, 0, 0, 1, 0, 0, 0, 4,    0, 5, 3,   4,
+                                                 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0x16};
+    const struct ipc_completion completion = {.request_id = UINT64_C(1) << 32,
+                                              .status = IPC_REFUSED,
+                                              .enhanced_status = {5, 3, 4},
+                                              .text_offset = 0x4000,
+                                              .text_bytes = 22};
+    assert_memory_equal(&completion, completion_bytes, sizeof(completion));
+
+    static const uint8_t hello_bytes[64] = {'b', 'u', 'l', 'l',  'a',  '/', 'C', '1',  1, 0, 0,
+                                            0,   8,   0,   0,    0,    0,   0,   0x10, 0, 0, 0,
+                                            0,   0,   0,   0x20, 0x10, 0,   0,   0,    0, 0, 1};
+    const struct ipc_hello hello = {.magic = IPC_MAGIC_CLIENT,
+                                    .version = IPC_VERSION,
+                                    .slots_count = 8,
+                                    .arena_bytes = 1024 * 1024,
+                                    .memfd_bytes = 0x102000,
+                                    .kind = IPC_KIND_SUBMITTER};
+    assert_memory_equal(&hello, hello_bytes, sizeof(hello));
+
+    static const uint8_t welcome_bytes[64] = {'b',  'u', 'l', 'l', 'a', '/', 'E', '1', 1,
+                                              0,    0,   0,   0,   0,   0,   0,   0,   0x40,
+                                              0x10, 0,   0,   0,   0,   0,   7};
+    const struct ipc_welcome welcome = {.magic = IPC_MAGIC_ENGINE,
+                                        .version = IPC_VERSION,
+                                        .memfd_bytes = 0x104000,
+                                        .session_id = 7};
+    assert_memory_equal(&welcome, welcome_bytes, sizeof(welcome));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, pair_up, pair_down)
 
 int main(void)
@@ -326,6 +371,7 @@ int main(void)
         TEST(a_broken_channel_gives_nothing),
         TEST(an_open_that_fails_leaves_the_descriptor),
         TEST(the_page_is_what_the_document_shows),
+        cmocka_unit_test(the_packets_and_slots_are_what_the_document_shows),
     };
     return cmocka_run_group_tests_name("channel", tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -294,8 +295,11 @@ static void *echo_worker(void *argument)
     uint32_t idle = 0;
     while (!atomic_load(&engine->stopping)) {
         idle = echo_pass(engine) ? 0 : idle + 1;
-        if (idle > ECHO_SPINS && !engine->config.busy) {
-            echo_sleep(engine);
+        if (idle > ECHO_SPINS) {
+            if (engine->config.busy)
+                (void)sched_yield(); /* the machine may have fewer cores than threads */
+            else
+                echo_sleep(engine);
             idle = 0;
         }
     }
