@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -52,6 +53,9 @@ static void daemon_exec(const struct daemon *daemon, uid_t uid)
     if (log < 0 || dup2(log, STDERR_FILENO) < 0 || dup2(log, STDOUT_FILENO) < 0)
         _exit(126);
     if (uid != 0 && (setgroups(0, NULL) != 0 || setgid(uid) != 0 || setuid(uid) != 0))
+        _exit(126);
+    /* A test that fails leaves no daemon behind. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         _exit(126);
     (void)execl(BULLAD_PATH, "bullad", "--config", daemon->config, (char *)NULL);
     _exit(127);
