@@ -1,9 +1,8 @@
 /*
- * Claim:   a message goes to the engine's side of a session and its completion comes back in less
- *          time than one round trip of two threads over a pipe, as long as neither side sleeps; and
- *          through the doorbells in the order of such a round trip.
- * Metric:  microseconds a round trip (median, 99th percentile) of one 64-byte mail; million
- * messages a second in bursts of 32; next to eventfd and pipe ping-pong of two threads in this run.
+ * Claim:   there and back through the queue takes less time than one ping-pong of two threads over
+ *          a pipe while neither side sleeps, and a few times that through the doorbells.
+ * Metric:  microseconds a round trip of one 64-byte mail (median, 99th percentile), and million
+ *          messages a second in bursts of 32; next to eventfd and pipe in the same run.
  * Command: channel_bench [ROUNDS]
  */
 #include "base/assert.h"
