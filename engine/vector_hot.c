@@ -96,6 +96,7 @@ static void admit_message(const struct worker *worker, struct vector_entry *entr
         .sender_bytes = entry->meta.sender_bytes,
         .recipient = recipient,
         .recipient_bytes = recipient_bytes,
+        .recipients_count = entry->meta.recipients_count,
         .now_unix_ns = worker->unix_ns,
         .salt_commitment = entry->salt_commitment,
         .boundary_random = entry->boundary,
