@@ -1,6 +1,7 @@
 """What recipients and envelopes may do: opening, the window flow, accounts, and every refusal."""
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -317,6 +318,33 @@ class Window(keyd.Case):
             direction = "rtl" if language == "ar" else "ltr"
             self.assertIn(f'<html lang="{language}" dir="{direction}">', answer.body.decode())
             self.assertNotIn("{{", answer.body.decode().split("</script>", 1)[1])
+
+    def test_every_locale_is_whole(self):
+        folder = os.path.join(os.path.dirname(__file__), "../../../web/pages/strings")
+        def read(name):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                return json.load(file)
+        def markers(text):
+            return sorted(re.findall(r"\{+\w+\}+", text))
+        names = sorted(os.listdir(folder))
+        self.assertEqual(len(names), 12)
+        english = read("en.json")
+        for name in names:
+            strings = read(name)
+            self.assertEqual(list(strings), list(english), name)
+            for key, text in strings.items():
+                self.assertTrue(text.strip(), (name, key))
+                self.assertEqual(markers(text), markers(english[key]), (name, key))
+
+    def test_a_mail_is_written_in_the_readers_language(self):
+        browser = keyd.Browser(self.service)
+        answer = browser.call("POST", "/v1/accounts", {"user": "leser@example.org",
+                                                       "password": PASSWORD},
+                              {"Accept-Language": "ja"})
+        self.assertEqual(answer.status, 200)
+        mail = self.service.mail("leser@example.org")
+        self.assertEqual((mail["Subject"], mail["Content-Language"]), ("封印メールのコード", "ja"))
+        self.assertRegex(self.service.code("leser@example.org"), r"^\d{4} \d{4}$")
 
     def test_no_session_value_stands_in_the_database(self):
         browser = self.signed_in()
