@@ -32,6 +32,10 @@ static inline void schedule_load(vector schedule[16], const uint8_t *const *bloc
 HOT void sha512_compress_avx2(struct sha512_lanes *lanes, const uint8_t *const *blocks,
                               uint32_t lanes_count)
 {
+    if (lanes_count == 1) { /* without AVX-512's rotations a vector is slower than one lane */
+        sha512_compress_scalar(lanes, blocks, 1);
+        return;
+    }
     compress_vector(lanes, blocks, 0);
     if (lanes_count > VECTOR_LANES)
         compress_vector(lanes, blocks, VECTOR_LANES);
