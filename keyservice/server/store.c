@@ -218,7 +218,10 @@ static int connections_open(struct store *store, const struct store_config *conf
     for (uint32_t i = 0; rc == 0 && i < config->readers_count; i++) {
         rc = sql_open(&store->readers[i], config->path, SQLITE_OPEN_READWRITE, why);
         if (rc == 0) {
-            (void)sqlite3_exec(store->readers[i].db, "PRAGMA query_only = ON", NULL, NULL, NULL);
+            /* The writer's cache is large; a reader's looks up single rows and may be small. */
+            (void)sqlite3_exec(store->readers[i].db,
+                               "PRAGMA query_only = ON; PRAGMA cache_size = -4096", NULL, NULL,
+                               NULL);
             store->readers_free[store->readers_free_count++] = i;
             store->readers_count++;
         }

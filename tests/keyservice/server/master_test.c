@@ -28,8 +28,10 @@ struct folder {
 static int folder_make(void **state)
 {
     struct folder *folder = calloc(1, sizeof(*folder));
+    if (folder == NULL)
+        return -1;
     (void)snprintf(folder->name, sizeof(folder->name), "/tmp/bulla-master-XXXXXX");
-    if (folder == NULL || mkdtemp(folder->name) == NULL)
+    if (mkdtemp(folder->name) == NULL)
         return -1;
     (void)snprintf(folder->path, sizeof(folder->path), "%s/master.key", folder->name);
     *state = folder;
