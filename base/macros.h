@@ -24,7 +24,17 @@
 
 #define ARRAY_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+/* Each argument is evaluated once: it may read memory that somebody else writes. */
+#define MIN(a, b) MACROS_PICK(<, a, b, __COUNTER__)
+#define MAX(a, b) MACROS_PICK(>, a, b, __COUNTER__)
+
+/* A name of its own for every use, so that one may stand inside another. */
+#define MACROS_PICK(than, a, b, n) MACROS_PICK_NAMED(than, a, b, n)
+#define MACROS_PICK_NAMED(than, a, b, n)                                                           \
+    ({                                                                                             \
+        const __typeof__(1 ? (a) : (b)) pick_a_##n = (a);                                          \
+        const __typeof__(1 ? (a) : (b)) pick_b_##n = (b);                                          \
+        pick_a_##n than pick_b_##n ? pick_a_##n : pick_b_##n;                                      \
+    })
 
 #endif
