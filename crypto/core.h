@@ -26,6 +26,9 @@ enum isa crypto_core_isa(const struct crypto_core *core);
  * getrandom(2), seeded again after a fork and after every CRYPTO_RANDOM_RESEED_BYTES.
  */
 #define CRYPTO_RANDOM_RESEED_BYTES (UINT64_C(1) << 30)
+/* Draws of this many bytes or more are generated for the call; smaller ones share a buffer of up to
+ * 4 KiB, which two machines resumed from one snapshot would both give out. Draw keys in blocks. */
+#define CRYPTO_RANDOM_LARGE_BYTES 256
 HOT void crypto_random(struct crypto_core *core, uint8_t *dst, size_t bytes);
 
 #endif

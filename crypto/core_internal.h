@@ -22,8 +22,6 @@
 
 #define RANDOM_KEY_BYTES    32
 #define RANDOM_BUFFER_BYTES 4096
-/* A draw of this many bytes does not touch the buffer: it is made for the draw alone. */
-#define RANDOM_LARGE_BYTES 256
 /* Any value but the zero to which a fork wipes it. */
 #define RANDOM_ALIVE UINT64_C(0xa11fe0a11fe0a11f)
 

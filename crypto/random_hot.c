@@ -95,7 +95,7 @@ void crypto_random(struct crypto_core *core, uint8_t *dst, size_t bytes)
         const int rc = random_seed(core);
         ASSERT(rc == 0);
     }
-    if (bytes >= RANDOM_LARGE_BYTES) {
+    if (bytes >= CRYPTO_RANDOM_LARGE_BYTES) {
         random_large(core, dst, bytes);
         return;
     }

@@ -136,26 +136,6 @@ static enum admit admit_room(struct worker *worker, struct vector_entry *entry)
     return ADMIT_TAKEN;
 }
 
-static void admit_randoms(struct worker *worker, struct vector_entry *entry)
-{
-    struct job *job = entry->job;
-    const enum cobble_suite suite = job->profile->suite;
-    const uint32_t key_bytes = cobble_key_bytes(suite);
-    struct cobble_derivation *derivation = &worker->secrets->derivations[worker->vector_count];
-    id_make(&job->id, worker->core, worker->unix_ns);
-    crypto_random(worker->core, entry->key, key_bytes);
-    memset(entry->key + key_bytes, 0, sizeof(entry->key) - key_bytes);
-    crypto_random(worker->core, entry->salt_commitment, COBBLE_SALT_BYTES);
-    crypto_random(worker->core, entry->boundary, sizeof(entry->boundary));
-    id_context(entry->context, suite, &job->id);
-    derivation->suite = suite;
-    derivation->key = entry->key;
-    derivation->salt = entry->salt_commitment;
-    derivation->context = entry->context;
-    derivation->context_bytes = ID_CONTEXT_BYTES;
-    derivation->cobble = sealer_cobble(job->sealer);
-}
-
 /* Each client byte is copied once here and read only from the copy; a job that found no room
  * starts from nothing when it is tried again. */
 enum admit vector_admit(struct worker *worker, struct job *job)
@@ -199,7 +179,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     job->sealer = worker->sealers_free[--worker->sealers_free_count];
     worker->large_count += is_large;
     sealer_init(job->sealer, worker->codec);
-    admit_randoms(worker, entry);
+    id_make(&job->id, worker->core, worker->unix_ns);
     worker->vector_count++;
     return ADMIT_TAKEN;
 }
@@ -315,12 +295,47 @@ static void seal_ask_key(struct worker *worker, struct job *job)
     job_enter(job, JOB_WAIT_KEY);
 }
 
+/*
+ * One draw for the whole vector. crypto_random() serves small draws from a buffer, which two
+ * machines resumed from one snapshot would share; a draw of CRYPTO_RANDOM_LARGE_BYTES or more is
+ * made afresh and parted by the processor's own generator, so keys never meet again (DESIGN 8, 4).
+ */
+static void seal_draw(struct worker *worker)
+{
+    struct worker_secrets *secrets = worker->secrets;
+    const size_t bytes =
+        MAX(worker->vector_count * sizeof(secrets->randoms[0]), (size_t)CRYPTO_RANDOM_LARGE_BYTES);
+    crypto_random(worker->core, (uint8_t *)secrets->randoms, bytes);
+    for (uint32_t i = 0; i < worker->vector_count; i++) {
+        struct vector_entry *entry = &secrets->entries[i];
+        const struct vector_random *random = &secrets->randoms[i];
+        const enum cobble_suite suite = entry->job->profile->suite;
+        const uint32_t key_bytes = cobble_key_bytes(suite);
+        memcpy(entry->key, random->key, key_bytes);
+        memset(entry->key + key_bytes, 0, sizeof(entry->key) - key_bytes);
+        memcpy(entry->salt_commitment, random->salt, COBBLE_SALT_BYTES);
+        memcpy(entry->boundary, random->boundary, FRAME_BOUNDARY_BYTES);
+        id_context(entry->context, suite, &entry->job->id);
+        secrets->derivations[i] = (struct cobble_derivation){
+            .suite = suite,
+            .key = entry->key,
+            .salt = entry->salt_commitment,
+            .context = entry->context,
+            .context_bytes = ID_CONTEXT_BYTES,
+            .cobble = sealer_cobble(entry->job->sealer),
+        };
+    }
+    secret_wipe(secrets->randoms, bytes);
+}
+
 void vector_seal(struct worker *worker)
 {
     struct worker_secrets *secrets = worker->secrets;
     const uint32_t count = worker->vector_count;
-    if (count > 0)
+    if (count > 0) {
+        seal_draw(worker);
         cobble_derive_burst(worker->core, secrets->derivations, count);
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct vector_entry *entry = &secrets->entries[i];
         struct job *job = entry->job;

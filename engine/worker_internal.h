@@ -80,9 +80,17 @@ struct vector_entry {
     uint8_t subject[RECORD_SUBJECT_BYTES_MAX];
 };
 
+/* What a message needs that nobody can guess. */
+struct vector_random {
+    uint8_t key[COBBLE_KEY_BYTES_MAX];
+    uint8_t salt[COBBLE_SALT_BYTES];
+    uint8_t boundary[FRAME_BOUNDARY_BYTES];
+};
+
 /* What lives in private locked pages: keys, plaintext, records. */
 struct worker_secrets {
     struct vector_entry entries[WORKER_VECTOR_MAX];
+    struct vector_random randoms[WORKER_VECTOR_MAX]; /* zero between vectors */
     struct cobble_derivation derivations[WORKER_VECTOR_MAX];
     _Alignas(CACHE_LINE) uint8_t stage[WORKER_STAGE_BYTES];
     _Alignas(CACHE_LINE) uint8_t slice[SEALER_SLICE_BYTES];
