@@ -164,7 +164,7 @@ static void member_set(json_t *root, const char *name, const char *value)
         (void)json_object_set_new(root, name, json_string(value));
 }
 
-/* The line's JSON, malloc'ed; NULL when an address in it is not UTF-8 or memory is short. */
+/* The line's JSON, malloc'ed; NULL when memory is short. A member that is not UTF-8 is left out. */
 static char *event_json(const struct audit_event *event, uint64_t sequence, uint64_t now_unix_ns)
 {
     char at[32];
