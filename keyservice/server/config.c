@@ -109,6 +109,21 @@ static int text_set(char *dst, size_t room, cfg_t *cfg, const char *name, char *
     return -EINVAL;
 }
 
+static int tls_set(enum mail_tls *tls, cfg_t *cfg, char *why)
+{
+    static const char *const names[] = {
+        [MAIL_TLS_TRY] = "try", [MAIL_TLS_REQUIRE] = "require", [MAIL_TLS_NONE] = "none"};
+    const char *text = cfg_getstr(cfg, "smtp_tls");
+    for (uint32_t i = 0; text != NULL && i < ARRAY_COUNT(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *tls = (enum mail_tls)i;
+            return 0;
+        }
+    }
+    (void)snprintf(why, CONFIG_WHY_BYTES, "smtp_tls: write try, require or none");
+    return -EINVAL;
+}
+
 static int path_set(char *dst, cfg_t *cfg, const char *name, const char *folder, char *why)
 {
     const char *text = cfg_getstr(cfg, name);
@@ -178,6 +193,10 @@ static int config_fill(struct config *config, cfg_t *cfg, const char *folder, ch
     if (rc == 0)
         rc = text_set(config->smtp_relay, sizeof(config->smtp_relay), cfg, "smtp_relay", why);
     if (rc == 0)
+        rc = tls_set(&config->smtp_tls, cfg, why);
+    if (rc == 0)
+        rc = path_set(config->smtp_ca_file, cfg, "smtp_ca_file", folder, why);
+    if (rc == 0)
         rc = text_set(config->mail_from, sizeof(config->mail_from), cfg, "mail_from", why);
     if (rc == 0)
         rc = time_set(&config->session_idle_s, cfg, "session_idle", why);
@@ -233,6 +252,8 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR("ca_certificate_file", "ca.crt", CFGF_NONE),
         CFG_STR("ca_key_file", "ca.key", CFGF_NONE),
         CFG_STR("smtp_relay", "", CFGF_NONE),
+        CFG_STR("smtp_tls", "try", CFGF_NONE),
+        CFG_STR("smtp_ca_file", "", CFGF_NONE),
         CFG_STR("mail_spool_dir", "mail", CFGF_NONE),
         CFG_STR("mail_from", "bulla@localhost", CFGF_NONE),
         CFG_STR("session_idle", "30min", CFGF_NONE),

@@ -9,6 +9,7 @@
 #define KEYSERVICE_SERVER_CONFIG_H
 
 #include "base/macros.h"
+#include "keyservice/server/mail.h"
 
 #include <netinet/in.h>
 #include <stdint.h>
@@ -30,6 +31,8 @@ struct config {
     char ca_certificate_file[CONFIG_PATH_BYTES]; /* of engines' certificates */
     char ca_key_file[CONFIG_PATH_BYTES];         /* "": no enrolment */
     char smtp_relay[CONFIG_TEXT_BYTES];
+    enum mail_tls smtp_tls;
+    char smtp_ca_file[CONFIG_PATH_BYTES]; /* "": the system's authorities */
     char mail_spool_dir[CONFIG_PATH_BYTES];
     char mail_from[CONFIG_TEXT_BYTES];
     uint32_t session_idle_s;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAIL_ADDRESS_BYTES   321
-#define MAIL_PATH_BYTES      1024
-#define MAIL_NAME_BYTES      64
-#define MAIL_RELAY_BYTES     256
-#define MAIL_RELAY_TIMEOUT_S 30L
-#define MAIL_BACKOFF_S       5  /* before the second attempt; doubles after each */
-#define MAIL_WORD_BYTES      42 /* of text in one encoded word: 76 characters in all */
+#define MAIL_ADDRESS_BYTES 321
+#define MAIL_PATH_BYTES    1024
+#define MAIL_NAME_BYTES    64
+#define MAIL_RELAY_BYTES   256
+#define MAIL_WORD_BYTES    42 /* of text in one encoded word: 76 characters in all */
 
 struct mail_item {
     uint32_t attempts_count;
@@ -41,6 +40,12 @@ struct mail {
     bool stop;
     uint32_t count;
     struct mail_item items[MAIL_WAITING_MAX]; /* in no order; the earliest due goes first */
+    /* Written once by mail_close(), read by the sending thread: a hint, no order. */
+    _Atomic uint64_t give_up_ns;
+    enum mail_tls tls;
+    uint32_t attempt_ms;
+    uint32_t retry_ms;
+    char ca_file[MAIL_PATH_BYTES];
     char relay[MAIL_RELAY_BYTES];
     char spool_dir[MAIL_PATH_BYTES];
     char from[MAIL_ADDRESS_BYTES];
@@ -178,33 +183,83 @@ static size_t relay_read(char *dst, size_t size, size_t count, void *context)
     return take;
 }
 
+/* Curl asks at least once a second; anything but 0 ends the transfer. */
+static int relay_give_up(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                         curl_off_t up)
+{
+    const struct mail *mail = context;
+    (void)down_total;
+    (void)down;
+    (void)up_total;
+    (void)up;
+    return clock_monotonic_ns() >= atomic_load_explicit(&mail->give_up_ns, memory_order_relaxed);
+}
+
+static bool relay_protect(const struct mail *mail, CURL *curl)
+{
+    const bool from_the_start = strncmp(mail->relay, "smtps:", 6) == 0;
+    long tls = CURLUSESSL_NONE;
+    bool check = from_the_start;
+    switch (mail->tls) {
+    case MAIL_TLS_TRY: tls = CURLUSESSL_TRY; break;
+    case MAIL_TLS_REQUIRE:
+        tls = CURLUSESSL_ALL;
+        check = true;
+        break;
+    case MAIL_TLS_NONE: break;
+    }
+    bool done = curl_easy_setopt(curl, CURLOPT_USE_SSL, tls) == CURLE_OK;
+    done = done && curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, check ? 1L : 0L) == CURLE_OK;
+    done = done && curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, check ? 2L : 0L) == CURLE_OK;
+    if (mail->ca_file[0] != '\0') {
+        done = done && curl_easy_setopt(curl, CURLOPT_CAINFO, mail->ca_file) == CURLE_OK;
+        done = done && curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK;
+    }
+    return done;
+}
+
+static bool relay_prepare(const struct mail *mail, CURL *curl, const struct curl_slist *to,
+                          struct relay_source *source)
+{
+    bool done = curl_easy_setopt(curl, CURLOPT_URL, mail->relay) == CURLE_OK;
+    done = done && curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps") == CURLE_OK;
+    /* A proxy that the environment names for browsing is none for mail. */
+    done = done && curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK;
+    done = done && curl_easy_setopt(curl, CURLOPT_MAIL_FROM, mail->from) == CURLE_OK;
+    done = done && relay_protect(mail, curl);
+    /* These cannot fail: they store a number or a pointer. */
+    (void)curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
+    (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, relay_read);
+    (void)curl_easy_setopt(curl, CURLOPT_READDATA, source);
+    (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, relay_give_up);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, mail);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)mail->attempt_ms);
+    return done;
+}
+
+/* 0; -EPERM when the relay says "never" (RFC 5321, 4.2.1: 5yz); -EIO when it may say yes later. */
 static int relay_send(const struct mail *mail, const struct mail_item *item)
 {
     struct relay_source source = {.text = item->text, .left = item->bytes};
     struct curl_slist *to = curl_slist_append(NULL, item->to);
     CURL *curl = curl_easy_init();
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    if (to == NULL || curl == NULL)
-        goto clean;
-    (void)curl_easy_setopt(curl, CURLOPT_URL, mail->relay);
-    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-    (void)curl_easy_setopt(curl, CURLOPT_USE_SSL, (long)CURLUSESSL_TRY);
-    (void)curl_easy_setopt(curl, CURLOPT_MAIL_FROM, mail->from);
-    (void)curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
-    (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, relay_read);
-    (void)curl_easy_setopt(curl, CURLOPT_READDATA, &source);
-    (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, MAIL_RELAY_TIMEOUT_S);
-    code = curl_easy_perform(curl);
-
-clean:
+    long answer = 0;
+    if (to != NULL && curl != NULL && relay_prepare(mail, curl, to, &source)) {
+        code = curl_easy_perform(curl);
+        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
+    }
     curl_easy_cleanup(curl);
     curl_slist_free_all(to);
-    if (code != CURLE_OK)
-        log_line(LOG_LEVEL_WARNING, "mail_relay_failed", "attempt=%u why=\"%s\"",
-                 item->attempts_count, curl_easy_strerror(code));
-    return code == CURLE_OK ? 0 : -EIO;
+    if (code == CURLE_OK)
+        return 0;
+    /* Neither the relay's own words nor the address: they may hold what a person typed. */
+    log_line(LOG_LEVEL_WARNING, "mail_relay_failed", "name=%s attempt=%u answer=%ld why=\"%s\"",
+             item->name, item->attempts_count, answer, curl_easy_strerror(code));
+    return answer >= 500 && answer < 600 ? -EPERM : -EIO;
 }
 
 /* Takes the earliest mail that is due, waiting for one; false at the end. */
@@ -239,23 +294,27 @@ static bool item_take(struct mail *mail, struct mail_item *item)
     return true;
 }
 
-/* Puts a mail back for later, unless its attempts are over. */
-static void item_defer(struct mail *mail, struct mail_item *item)
+/* Puts a mail back for later; false when its attempts are over or there is no later. */
+static bool item_defer(struct mail *mail, struct mail_item *item)
 {
     (void)pthread_mutex_lock(&mail->mutex);
     const bool keep =
         !mail->stop && item->attempts_count < MAIL_ATTEMPTS_MAX && mail->count < MAIL_WAITING_MAX;
     if (keep) {
-        const uint64_t pause_s = (uint64_t)MAIL_BACKOFF_S << (item->attempts_count - 1);
-        item->due_ns = clock_monotonic_ns() + pause_s * NS_PER_S;
+        const uint64_t pause_ms = (uint64_t)mail->retry_ms << (item->attempts_count - 1);
+        item->due_ns = clock_monotonic_ns() + pause_ms * NS_PER_MS;
         mail->items[mail->count++] = *item;
     }
     (void)pthread_mutex_unlock(&mail->mutex);
-    if (!keep) {
-        log_line(LOG_LEVEL_ERROR, "mail_dropped", "name=%s attempts=%u", item->name,
-                 item->attempts_count);
-        free(item->text);
-    }
+    return keep;
+}
+
+static int item_send(const struct mail *mail, struct mail_item *item)
+{
+    if (clock_monotonic_ns() >= atomic_load_explicit(&mail->give_up_ns, memory_order_relaxed))
+        return -ECANCELED;
+    item->attempts_count++;
+    return mail->relay[0] != '\0' ? relay_send(mail, item) : spool_write(mail, item);
 }
 
 static void *mail_run(void *argument)
@@ -263,13 +322,15 @@ static void *mail_run(void *argument)
     struct mail *mail = argument;
     struct mail_item item;
     while (item_take(mail, &item)) {
-        item.attempts_count++;
-        const int rc = mail->relay[0] != '\0' ? relay_send(mail, &item) : spool_write(mail, &item);
-        if (rc != 0) {
-            item_defer(mail, &item);
+        const int rc = item_send(mail, &item);
+        if (rc == 0)
+            log_line(LOG_LEVEL_INFO, "mail_sent", "name=%s", item.name);
+        else if (rc != -EPERM && rc != -ECANCELED && item_defer(mail, &item))
             continue;
-        }
-        log_line(LOG_LEVEL_INFO, "mail_sent", "name=%s", item.name);
+        else
+            log_line(LOG_LEVEL_ERROR, "mail_dropped", "name=%s attempts=%u", item.name,
+                     item.attempts_count);
+        explicit_bzero(item.text, item.bytes); /* a code stands in it */
         free(item.text);
     }
     return NULL;
@@ -282,10 +343,17 @@ int mail_open(struct mail **mail, const struct mail_config *config)
     if (made == NULL)
         return -ENOMEM;
     if (!address_plain(config->from) || strlen(config->smtp_relay) >= sizeof(made->relay) ||
-        strlen(config->spool_dir) >= sizeof(made->spool_dir)) {
+        strlen(config->spool_dir) >= sizeof(made->spool_dir) ||
+        (config->ca_file != NULL && strlen(config->ca_file) >= sizeof(made->ca_file))) {
         free(made);
         return -EINVAL;
     }
+    made->tls = config->tls;
+    made->attempt_ms = config->attempt_ms == 0 ? MAIL_ATTEMPT_MS : config->attempt_ms;
+    made->retry_ms = config->retry_ms == 0 ? MAIL_RETRY_MS : config->retry_ms;
+    atomic_store_explicit(&made->give_up_ns, UINT64_MAX, memory_order_relaxed);
+    (void)snprintf(made->ca_file, sizeof(made->ca_file), "%s",
+                   config->ca_file == NULL ? "" : config->ca_file);
     (void)snprintf(made->relay, sizeof(made->relay), "%s", config->smtp_relay);
     (void)snprintf(made->spool_dir, sizeof(made->spool_dir), "%s", config->spool_dir);
     (void)snprintf(made->from, sizeof(made->from), "%s", config->from);
@@ -309,6 +377,8 @@ void mail_close(struct mail *mail)
         return;
     (void)pthread_mutex_lock(&mail->mutex);
     mail->stop = true;
+    atomic_store_explicit(&mail->give_up_ns, clock_monotonic_ns() + MAIL_DRAIN_MS * NS_PER_MS,
+                          memory_order_relaxed);
     (void)pthread_cond_signal(&mail->waiting);
     (void)pthread_mutex_unlock(&mail->mutex);
     (void)pthread_join(mail->thread, NULL);

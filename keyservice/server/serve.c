@@ -189,6 +189,8 @@ static int parts_open(struct serve *serve)
     if (rc != 0)
         return command_fail(EX_CONFIG, "%s: %s", config->audit_file, strerror(-rc));
     const struct mail_config mail_config = {.smtp_relay = config->smtp_relay,
+                                            .ca_file = config->smtp_ca_file,
+                                            .tls = config->smtp_tls,
                                             .spool_dir = config->mail_spool_dir,
                                             .from = config->mail_from};
     rc = mail_open(&service->mail, &mail_config);

@@ -617,6 +617,7 @@ class Init(keyd.Case):
                            ('session_idle = "soon"', "session_idle"),
                            ('public_url = "http://keys.example.org"', "public_url"),
                            ('smtp_relay = "mail.example.org"', "smtp_relay"),
+                           ('smtp_tls = "maybe"', "smtp_tls"),
                            ("password_threads = 0", "password_threads"), ("listen = ", "other.conf")):
             other = self.service.path("other.conf")
             with open(self.service.config, encoding="utf-8") as file:
