@@ -4,6 +4,19 @@
 
 #include <string.h>
 
+static bool job_is_large(const struct job *job)
+{
+    return job->submission.mail_bytes > SEALER_SLICE_BYTES;
+}
+
+/* Each kind waits in a list of its own: a large message never stands before a small one. */
+static void job_wait_room(struct worker *worker, struct job *job)
+{
+    struct job_list *list = job_is_large(job) ? &worker->large : &job->client->room;
+    ASSERT(job->state == JOB_WAIT_ROOM);
+    job_list_append(list, worker->jobs, worker_job_index(worker, job));
+}
+
 /* From here on the job uses its client's snapshot, and keeps it from being freed. */
 static void job_hold(struct job *job)
 {
@@ -135,9 +148,7 @@ static void job_seal_anew(struct worker *worker, struct job *job)
     job_unhold(job);
     job->verdict = VERDICT_NONE;
     job_enter(job, JOB_WAIT_ROOM);
-    struct job_list *list =
-        job->submission.mail_bytes > SEALER_SLICE_BYTES ? &worker->large : &job->client->room;
-    job_list_append(list, worker->jobs, worker_job_index(worker, job));
+    job_wait_room(worker, job);
 }
 
 static void job_take_verdict(struct worker *worker, struct job *job, enum key_result_status status)
@@ -188,11 +199,6 @@ static uint32_t pass_answers(struct worker *worker)
     return done;
 }
 
-static bool job_is_large(const struct job *job)
-{
-    return job->submission.mail_bytes > SEALER_SLICE_BYTES;
-}
-
 static void job_note_full(const struct job *job)
 {
     if (job_is_large(job))
@@ -201,28 +207,22 @@ static void job_note_full(const struct job *job)
         job->client->small_full = true;
 }
 
-/* What became of a job that was tried; false when its client's next one need not be tried now. */
+/* False when the client's next small one need not be tried now. */
 static bool pass_admit(struct worker *worker, struct job *job)
 {
-    const uint32_t index = worker_job_index(worker, job);
     switch (vector_admit(worker, job)) {
     case ADMIT_TAKEN: job_hold(job); return true;
     case ADMIT_DECIDED:
         job_hold(job);
         job_decide(worker, job, job->verdict);
         return true;
-    case ADMIT_LARGE: job_list_append(&worker->large, worker->jobs, index); return true;
-    case ADMIT_NO_ARENA: job_note_full(job); goto wait_for_room;
-    case ADMIT_NO_ROOM: goto wait_for_room;
+    case ADMIT_LARGE: job_wait_room(worker, job); return true;
+    case ADMIT_NO_ARENA: job_note_full(job); break;
+    case ADMIT_NO_ROOM: break;
     }
-wait_for_room:
     worker_count(worker, COUNTER_ROOM_WAITS, 1);
-    if (job_is_large(job)) {
-        job_list_append(&worker->large, worker->jobs, index);
-        return true;
-    }
-    job_list_append(&job->client->room, worker->jobs, index);
-    return false;
+    job_wait_room(worker, job);
+    return job_is_large(job);
 }
 
 /* Those that waited first: while one waits, nothing new is taken from its client. */
@@ -272,7 +272,7 @@ static uint32_t serve_new(struct worker *worker, struct client *client)
         if (go_on)
             go_on = pass_admit(worker, job);
         else
-            job_list_append(&client->room, worker->jobs, worker_job_index(worker, job));
+            job_wait_room(worker, job);
     }
     return count;
 }

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/macros.h"
 #include "tests/engine/daemon.h"
+#include "tests/engine/pump.h"
 #include "tests/ipc/raw_client.h"
 
 #include <errno.h>
@@ -182,54 +183,11 @@ static void bullad_reloads_profiles_and_keeps_the_old_on_a_fault(void **state)
     finish();
 }
 
-/* Submits `count` messages, keeps at most `held` completions unreleased, checks each one. */
 static void pump(uint32_t count, uint32_t held_max, size_t bytes)
 {
-    static struct bulla_completion held[64];
-    const char *const recipients[] = {"b@example.org"};
-    const struct bulla_config config = {.socket_path = bullad.socket};
-    struct bulla *bulla;
-    uint32_t submitted = 0;
-    uint32_t done = 0;
-    uint32_t held_count = 0;
-    const uint64_t until_ns = clock_monotonic_ns() + DAEMON_WAIT_MS * NS_PER_MS * 3;
-    uint8_t *mail = daemon_mail(bytes, 5);
-    assert_true(held_max <= ARRAY_COUNT(held));
-    assert_int_equal(bulla_attach(&bulla, &config), 0);
-    while (done < count && clock_monotonic_ns() < until_ns) {
-        const struct bulla_request request = {.sender = "a@example.com",
-                                              .recipients = recipients,
-                                              .recipients_count = 1,
-                                              .mail_bytes = bytes,
-                                              .user = &held[0]};
-        struct bulla_reservation reservation;
-        while (submitted < count && bulla_reserve(bulla, &request, &reservation) == 0) {
-            memcpy(reservation.mail, mail, bytes);
-            assert_int_equal(bulla_submit(bulla, &reservation), 0);
-            submitted++;
-        }
-        if (held_count == held_max) {
-            for (uint32_t i = 0; i < held_count; i++)
-                bulla_release(bulla, &held[i]);
-            held_count = 0;
-        }
-        const int n = bulla_poll(bulla, held + held_count, held_max - held_count);
-        assert_true(n >= 0);
-        for (int i = 0; i < n; i++)
-            assert_int_equal(held[held_count + (uint32_t)i].status, BULLA_SEALED);
-        held_count += (uint32_t)n;
-        done += (uint32_t)n;
-        if (n == 0 && held_count > 0) {
-            bulla_release(bulla, &held[--held_count]);
-        } else if (n == 0) {
-            assert_true(bulla_wait(bulla, DAEMON_WAIT_MS) >= 0);
-        }
-    }
-    assert_int_equal(done, count);
-    for (uint32_t i = 0; i < held_count; i++)
-        bulla_release(bulla, &held[i]);
-    bulla_detach(bulla);
-    free(mail);
+    const struct pump one_size = {
+        .daemon = &bullad, .sizes = &bytes, .sizes_count = 1, .count = count, .held_max = held_max};
+    pump_run(&one_size);
 }
 
 static void bullad_seals_many_in_vectors(void **state)
