@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "crypto/secret.h"
+#include "keyservice/server/kwp.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -274,17 +275,6 @@ int master_derive(const struct master *master, const char *purpose, uint8_t key[
     return hkdf_sha256(master->keys[0].bytes, MASTER_KEY_BYTES, purpose, key, MASTER_KEY_BYTES);
 }
 
-static int burst_wrap_init(struct master_burst *burst, const uint8_t *key)
-{
-    burst->wrap = EVP_CIPHER_CTX_new();
-    if (burst->wrap == NULL)
-        return -ENOMEM;
-    EVP_CIPHER_CTX_set_flags(burst->wrap, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    if (EVP_EncryptInit_ex(burst->wrap, EVP_aes_256_wrap_pad(), NULL, key, NULL) != 1)
-        return -EIO;
-    return 0;
-}
-
 static int burst_mac_init(struct master_burst *burst, const uint8_t *key)
 {
     uint8_t digest_key[MASTER_KEY_BYTES] __attribute__((cleanup(secret_wipe_32)));
@@ -312,7 +302,7 @@ int master_burst_open(struct master_burst **burst, const struct master *master, 
     if (made == NULL)
         return -ENOMEM;
     const uint8_t *key = master->keys[version - 1].bytes;
-    int rc = burst_wrap_init(made, key);
+    int rc = kwp_open(&made->wrap, key, MASTER_KEY_BYTES);
     if (rc == 0)
         rc = burst_mac_init(made, key);
     if (rc != 0) {
@@ -332,25 +322,39 @@ void master_burst_close(struct master_burst *burst)
     free(burst);
 }
 
-int master_burst_wrap(struct master_burst *burst, const uint8_t id[MASTER_ID_BYTES],
-                      const uint8_t *key, size_t key_bytes,
-                      uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX], size_t *wrapped_bytes)
+/* At most KWP_LANES keys of one length. */
+static int lanes_wrap(struct master_burst *burst, struct master_wrap *wraps, uint32_t lanes_count)
 {
-    uint8_t plain[MASTER_ID_BYTES + MASTER_PLAIN_BYTES_MAX];
-    int done = 0;
-    ASSERT(key_bytes > 0 && key_bytes <= MASTER_PLAIN_BYTES_MAX);
+    uint8_t texts[KWP_LANES][MASTER_ID_BYTES + MASTER_PLAIN_BYTES_MAX];
+    const uint8_t *plain[KWP_LANES];
+    uint8_t *wrapped[KWP_LANES];
+    const size_t plain_bytes = MASTER_ID_BYTES + (size_t)wraps[0].key_bytes;
+    for (uint32_t i = 0; i < lanes_count; i++) {
+        memcpy(texts[i], wraps[i].id, MASTER_ID_BYTES);
+        memcpy(texts[i] + MASTER_ID_BYTES, wraps[i].key, wraps[i].key_bytes);
+        plain[i] = texts[i];
+        wrapped[i] = wraps[i].wrapped;
+        wraps[i].wrapped_bytes = (uint32_t)KWP_WRAPPED_BYTES(plain_bytes);
+    }
+    const int rc = kwp_wrap(burst->wrap, plain, plain_bytes, wrapped, lanes_count);
+    secret_wipe(texts, sizeof(texts));
+    return rc;
+}
 
-    memcpy(plain, id, MASTER_ID_BYTES);
-    memcpy(plain + MASTER_ID_BYTES, key, key_bytes);
-    /* Without arguments the cipher starts again under the key it has. */
-    const bool fine = EVP_EncryptInit_ex(burst->wrap, NULL, NULL, NULL, NULL) == 1 &&
-                      EVP_EncryptUpdate(burst->wrap, wrapped, &done, plain,
-                                        (int)(MASTER_ID_BYTES + key_bytes)) == 1;
-    secret_wipe(plain, sizeof(plain));
-    if (!fine || done <= 0)
-        return -EIO;
-    *wrapped_bytes = (size_t)done;
-    return 0;
+int master_burst_wrap(struct master_burst *burst, struct master_wrap *wraps, uint32_t wraps_count)
+{
+    int rc = 0;
+    for (uint32_t at = 0; at < wraps_count && rc == 0;) {
+        const uint32_t key_bytes = wraps[at].key_bytes;
+        uint32_t lanes_count = 1;
+        ASSERT(key_bytes > 0 && key_bytes <= MASTER_PLAIN_BYTES_MAX);
+        while (lanes_count < KWP_LANES && at + lanes_count < wraps_count &&
+               wraps[at + lanes_count].key_bytes == key_bytes)
+            lanes_count++;
+        rc = lanes_wrap(burst, wraps + at, lanes_count);
+        at += lanes_count;
+    }
+    return rc;
 }
 
 int master_burst_digest(struct master_burst *burst, const uint8_t *wire, size_t wire_bytes,
@@ -365,26 +369,42 @@ int master_burst_digest(struct master_burst *burst, const uint8_t *wire, size_t 
     return 0;
 }
 
-int master_kwp(const uint8_t *kek, size_t kek_bytes, int wrap, const uint8_t *src, size_t src_bytes,
-               uint8_t *dst, size_t *dst_bytes)
+int master_kwp_wrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *plain, size_t plain_bytes,
+                    uint8_t *wrapped, size_t *wrapped_bytes)
+{
+    EVP_CIPHER_CTX *ecb = NULL;
+    int rc = kwp_open(&ecb, kek, kek_bytes);
+    if (rc != 0)
+        return rc;
+    rc = kwp_wrap(ecb, &plain, plain_bytes, &wrapped, 1);
+    EVP_CIPHER_CTX_free(ecb);
+    if (rc == 0)
+        *wrapped_bytes = KWP_WRAPPED_BYTES(plain_bytes);
+    return rc;
+}
+
+/* One key a release: OpenSSL's own does. */
+int master_kwp_unwrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *wrapped,
+                      size_t wrapped_bytes, uint8_t *plain, size_t *plain_bytes)
 {
     const EVP_CIPHER *cipher = kek_bytes == 32   ? EVP_aes_256_wrap_pad()
                                : kek_bytes == 24 ? EVP_aes_192_wrap_pad()
                                : kek_bytes == 16 ? EVP_aes_128_wrap_pad()
                                                  : NULL;
     int done = 0;
-    if (cipher == NULL || src_bytes == 0 || src_bytes > 4096)
+    if (cipher == NULL || wrapped_bytes == 0 || wrapped_bytes > KWP_PLAIN_BYTES_MAX + 8)
         return -EINVAL;
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     if (ctx == NULL)
         return -ENOMEM;
     EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    const bool fine = EVP_CipherInit_ex(ctx, cipher, NULL, kek, NULL, wrap) == 1 &&
-                      EVP_CipherUpdate(ctx, dst, &done, src, (int)src_bytes) == 1 && done > 0;
+    const bool fine = EVP_DecryptInit_ex(ctx, cipher, NULL, kek, NULL) == 1 &&
+                      EVP_DecryptUpdate(ctx, plain, &done, wrapped, (int)wrapped_bytes) == 1 &&
+                      done > 0;
     EVP_CIPHER_CTX_free(ctx);
     if (!fine)
         return -EBADMSG;
-    *dst_bytes = (size_t)done;
+    *plain_bytes = (size_t)done;
     return 0;
 }
 
@@ -399,8 +419,8 @@ int master_unwrap(const struct master *master, uint32_t version, const uint8_t i
         return -ENOKEY;
     if (wrapped_bytes > MASTER_WRAPPED_BYTES_MAX)
         return -EBADMSG;
-    int rc = master_kwp(master->keys[version - 1].bytes, MASTER_KEY_BYTES, 0, wrapped,
-                        wrapped_bytes, plain, &plain_bytes);
+    int rc = master_kwp_unwrap(master->keys[version - 1].bytes, MASTER_KEY_BYTES, wrapped,
+                               wrapped_bytes, plain, &plain_bytes);
     if (rc == 0 &&
         (plain_bytes <= MASTER_ID_BYTES || plain_bytes > MASTER_ID_BYTES + MASTER_PLAIN_BYTES_MAX ||
          !ct_equal(plain, id, MASTER_ID_BYTES)))

@@ -50,9 +50,16 @@ struct master_burst;
 MUST_USE int master_burst_open(struct master_burst **burst, const struct master *master,
                                uint32_t version);
 void master_burst_close(struct master_burst *burst); /* NULL is harmless */
-MUST_USE int master_burst_wrap(struct master_burst *burst, const uint8_t id[MASTER_ID_BYTES],
-                               const uint8_t *key, size_t key_bytes,
-                               uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX], size_t *wrapped_bytes);
+/* One key to wrap; those of one length side by side in an array go fastest. */
+struct master_wrap {
+    const uint8_t *id; /* MASTER_ID_BYTES, borrowed */
+    const uint8_t *key;
+    uint32_t key_bytes;
+    uint32_t wrapped_bytes; /* out */
+    uint8_t *wrapped;       /* out: MASTER_WRAPPED_BYTES_MAX */
+};
+MUST_USE int master_burst_wrap(struct master_burst *burst, struct master_wrap *wraps,
+                               uint32_t wraps_count);
 MUST_USE int master_burst_digest(struct master_burst *burst, const uint8_t *wire, size_t wire_bytes,
                                  uint8_t digest[MASTER_DIGEST_BYTES]);
 
@@ -61,8 +68,11 @@ MUST_USE int master_unwrap(const struct master *master, uint32_t version,
                            size_t wrapped_bytes, uint8_t key[MASTER_PLAIN_BYTES_MAX],
                            size_t *key_bytes);
 
-/* Bare RFC 5649, for the vectors: any key of 16, 24 or 32 bytes. */
-MUST_USE int master_kwp(const uint8_t *kek, size_t kek_bytes, int wrap, const uint8_t *src,
-                        size_t src_bytes, uint8_t *dst, size_t *dst_bytes);
+/* Bare RFC 5649 of up to 4,096 bytes, for the vectors too: any key of 16, 24 or 32 bytes.
+ * Unwrapping may write as many bytes as it reads. */
+MUST_USE int master_kwp_wrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *plain,
+                             size_t plain_bytes, uint8_t *wrapped, size_t *wrapped_bytes);
+MUST_USE int master_kwp_unwrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *wrapped,
+                               size_t wrapped_bytes, uint8_t *plain, size_t *plain_bytes);
 
 #endif

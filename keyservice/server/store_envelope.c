@@ -150,26 +150,29 @@ static int batch_apply(struct store_writer *writer, void *argument)
 }
 
 /* AES-192 keys are 24 bytes, and only those are wrapped. */
-static size_t record_key_bytes(const struct record *record)
+static uint32_t record_key_bytes(const struct record *record)
 {
     return record->suite == 2 ? 24 : 32;
 }
 
 static int rows_prepare(struct master_burst *burst, const struct envelope_batch *batch)
 {
+    struct master_wrap wraps[RECORD_BATCH_RECORDS_MAX];
+    int rc = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
-        const struct store_put *put = &batch->puts[i];
-        struct envelope_row *row = &batch->rows[i];
-        size_t wrapped_bytes = 0;
-        int rc = master_burst_wrap(burst, put->record->id, put->record->key,
-                                   record_key_bytes(put->record), row->wrapped, &wrapped_bytes);
-        row->wrapped_bytes = (uint32_t)wrapped_bytes;
-        if (rc == 0)
-            rc = master_burst_digest(burst, put->wire, put->wire_bytes, row->digest);
-        if (rc != 0)
-            return rc;
+        const struct record *record = batch->puts[i].record;
+        wraps[i] = (struct master_wrap){.id = record->id,
+                                        .key = record->key,
+                                        .key_bytes = record_key_bytes(record),
+                                        .wrapped = batch->rows[i].wrapped};
     }
-    return 0;
+    rc = master_burst_wrap(burst, wraps, batch->count);
+    for (uint32_t i = 0; i < batch->count && rc == 0; i++) {
+        const struct store_put *put = &batch->puts[i];
+        batch->rows[i].wrapped_bytes = wraps[i].wrapped_bytes;
+        rc = master_burst_digest(burst, put->wire, put->wire_bytes, batch->rows[i].digest);
+    }
+    return rc;
 }
 
 int store_register_batch(struct store *store, struct store_put *puts, uint32_t puts_count)

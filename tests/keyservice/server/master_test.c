@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <openssl/evp.h>
 
 #define KWP_BYTES_MAX 4096
 
@@ -63,7 +64,10 @@ static void wrap(const struct master *master, const uint8_t *id, size_t key_byte
     uint8_t key[MASTER_PLAIN_BYTES_MAX];
     memset(key, 0xa5, sizeof(key));
     assert_int_equal(master_burst_open(&burst, master, master_version(master)), 0);
-    assert_int_equal(master_burst_wrap(burst, id, key, key_bytes, wrapped, wrapped_bytes), 0);
+    struct master_wrap one = {
+        .id = id, .key = key, .key_bytes = (uint32_t)key_bytes, .wrapped = wrapped};
+    assert_int_equal(master_burst_wrap(burst, &one, 1), 0);
+    *wrapped_bytes = one.wrapped_bytes;
     master_burst_close(burst);
 }
 
@@ -225,6 +229,109 @@ static void files_that_are_not_master_keys_are_refused(void **state)
     assert_int_equal(master_open(&master, folder->path, why), -ENOENT);
 }
 
+/* What OpenSSL's own key wrap makes of it. */
+static size_t reference_wrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *plain,
+                             size_t plain_bytes, uint8_t *wrapped)
+{
+    int done = 0;
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    assert_non_null(ctx);
+    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+    const EVP_CIPHER *cipher = kek_bytes == 32   ? EVP_aes_256_wrap_pad()
+                               : kek_bytes == 24 ? EVP_aes_192_wrap_pad()
+                                                 : EVP_aes_128_wrap_pad();
+    assert_int_equal(EVP_EncryptInit_ex(ctx, cipher, NULL, kek, NULL), 1);
+    assert_int_equal(EVP_EncryptUpdate(ctx, wrapped, &done, plain, (int)plain_bytes), 1);
+    EVP_CIPHER_CTX_free(ctx);
+    return (size_t)done;
+}
+
+static void random_bytes(uint8_t *dst, size_t bytes, uint64_t *state)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        dst[i] = (uint8_t)(*state >> 24);
+    }
+}
+
+static void wraps_of_every_length_are_those_of_openssl(void **state)
+{
+    uint64_t random = UINT64_C(0x9e3779b97f4a7c15);
+    uint8_t kek[32];
+    uint8_t plain[256];
+    uint8_t ours[512];
+    uint8_t theirs[512];
+    uint8_t again[512];
+    (void)state;
+    for (size_t kek_bytes = 16; kek_bytes <= 32; kek_bytes += 8) {
+        for (size_t bytes = 1; bytes <= sizeof(plain); bytes++) {
+            size_t ours_bytes = 0;
+            size_t again_bytes = 0;
+            random_bytes(kek, kek_bytes, &random);
+            random_bytes(plain, bytes, &random);
+            assert_int_equal(master_kwp_wrap(kek, kek_bytes, plain, bytes, ours, &ours_bytes), 0);
+            assert_int_equal(reference_wrap(kek, kek_bytes, plain, bytes, theirs), ours_bytes);
+            assert_memory_equal(ours, theirs, ours_bytes);
+            assert_int_equal(
+                master_kwp_unwrap(kek, kek_bytes, ours, ours_bytes, again, &again_bytes), 0);
+            assert_int_equal(again_bytes, bytes);
+            assert_memory_equal(again, plain, bytes);
+        }
+    }
+}
+
+static void lengths_that_cannot_be_wrapped_are_refused(void **state)
+{
+    static uint8_t plain[KWP_BYTES_MAX + 1];
+    static uint8_t wrapped[KWP_BYTES_MAX + 32];
+    const uint8_t kek[32] = {1};
+    size_t bytes = 0;
+    (void)state;
+    assert_int_equal(master_kwp_wrap(kek, 32, plain, 0, wrapped, &bytes), -EINVAL);
+    assert_int_equal(master_kwp_wrap(kek, 32, plain, sizeof(plain), wrapped, &bytes), -EINVAL);
+    assert_int_equal(master_kwp_wrap(kek, 31, plain, 8, wrapped, &bytes), -EINVAL);
+    assert_int_equal(bytes, 0);
+}
+
+/* Of every count around the lanes', in both lengths mixed: each is what it is alone. */
+static void keys_wrapped_side_by_side_are_as_if_alone(void **state)
+{
+    static uint8_t ids[300][MASTER_ID_BYTES];
+    static uint8_t keys[300][MASTER_PLAIN_BYTES_MAX];
+    static uint8_t wrapped[300][MASTER_WRAPPED_BYTES_MAX];
+    static const uint32_t counts[] = {1, 2, 63, 64, 65, 128, 129, 300};
+    const struct folder *folder = *state;
+    struct master_wrap wraps[300];
+    struct master_burst *burst = NULL;
+    uint64_t random = 88172645463325252U;
+    assert_int_equal(master_create(folder->path), 0);
+    struct master *master = open_fine(folder);
+    assert_int_equal(master_burst_open(&burst, master, 1), 0);
+    for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+        random_bytes(ids[0], sizeof(ids), &random);
+        random_bytes(keys[0], sizeof(keys), &random);
+        for (uint32_t i = 0; i < counts[c]; i++)
+            wraps[i] = (struct master_wrap){.id = ids[i],
+                                            .key = keys[i],
+                                            .key_bytes = random >> (i % 48) & 1 ? 24 : 32,
+                                            .wrapped = wrapped[i]};
+        assert_int_equal(master_burst_wrap(burst, wraps, counts[c]), 0);
+        for (uint32_t i = 0; i < counts[c]; i++) {
+            uint8_t key[MASTER_PLAIN_BYTES_MAX];
+            size_t key_bytes = 0;
+            assert_int_equal(master_unwrap(master, 1, ids[i], wrapped[i], wraps[i].wrapped_bytes,
+                                           key, &key_bytes),
+                             0);
+            assert_int_equal(key_bytes, wraps[i].key_bytes);
+            assert_memory_equal(key, keys[i], key_bytes);
+        }
+    }
+    master_burst_close(burst);
+    master_close(master);
+}
+
 static size_t hex_read(uint8_t *bytes_at, const json_t *test, const char *name)
 {
     const char *hex = json_string_value(json_object_get(test, name));
@@ -243,14 +350,14 @@ static void vector_check(const json_t *test)
 {
     static uint8_t key[KWP_BYTES_MAX];
     static uint8_t plain[KWP_BYTES_MAX];
-    static uint8_t wrapped[KWP_BYTES_MAX];
+    static uint8_t wrapped[KWP_BYTES_MAX + 32];
     static uint8_t got[KWP_BYTES_MAX + 32];
     size_t got_bytes = 0;
     const size_t key_bytes = hex_read(key, test, "key");
     const size_t plain_bytes = hex_read(plain, test, "msg");
     const size_t wrapped_bytes = hex_read(wrapped, test, "ct");
     const bool valid = strcmp(json_string_value(json_object_get(test, "result")), "invalid") != 0;
-    const int rc = master_kwp(key, key_bytes, 0, wrapped, wrapped_bytes, got, &got_bytes);
+    const int rc = master_kwp_unwrap(key, key_bytes, wrapped, wrapped_bytes, got, &got_bytes);
     if (!valid) {
         assert_int_not_equal(rc, 0);
         return;
@@ -258,7 +365,7 @@ static void vector_check(const json_t *test)
     assert_int_equal(rc, 0);
     assert_int_equal(got_bytes, plain_bytes);
     assert_memory_equal(got, plain, plain_bytes);
-    assert_int_equal(master_kwp(key, key_bytes, 1, plain, plain_bytes, got, &got_bytes), 0);
+    assert_int_equal(master_kwp_wrap(key, key_bytes, plain, plain_bytes, got, &got_bytes), 0);
     assert_int_equal(got_bytes, wrapped_bytes);
     assert_memory_equal(got, wrapped, wrapped_bytes);
 }
@@ -307,6 +414,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(digests_tell_records_apart_and_versions_too, folder_make,
                                         folder_remove),
         cmocka_unit_test_setup_teardown(files_that_are_not_master_keys_are_refused, folder_make,
+                                        folder_remove),
+        cmocka_unit_test(wraps_of_every_length_are_those_of_openssl),
+        cmocka_unit_test(lengths_that_cannot_be_wrapped_are_refused),
+        cmocka_unit_test_setup_teardown(keys_wrapped_side_by_side_are_as_if_alone, folder_make,
                                         folder_remove),
         cmocka_unit_test(wycheproof_vectors_of_key_wrap_with_padding_pass),
     };

@@ -1,0 +1,107 @@
+#include "keyservice/server/kwp.h"
+
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "crypto/secret.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define KWP_HALF   8
+#define KWP_BLOCK  16
+#define KWP_ROUNDS 6
+/* RFC 5649, 3: the alternative initial value's constant half. */
+#define KWP_AIV UINT64_C(0xa65959a6)
+
+typedef uint8_t kwp_blocks[KWP_LANES][KWP_BLOCK];
+
+int kwp_open(EVP_CIPHER_CTX **ecb, const uint8_t *key, size_t key_bytes)
+{
+    const EVP_CIPHER *cipher = key_bytes == 32   ? EVP_aes_256_ecb()
+                               : key_bytes == 24 ? EVP_aes_192_ecb()
+                               : key_bytes == 16 ? EVP_aes_128_ecb()
+                                                 : NULL;
+    if (cipher == NULL)
+        return -EINVAL;
+    EVP_CIPHER_CTX *made = EVP_CIPHER_CTX_new();
+    if (made == NULL)
+        return -ENOMEM;
+    if (EVP_EncryptInit_ex(made, cipher, NULL, key, NULL) != 1 ||
+        EVP_CIPHER_CTX_set_padding(made, 0) != 1) {
+        EVP_CIPHER_CTX_free(made);
+        return -EIO;
+    }
+    *ecb = made;
+    return 0;
+}
+
+static int blocks_encrypt(EVP_CIPHER_CTX *ecb, kwp_blocks blocks, uint32_t lanes_count)
+{
+    int done = 0;
+    const int bytes = (int)lanes_count * KWP_BLOCK;
+    return EVP_EncryptUpdate(ecb, blocks[0], &done, blocks[0], bytes) == 1 && done == bytes ? 0
+                                                                                            : -EIO;
+}
+
+/* RFC 3394, 2.2.1, index based: the first half of a block is A, the second R[half]. */
+static int lanes_wrap(EVP_CIPHER_CTX *ecb, kwp_blocks blocks, uint8_t *const *wrapped,
+                      uint32_t halves_count, uint32_t lanes_count)
+{
+    uint64_t step = 0;
+    for (uint32_t round = 0; round < KWP_ROUNDS; round++) {
+        for (uint32_t half = 1; half <= halves_count; half++) {
+            for (uint32_t lane = 0; lane < lanes_count; lane++)
+                memcpy(blocks[lane] + KWP_HALF, wrapped[lane] + (size_t)half * KWP_HALF, KWP_HALF);
+            const int rc = blocks_encrypt(ecb, blocks, lanes_count);
+            if (rc != 0)
+                return rc;
+            step++;
+            for (uint32_t lane = 0; lane < lanes_count; lane++) {
+                bytes_store_be64(blocks[lane], bytes_load_be64(blocks[lane]) ^ step);
+                memcpy(wrapped[lane] + (size_t)half * KWP_HALF, blocks[lane] + KWP_HALF, KWP_HALF);
+            }
+        }
+    }
+    return 0;
+}
+
+static int lanes_run(EVP_CIPHER_CTX *ecb, const uint8_t *const *plain, size_t plain_bytes,
+                     uint8_t *const *wrapped, uint32_t lanes_count)
+{
+    kwp_blocks blocks;
+    const uint32_t halves_count = (uint32_t)(KWP_WRAPPED_BYTES(plain_bytes) / KWP_HALF) - 1;
+    int rc = 0;
+    for (uint32_t lane = 0; lane < lanes_count; lane++) {
+        memset(wrapped[lane] + (size_t)halves_count * KWP_HALF, 0, KWP_HALF); /* the padding */
+        memcpy(wrapped[lane] + KWP_HALF, plain[lane], plain_bytes);
+        bytes_store_be64(blocks[lane], KWP_AIV << 32 | plain_bytes);
+    }
+    if (halves_count == 1) { /* RFC 5649, 4.1: a single block, encrypted once */
+        for (uint32_t lane = 0; lane < lanes_count; lane++)
+            memcpy(blocks[lane] + KWP_HALF, wrapped[lane] + KWP_HALF, KWP_HALF);
+        rc = blocks_encrypt(ecb, blocks, lanes_count);
+        for (uint32_t lane = 0; lane < lanes_count; lane++)
+            memcpy(wrapped[lane] + KWP_HALF, blocks[lane] + KWP_HALF, KWP_HALF);
+    } else {
+        rc = lanes_wrap(ecb, blocks, wrapped, halves_count, lanes_count);
+    }
+    for (uint32_t lane = 0; lane < lanes_count; lane++) {
+        memcpy(wrapped[lane], blocks[lane], KWP_HALF);
+        if (rc != 0) /* else bytes of a key would be left */
+            secret_wipe(wrapped[lane], KWP_WRAPPED_BYTES(plain_bytes));
+    }
+    secret_wipe(blocks, sizeof(blocks));
+    return rc;
+}
+
+int kwp_wrap(EVP_CIPHER_CTX *ecb, const uint8_t *const *plain, size_t plain_bytes,
+             uint8_t *const *wrapped, uint32_t count)
+{
+    int rc = 0;
+    if (plain_bytes == 0 || plain_bytes > KWP_PLAIN_BYTES_MAX)
+        return -EINVAL;
+    for (uint32_t at = 0; at < count && rc == 0; at += KWP_LANES)
+        rc = lanes_run(ecb, plain + at, plain_bytes, wrapped + at,
+                       MIN(count - at, (uint32_t)KWP_LANES));
+    return rc;
+}
