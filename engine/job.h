@@ -50,7 +50,8 @@ struct job {
     _Alignas(CACHE_LINE) struct ipc_submission submission;
     struct client *client;
     const struct snapshot_profile *profile;
-    uint64_t generation; /* of the snapshot that `profile` belongs to; 0: none yet */
+    uint64_t generation;       /* of the snapshot that `profile` belongs to; 0: none yet */
+    uint64_t constants_offset; /* of that snapshot's, in the session's memfd */
     struct sealer *sealer;
     uint8_t *record; /* secret */
     uint8_t *space_at;

@@ -252,7 +252,9 @@ static struct ipc_span span_of(uint64_t offset, size_t bytes)
 /* All ciphertext is written: the table, and what the bound had too much goes back. */
 static void seal_finish(struct worker *worker, struct job *job)
 {
-    const uint64_t constants = job->client->constants_offset;
+    /* The job's own: the client may have adopted a newer snapshot since. */
+    const uint64_t constants = job->constants_offset;
+    ASSERT(job->generation != 0);
     const uint64_t own = job->space_offset;
     const uint64_t prologue = own + WORKER_SPAN_TABLE_BYTES;
     const struct ipc_span table[WORKER_SPANS] = {

@@ -219,8 +219,9 @@ static struct client *client_find(struct worker *worker, uint32_t session)
     return NULL;
 }
 
-/* True when the client uses the newest snapshot now. Its memfd has two halves for constants: the
- * one before the last must be out of use by jobs and by unreleased completions. */
+/* True when the client uses the newest snapshot now. Its memfd has two halves for constants, and
+ * jobs of two generations at most: jobs_previous keeps the half that would be written over from
+ * those under way, the channel from completions that are not released. */
 static bool client_adopt_snapshot(struct worker *worker, struct client *client)
 {
     uint64_t offset;

@@ -17,12 +17,14 @@ static void job_wait_room(struct worker *worker, struct job *job)
     job_list_append(list, worker->jobs, worker_job_index(worker, job));
 }
 
-/* From here on the job uses its client's snapshot, and keeps it from being freed. */
+/* From here on the job uses its client's snapshot and that half of the constants: neither is freed
+ * or written over before job_unhold(), whatever the client adopts meanwhile. */
 static void job_hold(struct job *job)
 {
     if (job->generation != 0)
         return;
     job->generation = job->client->snapshot->generation;
+    job->constants_offset = job->client->constants_offset;
     job->client->jobs_current++;
 }
 
@@ -34,6 +36,7 @@ static void job_unhold(struct job *job)
     else if (job->generation != 0)
         client->jobs_previous--;
     job->generation = 0;
+    job->constants_offset = 0;
     job->profile = NULL;
 }
 

@@ -47,6 +47,8 @@ static void pump_check(const struct running *running, const struct bulla_complet
     if (completion->status != BULLA_SEALED)
         print_error("status %d: %s\n", (int)completion->status, completion->text);
     assert_int_equal(completion->status, BULLA_SEALED);
+    if (running->pump->check != NULL)
+        running->pump->check(completion);
     if (!running->pump->opens)
         return;
     struct outcome outcome = {.status = BULLA_SEALED};
@@ -71,8 +73,6 @@ static void pump_take(struct running *running)
     for (int i = 0; i < n; i++) {
         pump_check(running, &free_at[i]);
         running->done++;
-        if (pump->reload_every > 0 && running->done % pump->reload_every == 0)
-            pump->reload(running->done / pump->reload_every);
     }
     running->held_count += (uint32_t)n;
     if (n == 0 && running->held_count > 0)

@@ -16,13 +16,12 @@ struct pump {
     const struct daemon *daemon;
     const size_t *sizes; /* taken in turn */
     uint32_t sizes_count;
-    uint32_t count;        /* messages in all                            */
-    uint32_t held_max;     /* completions that are kept unreleased       */
-    uint32_t slots_count;  /* 0: the library's own                       */
-    const char *profile;   /* NULL: the default                          */
-    bool opens;            /* each mail is opened and compared           */
-    uint32_t reload_every; /* answers between two reloads; 0: none       */
-    void (*reload)(uint32_t turn);
+    uint32_t count;       /* messages in all                            */
+    uint32_t held_max;    /* completions that are kept unreleased       */
+    uint32_t slots_count; /* 0: the library's own                       */
+    const char *profile;  /* NULL: the default                          */
+    bool opens;           /* each mail is opened and compared           */
+    void (*check)(const struct bulla_completion *completion); /* NULL: none */
 };
 
 void pump_run(const struct pump *pump);
