@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +21,6 @@ static const char *const schema_steps[] = {
     " sender TEXT NOT NULL, subject TEXT NOT NULL);"
     "CREATE TABLE recipient (envelope INTEGER NOT NULL, address INTEGER NOT NULL,"
     " PRIMARY KEY (envelope, address)) WITHOUT ROWID;"
-    "CREATE INDEX recipient_address ON recipient (address, envelope);"
     "CREATE TABLE account (number INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE,"
     " password TEXT NOT NULL, created INTEGER NOT NULL);"
     "CREATE TABLE pending (address TEXT NOT NULL, browser BLOB NOT NULL, code BLOB NOT NULL,"
@@ -111,8 +111,17 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ENROL_PRUNE] = "DELETE FROM enrol WHERE expires < ?1",
 };
 
+/* Once a process, before its first connection. Counting every allocation takes a lock of the whole
+ * process twice a value, and nobody reads the counts. */
+static void library_configure(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int sql_open(struct sql *sql, const char *path, int flags, char why[STORE_WHY_BYTES])
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, library_configure);
     *sql = (struct sql){0};
     if (sqlite3_open_v2(path, &sql->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
         sqlite3_busy_timeout(sql->db, SQL_BUSY_MS) != SQLITE_OK ||
