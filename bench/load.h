@@ -7,7 +7,8 @@
  *
  * Open loop: arrivals are a Poisson process that does not wait for the engine, and a latency runs
  * from the moment a message was due, not from when it could be handed over, so a stall is charged
- * to every message it delayed (no coordinated omission). With rate 0 the queue is kept full instead
+ * to every message it delayed (no coordinated omission); what is still waiting to be handed over at
+ * the end is charged up to there and counted as backlog. With rate 0 the queue is kept full instead
  * and only throughput is meaningful.
  */
 #ifndef BENCH_LOAD_H
@@ -45,8 +46,9 @@ struct load_result {
     uint64_t mail_bytes;
     uint64_t sealed_bytes;
     double seconds;
-    double offered_per_s; /* arrivals that fell due in the measured time */
-    char other_text[160]; /* the engine's words for the first that was not sealed */
+    double offered_per_s;   /* arrivals that fell due in the measured time               */
+    uint64_t backlog_count; /* of them, still not handed over at its end: charged till then */
+    char other_text[160];   /* the engine's words for the first that was not sealed */
     struct histogram latency;
 };
 

@@ -7,6 +7,7 @@
  */
 #include "base/clock.h"
 #include "base/macros.h"
+#include "bench/engine_view.h"
 #include "bench/load.h"
 #include "bench/mailset.h"
 #include "bench/peer.h"
@@ -35,12 +36,11 @@ static const char usage[] =
     "  --seconds S        measured time of a run (5)\n"
     "  --warmup S         unmeasured time before it (1)\n"
     "  --runs N           runs; minimum, median and maximum are shown (3)\n"
-    "  --workers N        the engine's workers, for the figure per worker (1)\n"
     "  --from, --to ADDR  envelope addresses (accounts@example.com, $BULLA_USER or "
     "erin@example.net)\n"
     "  --slots N          messages under way per client (256)\n"
     "  --flatten          copy every sealed mail into one buffer too\n"
-    "  --cpu N            pin this process to a processor (the last it may run on)\n"
+    "  --cpu N            pin this process to a processor (the first that no worker runs on)\n"
     "  --no-peers         leave out the limit and OpenSSL's CMS\n"
     "  --json FILE        write the figures as JSON too\n";
 
@@ -51,7 +51,7 @@ struct bench {
     const char *json_path;
     double load_percent;
     uint32_t runs_count;
-    uint32_t workers_count;
+    struct engine_view view; /* before the first run */
     int cpu;
     bool peers;
 };
@@ -80,7 +80,6 @@ enum bench_option {
     BENCH_SECONDS,
     BENCH_WARMUP,
     BENCH_RUNS,
-    BENCH_WORKERS,
     BENCH_FROM,
     BENCH_TO,
     BENCH_SLOTS,
@@ -102,7 +101,6 @@ static const struct option bench_options[] = {
     {"seconds", required_argument, NULL, BENCH_SECONDS},
     {"warmup", required_argument, NULL, BENCH_WARMUP},
     {"runs", required_argument, NULL, BENCH_RUNS},
-    {"workers", required_argument, NULL, BENCH_WORKERS},
     {"from", required_argument, NULL, BENCH_FROM},
     {"to", required_argument, NULL, BENCH_TO},
     {"slots", required_argument, NULL, BENCH_SLOTS},
@@ -136,9 +134,6 @@ static void bench_option(struct bench *bench, int option, const char *value)
     case BENCH_RUNS:
         bench->runs_count = (uint32_t)bench_number("runs", value, 1, REPORT_RUNS_MAX);
         break;
-    case BENCH_WORKERS:
-        bench->workers_count = (uint32_t)bench_number("workers", value, 1, 1024);
-        break;
     case BENCH_FROM: load->sender = value; break;
     case BENCH_TO: load->recipient = value; break;
     case BENCH_SLOTS: load->slots_count = (uint32_t)bench_number("slots", value, 8, 4096); break;
@@ -151,16 +146,28 @@ static void bench_option(struct bench *bench, int option, const char *value)
     }
 }
 
-/* The engine's first worker takes the first processor, so the client takes the last. */
-static void bench_pin(int cpu)
+static bool bench_cpu_is_a_workers(const struct engine_view *view, size_t cpu)
+{
+    for (uint32_t i = 0; i < view->workers_count; i++)
+        if (view->workers[i].cpu == cpu)
+            return true;
+    return false;
+}
+
+/* A client that shared a worker's processor would measure itself. */
+static void bench_pin(const struct bench *bench)
 {
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
         return;
-    size_t chosen = cpu < 0 ? 0 : (size_t)cpu;
-    for (size_t i = 0; cpu < 0 && i < CPU_SETSIZE; i++)
-        if (CPU_ISSET(i, &allowed))
+    size_t chosen = bench->cpu < 0 ? CPU_SETSIZE : (size_t)bench->cpu;
+    for (size_t i = 0; chosen == CPU_SETSIZE && i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &allowed) && !bench_cpu_is_a_workers(&bench->view, i))
             chosen = i;
+    if (chosen == CPU_SETSIZE) {
+        (void)fprintf(stderr, "bulla-bench: every processor is a worker's: not pinned\n");
+        return;
+    }
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(chosen, &one);
@@ -200,6 +207,9 @@ static int bench_measure(struct bench *bench, const struct mailset *set, struct 
         bench->load.seed = i + 1;
         rc = load_run(&bench->load, set, &runs[i], why);
     }
+    struct engine_view after;
+    if (rc == 0 && engine_view_take(&after, bench->load.socket_path) == 0)
+        report->workers_active = engine_view_active(&bench->view, &after);
     if (rc == 0 && bench->peers) {
         const uint64_t peer_ns = MIN(bench->load.duration_ns, 2 * NS_PER_S);
         rc = peer_gcm(set, peer_ns, &report->limit, why);
@@ -223,7 +233,6 @@ int main(int argc, char **argv)
                  .duration_ns = 5 * NS_PER_S},
         .sizes = "4KiB",
         .runs_count = 3,
-        .workers_count = 1,
         .cpu = -1,
         .peers = true,
     };
@@ -248,11 +257,21 @@ int main(int argc, char **argv)
         return EX_OSERR;
     /* A client needs room for several of the largest message at once. */
     bench.load.input_bytes = MAX((uint64_t)64 << 20, 4 * (uint64_t)set->bytes_max);
-    bench_pin(bench.cpu);
+    if (bench.load.socket_path == NULL)
+        bench.load.socket_path = BULLA_SOCKET_DEFAULT;
+    rc = engine_view_take(&bench.view, bench.load.socket_path);
+    if (rc != 0) {
+        (void)fprintf(stderr, "bulla-bench: no engine at %s (%s): start bullad, or give --socket\n",
+                      bench.load.socket_path, strerror(-rc));
+        free(runs);
+        mailset_close(set);
+        return EX_UNAVAILABLE;
+    }
+    bench_pin(&bench);
 
     struct report report = {.mail = bench.folder != NULL ? bench.folder : bench.sizes,
                             .config = &bench.load,
-                            .workers_count = bench.workers_count,
+                            .workers_count = bench.view.workers_count,
                             .runs = runs,
                             .runs_count = bench.runs_count};
     rc = bench_measure(&bench, set, &report, runs, why);

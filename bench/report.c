@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define REPORT_OVERLOAD_SHARE 0.01 /* of the arrivals, left over at the end */
+
 struct report_spread {
     double min;
     double median;
@@ -73,6 +75,12 @@ static struct report_spread report_figure_spread(const struct report *report,
     return report_spread_of(values, report->runs_count);
 }
 
+/* Of the workers that had anything to do: one client keeps one worker busy. */
+static double report_per_worker(const struct report *report, enum report_figure figure)
+{
+    return report_figure_spread(report, figure).median / MAX(report->workers_active, 1U);
+}
+
 static double report_rate_mb(const struct peer_rate *rate)
 {
     return (double)rate->bytes / rate->seconds / 1e6;
@@ -111,17 +119,15 @@ void report_table(const struct report *report)
         printf("open loop at %.0f msg/s", config->rate_per_s);
     else
         printf("queue kept full");
-    if (report->workers_count > 0)
-        printf(", %u worker(s)", report->workers_count);
+    printf(", %u of %u worker(s) busy", report->workers_active, report->workers_count);
     printf(", %u run(s) of %.1f s\n\n", report->runs_count, report->runs[0].seconds);
     printf("  %-22s %14s %14s %14s\n", "", "min", "median", "max");
     report_row(report, "messages/s", REPORT_MESSAGES_PER_S);
     report_row(report, "MB/s of original mail", REPORT_MB_PER_S);
-    if (report->workers_count > 1) {
-        const double messages = report_figure_spread(report, REPORT_MESSAGES_PER_S).median;
-        printf("  %-22s %14s %14.1f\n", "messages/s per worker", "",
-               messages / report->workers_count);
-    }
+    printf("  %-22s %14s %14.1f\n", "messages/s per worker", "",
+           report_per_worker(report, REPORT_MESSAGES_PER_S));
+    printf("  %-22s %14s %14.1f\n", "MB/s per worker", "",
+           report_per_worker(report, REPORT_MB_PER_S));
     if (config->rate_per_s > 0) {
         report_row(report, "latency p50, µs", REPORT_P50_US);
         report_row(report, "latency p90, µs", REPORT_P90_US);
@@ -135,6 +141,10 @@ void report_table(const struct report *report)
     report_table_peers(report);
     for (uint32_t i = 0; i < report->runs_count; i++) {
         const struct load_result *run = &report->runs[i];
+        /* A few that fell due in the last moment are no overload. */
+        if ((double)run->backlog_count > REPORT_OVERLOAD_SHARE * run->offered_per_s * run->seconds)
+            printf("  run %u: OVERLOADED: %.0f msg/s fell due, %lu were never handed over\n", i + 1,
+                   run->offered_per_s, (unsigned long)run->backlog_count);
         if (run->other_count > 0 || run->unanswered_count > 0)
             printf("  run %u: %lu not sealed, %lu unanswered; first: %s\n", i + 1,
                    (unsigned long)run->other_count, (unsigned long)run->unanswered_count,
@@ -145,9 +155,10 @@ void report_table(const struct report *report)
 static json_t *report_json_run(const struct load_result *run)
 {
     json_t *object =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "sealed", (json_int_t)run->sealed_count,
-                  "not_sealed", (json_int_t)run->other_count, "unanswered",
-                  (json_int_t)run->unanswered_count, "mail_bytes", (json_int_t)run->mail_bytes,
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "sealed",
+                  (json_int_t)run->sealed_count, "not_sealed", (json_int_t)run->other_count,
+                  "unanswered", (json_int_t)run->unanswered_count, "backlog",
+                  (json_int_t)run->backlog_count, "mail_bytes", (json_int_t)run->mail_bytes,
                   "sealed_bytes", (json_int_t)run->sealed_bytes, "seconds", run->seconds,
                   "offered_per_s", run->offered_per_s);
     for (int figure = 0; figure < REPORT_FIGURES && object != NULL; figure++)
@@ -182,6 +193,21 @@ static json_t *report_json_machine(void)
                      (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", name.release);
 }
 
+/* What was asked for, and what the engine made of it. */
+static void report_json_setting(json_t *root, const struct report *report)
+{
+    const struct load_config *config = report->config;
+    (void)json_object_set_new(root, "unix_s", json_integer((json_int_t)time(NULL)));
+    (void)json_object_set_new(root, "clients", json_integer(config->clients_count));
+    (void)json_object_set_new(root, "rate_per_s", json_real(config->rate_per_s));
+    (void)json_object_set_new(root, "workers", json_integer(report->workers_count));
+    (void)json_object_set_new(root, "workers_active", json_integer(report->workers_active));
+    (void)json_object_set_new(root, "messages_per_s_per_worker",
+                              json_real(report_per_worker(report, REPORT_MESSAGES_PER_S)));
+    (void)json_object_set_new(root, "mb_per_s_per_worker",
+                              json_real(report_per_worker(report, REPORT_MB_PER_S)));
+}
+
 int report_json(const struct report *report, const char *path)
 {
     json_t *runs = json_array();
@@ -198,13 +224,11 @@ int report_json(const struct report *report, const char *path)
                                             spread.median, "max", spread.max));
     }
     json_t *root =
-        json_pack("{s:s, s:I, s:o, s:s, s:I, s:I, s:f, s:o, s:o}", "tool", "bulla-bench", "unix_s",
-                  (json_int_t)time(NULL), "machine", report_json_machine(), "mail", report->mail,
-                  "clients", (json_int_t)report->config->clients_count, "workers",
-                  (json_int_t)report->workers_count, "rate_per_s", report->config->rate_per_s,
-                  "summary", summary, "runs", runs);
+        json_pack("{s:s, s:o, s:s, s:o, s:o}", "tool", "bulla-bench", "machine",
+                  report_json_machine(), "mail", report->mail, "summary", summary, "runs", runs);
     if (root == NULL)
         return -ENOMEM;
+    report_json_setting(root, report);
     if (report->limit_measured)
         (void)json_object_set_new(root, "limit_aes_256_gcm", report_json_rate(&report->limit));
     if (report->peer_measured)

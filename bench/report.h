@@ -19,7 +19,8 @@
 struct report {
     const char *mail; /* what was sent, in the user's words */
     const struct load_config *config;
-    uint32_t workers_count; /* of the engine; 0: it did not say */
+    uint32_t workers_count;  /* of the engine                    */
+    uint32_t workers_active; /* of them, those that sealed something */
     const struct load_result *runs;
     uint32_t runs_count;
     bool limit_measured;
