@@ -47,13 +47,29 @@ static int answer_results(const json_t *results, const uint8_t *const *ids, uint
     return 0;
 }
 
-int key_answer_read(const char *text, size_t text_bytes, const uint8_t *const *ids,
-                    uint32_t ids_count, enum key_result_status *statuses)
+/* Exactly two members: this batch's name and the number of its records. */
+static int answer_all_stored(const json_t *root, const char *batch, uint32_t ids_count,
+                             enum key_result_status *statuses)
+{
+    const json_t *stored = json_object_get(root, "stored");
+    const char *name = json_string_value(json_object_get(root, "batch"));
+    if (batch == NULL || name == NULL || json_object_size(root) != 2 || !json_is_integer(stored) ||
+        json_integer_value(stored) != (json_int_t)ids_count || strcmp(name, batch) != 0)
+        return -EBADMSG;
+    for (uint32_t i = 0; i < ids_count; i++)
+        statuses[i] = KEY_STORED;
+    return 0;
+}
+
+int key_answer_read(const char *text, size_t text_bytes, const char *batch,
+                    const uint8_t *const *ids, uint32_t ids_count, enum key_result_status *statuses)
 {
     json_t *root = json_loadb(text, text_bytes, JSON_REJECT_DUPLICATES, NULL);
     if (root == NULL)
         return -EBADMSG;
-    const int rc = answer_results(json_object_get(root, "results"), ids, ids_count, statuses);
+    const int rc = json_object_get(root, "stored") != NULL
+                       ? answer_all_stored(root, batch, ids_count, statuses)
+                       : answer_results(json_object_get(root, "results"), ids, ids_count, statuses);
     json_decref(root);
     return rc;
 }

@@ -23,6 +23,8 @@
 #define BACKOFF_NS_MIN  (50 * NS_PER_MS)
 #define INDEX_NONE      UINT32_MAX
 #define RECORD_ID_AT    8
+#define HEADERS_COUNT   3
+#define BATCH_HEADER    "X-Bulla-Batch: "
 
 _Static_assert(BATCH_BYTES_MAX >= RECORD_BATCH_HEAD_BYTES + RECORD_BYTES_MAX, "one always fits");
 _Static_assert(BATCH_BYTES_MAX <= RECORD_BATCH_BYTES_MAX, "as the service takes it");
@@ -54,6 +56,8 @@ struct list {
 
 struct request {
     CURL *easy;
+    struct curl_slist headers[HEADERS_COUNT]; /* linked, of our own strings */
+    char batch_header[sizeof(BATCH_HEADER) + KEY_ANSWER_BATCH_CHARS];
     struct key_client *client;
     uint8_t *body; /* secret */
     char *answer;
@@ -65,7 +69,6 @@ struct request {
 
 struct key_client {
     CURLM *multi;
-    struct curl_slist *headers;
     struct request requests[KEY_CLIENT_CONNECTIONS_MAX];
     uint32_t requests_busy;
     struct entry entries[KEY_CLIENT_RECORDS_MAX];
@@ -215,6 +218,11 @@ static void request_split(struct key_client *client, struct request *request)
         request_return(client, request, request->entries_count / 2);
 }
 
+static char *request_batch(struct request *request)
+{
+    return request->batch_header + sizeof(BATCH_HEADER) - 1;
+}
+
 static void request_finish(struct key_client *client, struct request *request, CURLcode code,
                            uint64_t now_ns)
 {
@@ -229,8 +237,9 @@ static void request_finish(struct key_client *client, struct request *request, C
         client_answered(client);
         request_split(client, request);
     } else if (code == CURLE_OK && (http_status == 200 || http_status == 409) &&
-               key_answer_read(request->answer, request->answer_bytes, ids, request->entries_count,
-                               statuses) == 0) {
+               key_answer_read(request->answer, request->answer_bytes,
+                               http_status == 200 ? request_batch(request) : NULL, ids,
+                               request->entries_count, statuses) == 0) {
         client_answered(client);
         request_settle(client, request, statuses);
     } else {
@@ -267,9 +276,25 @@ static uint32_t request_fill(struct key_client *client, struct request *request)
     return bytes;
 }
 
+/* A name that no other request has, so that no other request's answer is taken for this one's. */
+static void request_name(struct request *request)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t name[KEY_ANSWER_BATCH_CHARS / 2];
+    /* Up to 256 bytes come whole once the pool is ready (getrandom(2)), as it was at open. */
+    const ssize_t got = getrandom(name, sizeof(name), 0);
+    ASSERT(got == (ssize_t)sizeof(name));
+    char *hex = request_batch(request);
+    for (size_t i = 0; i < sizeof(name); i++) {
+        hex[2 * i] = digits[name[i] >> 4];
+        hex[2 * i + 1] = digits[name[i] & 15];
+    }
+}
+
 static void client_start_request(struct key_client *client, struct request *request)
 {
     const uint32_t bytes = request_fill(client, request);
+    request_name(request);
     request->answer_bytes = 0;
     (void)curl_easy_setopt(request->easy, CURLOPT_POSTFIELDS, request->body);
     (void)curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bytes);
@@ -456,6 +481,18 @@ static int client_check(const struct key_client_config *config, char why[KEY_CLI
     return 0;
 }
 
+static void request_headers(struct request *request)
+{
+    static char type[] = "Content-Type: application/vnd.bulla.key-batch";
+    /* Without this curl waits a second for a "100 Continue" before it sends the body. */
+    static char expect[] = "Expect:";
+    memcpy(request->batch_header, BATCH_HEADER, sizeof(BATCH_HEADER) - 1);
+    char *const texts[HEADERS_COUNT] = {type, expect, request->batch_header};
+    for (uint32_t i = 0; i < HEADERS_COUNT; i++)
+        request->headers[i] = (struct curl_slist){
+            .data = texts[i], .next = i + 1 < HEADERS_COUNT ? &request->headers[i + 1] : NULL};
+}
+
 static int request_open(struct key_client *client, struct request *request,
                         const struct key_client_config *config)
 {
@@ -463,6 +500,7 @@ static int request_open(struct key_client *client, struct request *request,
     CURL *easy = curl_easy_init();
     request->easy = easy;
     request->client = client;
+    request_headers(request);
     request->answer = malloc(ANSWER_BYTES);
     if (easy == NULL || request->answer == NULL)
         return -ENOMEM;
@@ -488,7 +526,7 @@ static int request_open(struct key_client *client, struct request *request,
         done = done && curl_easy_setopt(easy, CURLOPT_SSLKEY, config->private_key_file) == CURLE_OK;
     done = done &&
            curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK;
-    done = done && curl_easy_setopt(easy, CURLOPT_HTTPHEADER, client->headers) == CURLE_OK;
+    done = done && curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers) == CURLE_OK;
     done = done && curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK;
     if (!done)
         return -EINVAL;
@@ -542,12 +580,7 @@ static int client_open_curl(struct key_client *client, const struct key_client_c
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return -EIO;
     client->multi = curl_multi_init();
-    client->headers = curl_slist_append(NULL, "Content-Type: application/vnd.bulla.key-batch");
-    if (client->multi == NULL || client->headers == NULL)
-        return -ENOMEM;
-    /* Without this curl waits a second for a "100 Continue" before it sends the body. */
-    struct curl_slist *more = curl_slist_append(client->headers, "Expect:");
-    if (more == NULL)
+    if (client->multi == NULL)
         return -ENOMEM;
     (void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)KEY_CLIENT_CONNECTIONS_MAX);
     for (uint32_t i = 0; i < KEY_CLIENT_CONNECTIONS_MAX; i++) {
@@ -607,7 +640,6 @@ void key_client_close(struct key_client *client)
     }
     if (client->multi != NULL)
         (void)curl_multi_cleanup(client->multi);
-    curl_slist_free_all(client->headers);
     if (client->small != NULL)
         secret_pages_close(client->small, (size_t)KEY_CLIENT_RECORDS_MAX * SMALL_BYTES);
     if (client->large != NULL)

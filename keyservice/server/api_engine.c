@@ -13,7 +13,9 @@
 #include <string.h>
 
 #define BATCH_TYPE         "application/vnd.bulla.key-batch"
+#define BATCH_NAME_CHARS   32
 #define RESULT_BYTES_MAX   96
+#define SHORT_BYTES_MAX    96
 #define ENROL_CODE_BYTES   64
 #define ENROL_FIELDS_COUNT 2
 
@@ -64,10 +66,37 @@ static int batch_read(struct batch *batch, const uint8_t *body, size_t body_byte
     return 0;
 }
 
+/* The header is absent, or names the batch by hex digits in lower case. */
+static bool batch_name_sound(const char *name)
+{
+    const size_t chars = strlen(name);
+    return chars == 0 || (chars == BATCH_NAME_CHARS && strspn(name, "0123456789abcdef") == chars);
+}
+
+/* All are stored: one line that cannot be another batch's says so. */
+static void batch_answer_short(struct http_request *request, const struct batch *batch)
+{
+    char *text = malloc(SHORT_BYTES_MAX);
+    if (text == NULL) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    const int used = snprintf(text, SHORT_BYTES_MAX, "{\"stored\":%u,\"batch\":\"%s\"}",
+                              batch->count, request->batch);
+    ASSERT(used > 0 && used < SHORT_BYTES_MAX);
+    http_answer(request, 200, API_JSON, text, (size_t)used);
+}
+
 static void batch_answer(struct http_request *request, const struct batch *batch)
 {
     static const char head[] = "{\"results\":[";
     bool conflict = false;
+    for (uint32_t i = 0; i < batch->count; i++)
+        conflict = conflict || batch->puts[i].result != STORE_PUT_STORED;
+    if (!conflict && request->batch[0] != '\0') {
+        batch_answer_short(request, batch);
+        return;
+    }
     const size_t room = sizeof(head) + batch->count * (size_t)RESULT_BYTES_MAX + 4;
     char *text = malloc(room);
     if (text == NULL) {
@@ -80,7 +109,6 @@ static void batch_answer(struct http_request *request, const struct batch *batch
         char id[2 * RECORD_ID_BYTES + 1];
         const bool stored = batch->puts[i].result == STORE_PUT_STORED;
         api_to_hex(id, batch->records[i].id, RECORD_ID_BYTES);
-        conflict = conflict || !stored;
         used += (size_t)snprintf(text + used, room - used, "%s{\"id\":\"%s\",\"status\":\"%s\"}",
                                  i == 0 ? "" : ",", id, stored ? "stored" : "conflict");
     }
@@ -106,7 +134,9 @@ void api_engine_envelopes(void *context, struct http_request *request)
         api_refuse(request, API_FORBIDDEN, NULL);
         return;
     }
-    int rc = strcmp(request->content_type, BATCH_TYPE) == 0 ? 0 : -EBADMSG;
+    int rc = strcmp(request->content_type, BATCH_TYPE) == 0 && batch_name_sound(request->batch)
+                 ? 0
+                 : -EBADMSG;
     if (rc == 0)
         rc = batch_read(&batch, request->body, request->body_bytes);
     if (rc != 0) {

@@ -208,6 +208,7 @@ static void request_fill(struct task *task, const char *path)
     request->fetch_site = header_get(connection, MHD_HEADER_KIND, "Sec-Fetch-Site");
     request->content_type = header_get(connection, MHD_HEADER_KIND, "Content-Type");
     request->language = header_get(connection, MHD_HEADER_KIND, "Accept-Language");
+    request->batch = header_get(connection, MHD_HEADER_KIND, "X-Bulla-Batch");
     client_fill(request, connection);
 }
 

@@ -68,6 +68,7 @@ struct http_request {
     const char *fetch_site;
     const char *content_type;
     const char *language;
+    const char *batch; /* X-Bulla-Batch */
     char client[HTTP_CLIENT_CHARS];
     uint8_t network[HTTP_NETWORK_BYTES];
     uint8_t fingerprint[HTTP_FINGERPRINT_BYTES]; /* engine listener */

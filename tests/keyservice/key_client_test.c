@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "crypto/cobblestone.h"
+#include "keyservice/key_answer.h"
 #include "tests/keyservice/stand_in.h"
 
 #include <arpa/inet.h>
@@ -268,6 +269,115 @@ static void key_client_does_not_believe_one_result_too_few(void **state)
     unstored_until_honest(STAND_IN_SHORT);
 }
 
+static void key_client_believes_one_result_a_record(void **state)
+{
+    (void)state;
+    stand_in_set(fixture.service, STAND_IN_STORES_LONG);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_true(add(i, "default", 1, soon()));
+    run(600, TEST_WAIT_NS);
+    assert_int_equal(fixture.results_count, 600);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_int_equal(fixture.results[i].status, KEY_STORED);
+    assert_int_equal(stand_in_stored(fixture.service), 600);
+}
+
+/* Each sending has a name of its own: even the answer to the same records' last one is another's.
+ */
+static void key_client_does_not_believe_another_batchs_answer(void **state)
+{
+    (void)state;
+    assert_true(add(1000, "default", 1, soon()));
+    run(1, TEST_WAIT_NS);
+    expect_one(KEY_STORED);
+    fixture.results_count = 0;
+    stand_in_set(fixture.service, STAND_IN_OTHER_BATCH);
+    assert_true(add(1001, "default", 1, soon()));
+    const uint32_t requests = stand_in_requests(fixture.service);
+    const uint64_t until_ns = clock_monotonic_ns() + TEST_WAIT_NS;
+    while (stand_in_requests(fixture.service) < requests + 3 && clock_monotonic_ns() < until_ns)
+        run(1, NS_PER_MS);
+    assert_true(stand_in_requests(fixture.service) >= requests + 3);
+    assert_int_equal(fixture.results_count, 0);
+    assert_int_equal(stand_in_stored(fixture.service), 1);
+    stand_in_set(fixture.service, STAND_IN_STORES);
+    run(1, TEST_WAIT_NS);
+    expect_one(KEY_STORED);
+    assert_int_equal(stand_in_stored(fixture.service), 2);
+}
+
+static void key_client_does_not_believe_another_number_of_records(void **state)
+{
+    (void)state;
+    unstored_until_honest(STAND_IN_OTHER_COUNT);
+}
+
+static void key_client_does_not_believe_a_conflict_that_says_stored(void **state)
+{
+    (void)state;
+    unstored_until_honest(STAND_IN_SHORT_409);
+}
+
+static void key_client_does_not_believe_an_answer_doubled(void **state)
+{
+    (void)state;
+    unstored_until_honest(STAND_IN_TWICE);
+}
+
+static int answer_read(const char *text)
+{
+    static const uint8_t first[RECORD_ID_BYTES] = {1};
+    static const uint8_t second[RECORD_ID_BYTES] = {2};
+    const uint8_t *const ids[] = {first, second};
+    enum key_result_status statuses[2] = {KEY_AWAY, KEY_AWAY};
+    const int rc =
+        key_answer_read(text, strlen(text), "00112233445566778899aabbccddeeff", ids, 2, statuses);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(statuses[i], rc == 0 ? KEY_STORED : KEY_AWAY);
+    return rc;
+}
+
+#define NAMED "\"batch\":\"00112233445566778899aabbccddeeff\""
+
+static void short_answers_are_exact_or_nothing(void **state)
+{
+    static const char *const bad[] = {
+        "{" NAMED "}",
+        "{\"stored\":2}",
+        "{\"stored\":1," NAMED "}",
+        "{\"stored\":3," NAMED "}",
+        "{\"stored\":-2," NAMED "}",
+        "{\"stored\":2.0," NAMED "}",
+        "{\"stored\":\"2\"," NAMED "}",
+        "{\"stored\":true," NAMED "}",
+        "{\"stored\":null," NAMED "}",
+        "{\"stored\":4294967298," NAMED "}",
+        "{\"stored\":2," NAMED ",\"more\":1}",
+        "{\"stored\":2,\"stored\":2," NAMED "}",
+        "{\"stored\":2," NAMED ",\"results\":[]}",
+        "{\"stored\":2,\"batch\":\"00112233445566778899aabbccddeefe\"}",
+        "{\"stored\":2,\"batch\":\"00112233445566778899AABBCCDDEEFF\"}",
+        "{\"stored\":2,\"batch\":\"00112233445566778899aabbccddeef\"}",
+        "{\"stored\":2,\"batch\":\"00112233445566778899aabbccddeeff0\"}",
+        "{\"stored\":2,\"batch\":\"\"}",
+        "{\"stored\":2,\"batch\":null}",
+        "[{\"stored\":2," NAMED "}]",
+        "{\"stored\":2," NAMED "}{\"stored\":2," NAMED "}",
+        "{\"stored\":2," NAMED "} x",
+    };
+    static const char good[] = "{\"stored\":2," NAMED "}";
+    (void)state;
+    assert_int_equal(answer_read(good), 0);
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
+        assert_int_equal(answer_read(bad[i]), -EBADMSG);
+    for (size_t cut = 0; cut < sizeof(good) - 1; cut++) {
+        char text[sizeof(good)];
+        memcpy(text, good, cut);
+        text[cut] = '\0';
+        assert_int_equal(answer_read(text), -EBADMSG);
+    }
+}
+
 static void key_client_does_not_read_for_ever(void **state)
 {
     (void)state;
@@ -392,6 +502,12 @@ int main(void)
         CASE(key_client_does_not_believe_a_cut_body),
         CASE(key_client_does_not_believe_another_ids_acknowledgement),
         CASE(key_client_does_not_believe_one_result_too_few),
+        CASE(key_client_believes_one_result_a_record),
+        CASE(key_client_does_not_believe_another_batchs_answer),
+        CASE(key_client_does_not_believe_another_number_of_records),
+        CASE(key_client_does_not_believe_a_conflict_that_says_stored),
+        CASE(key_client_does_not_believe_an_answer_doubled),
+        cmocka_unit_test(short_answers_are_exact_or_nothing),
         CASE(key_client_does_not_read_for_ever),
         CASE(key_client_survives_500s),
         CASE(key_client_comes_back_after_a_refused_connection),

@@ -27,6 +27,8 @@
 #define PATH_BYTES    256
 #define ENDLESS_BYTES (8 * 1024 * 1024)
 #define DAY_S         86400
+#define BATCH_CHARS   32
+#define JSON_BYTES    (256 * 1024)
 
 struct identity {
     gnutls_x509_privkey_t key;
@@ -48,6 +50,7 @@ struct stand_in {
     struct stored *stored;
     uint32_t stored_count;
     uint16_t port;
+    char batch_before[BATCH_CHARS + 1]; /* name of the last batch that had one */
     struct identity ca;
     struct identity server;
     struct identity engine;
@@ -150,13 +153,33 @@ static size_t result_print(char *dst, size_t room, const uint8_t *id, const char
 
 static bool mode_stores(enum stand_in_mode mode)
 {
-    return mode == STAND_IN_STORES || mode == STAND_IN_LOSES_ANSWER ||
-           mode == STAND_IN_REFUSES_WHOLE;
+    return mode == STAND_IN_STORES || mode == STAND_IN_STORES_LONG ||
+           mode == STAND_IN_LOSES_ANSWER || mode == STAND_IN_REFUSES_WHOLE;
+}
+
+/* Modes that have no result of their own to tell, so that the short form would be honest. */
+static bool mode_is_short(enum stand_in_mode mode)
+{
+    return mode != STAND_IN_STORES_LONG && mode != STAND_IN_CONFLICTS &&
+           mode != STAND_IN_CONFLICTS_ONCE && mode != STAND_IN_INVALID &&
+           mode != STAND_IN_OTHER_ID && mode != STAND_IN_SHORT;
+}
+
+static void short_answer(struct stand_in *stand_in, enum stand_in_mode mode, uint32_t count,
+                         const char *batch, char *json, size_t room)
+{
+    static const char nobody[] = "00000000000000000000000000000000";
+    const char *before = stand_in->batch_before[0] == '\0' ? nobody : stand_in->batch_before;
+    (void)snprintf(json, room, "{\"stored\":%u,\"batch\":\"%s\"}",
+                   mode == STAND_IN_OTHER_COUNT ? count + 1 : count,
+                   mode == STAND_IN_OTHER_BATCH ? before : batch);
+    (void)snprintf(stand_in->batch_before, sizeof(stand_in->batch_before), "%s", batch);
 }
 
 /* Reads a batch as a service would; 0 and the JSON of an honest answer, or -EBADMSG. */
 static int batch_answer(struct stand_in *stand_in, enum stand_in_mode mode,
-                        const struct upload *upload, char *json, size_t room, bool *bad)
+                        const struct upload *upload, const char *batch, char *json, size_t room,
+                        bool *bad)
 {
     uint32_t count;
     size_t offset = RECORD_BATCH_HEAD_BYTES;
@@ -180,6 +203,8 @@ static int batch_answer(struct stand_in *stand_in, enum stand_in_mode mode,
             used += result_print(json + used, room - used, record.id, status, i + 1 < told);
     }
     (void)snprintf(json + used, room - used, "]}");
+    if (batch != NULL && mode_is_short(mode))
+        short_answer(stand_in, mode, count, batch, json, room);
     return offset == upload->bytes ? 0 : -1;
 }
 
@@ -224,14 +249,15 @@ static enum MHD_Result answer_stream(struct MHD_Connection *connection, uint64_t
 static enum MHD_Result batch_finish(struct stand_in *stand_in, struct MHD_Connection *connection,
                                     const struct upload *upload)
 {
-    char *json = malloc(256 * 1024);
+    char *json = malloc(JSON_BYTES);
+    const char *batch = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Bulla-Batch");
     bool bad = false;
     (void)pthread_mutex_lock(&stand_in->lock);
     const enum stand_in_mode mode = stand_in->mode;
     if (mode == STAND_IN_CONFLICTS_ONCE)
         stand_in->mode = STAND_IN_STORES;
     stand_in->requests++;
-    const int read = batch_answer(stand_in, mode, upload, json, 256 * 1024, &bad);
+    const int read = batch_answer(stand_in, mode, upload, batch, json, JSON_BYTES, &bad);
     (void)pthread_mutex_unlock(&stand_in->lock);
 
     enum MHD_Result rc = MHD_NO;
@@ -242,12 +268,23 @@ static enum MHD_Result batch_finish(struct stand_in *stand_in, struct MHD_Connec
     }
     switch (mode) {
     case STAND_IN_STORES:
+    case STAND_IN_STORES_LONG:
+    case STAND_IN_OTHER_BATCH:
+    case STAND_IN_OTHER_COUNT:
     case STAND_IN_INVALID:
     case STAND_IN_OTHER_ID:
     case STAND_IN_SHORT:
     case STAND_IN_REFUSES_WHOLE: rc = answer_send(connection, MHD_HTTP_OK, json); break;
     case STAND_IN_CONFLICTS:
+    case STAND_IN_SHORT_409:
     case STAND_IN_CONFLICTS_ONCE: rc = answer_send(connection, MHD_HTTP_CONFLICT, json); break;
+    case STAND_IN_TWICE: {
+        const size_t chars = strlen(json);
+        memcpy(json + chars, json, chars);
+        json[2 * chars] = '\0';
+        rc = answer_send(connection, MHD_HTTP_OK, json);
+        break;
+    }
     case STAND_IN_LOSES_ANSWER: rc = MHD_NO; break;
     case STAND_IN_GARBAGE: rc = answer_send(connection, MHD_HTTP_OK, "<html>ok</html>"); break;
     case STAND_IN_CUT_JSON:

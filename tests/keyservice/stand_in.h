@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 enum stand_in_mode {
-    STAND_IN_STORES,
+    STAND_IN_STORES,         /* all of it, in the short form where that is asked */
+    STAND_IN_STORES_LONG,    /* all of it, one result a record                  */
     STAND_IN_CONFLICTS,      /* every record: 409                               */
     STAND_IN_CONFLICTS_ONCE, /* the next batch; then it stores                  */
     STAND_IN_INVALID,        /* "invalid" for every record                      */
@@ -23,6 +24,10 @@ enum stand_in_mode {
     STAND_IN_CUT_BODY,       /* 200, hangs up before the promised length        */
     STAND_IN_OTHER_ID,       /* 200, "stored" for ids that nobody sent          */
     STAND_IN_SHORT,          /* 200, one result too few                         */
+    STAND_IN_OTHER_BATCH,    /* 200, all of the batch before this one stored    */
+    STAND_IN_OTHER_COUNT,    /* 200, one more stored than was sent              */
+    STAND_IN_SHORT_409,      /* 409, and yet all stored                         */
+    STAND_IN_TWICE,          /* 200, the honest answer two times                */
     STAND_IN_ENDLESS,        /* 200, megabytes of white space                   */
     STAND_IN_FAILS,          /* 500                                             */
     STAND_IN_REFUSES_WHOLE,  /* 400 for a batch with a record of profile "bad"  */

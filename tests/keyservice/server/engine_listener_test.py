@@ -145,6 +145,27 @@ class Batches(keyd.Case):
             self.assertEqual(answer.status, 200)
             self.assertEqual(result_ids(answer), [(one.hex(), "stored") for one in ids])
 
+    def test_a_named_batch_that_is_stored_is_answered_by_its_name(self):
+        body = keyd.batch(*(keyd.record() for _ in range(512)))
+        for name in (keyd.secrets.token_hex(16), keyd.secrets.token_hex(16)):
+            answer = self.service.store(body, name=name)
+            self.assertEqual((answer.status, answer.json), (200, {"stored": 512, "batch": name}))
+
+    def test_a_named_batch_with_a_conflict_is_told_record_by_record(self):
+        identity, other = keyd.envelope_id(), keyd.envelope_id()
+        self.assertEqual(self.service.store(keyd.batch(keyd.record(identity))).status, 200)
+        answer = self.service.store(keyd.batch(keyd.record(other), keyd.record(identity)),
+                                    name=keyd.secrets.token_hex(16))
+        self.assertEqual(answer.status, 409)
+        self.assertEqual(result_ids(answer), [(other.hex(), "stored"), (identity.hex(), "conflict")])
+
+    def test_names_that_are_no_names_are_refused_and_nothing_is_stored(self):
+        identity = keyd.envelope_id()
+        for name in ("0" * 31, "0" * 33, "A" * 32, "0" * 31 + '"', " ".join("0" * 16) + "0", "x"):
+            self.assert_refused(self.service.store(keyd.batch(keyd.record(identity)), name=name),
+                                400, "bad_request")
+        self.assertEqual(self.service.store(keyd.batch(keyd.record(identity))).status, 200)
+
     def test_513_records_are_refused(self):
         body = keyd.batch(*(keyd.record() for _ in range(513)))
         self.assert_refused(self.service.store(body), 400, "bad_request")

@@ -180,8 +180,9 @@ class Service:
         finally:
             connection.close()
 
-    def store(self, body, certificate=None, kind=BATCH_TYPE):
-        return self.call("POST", "/v1/envelopes", body, {"Content-Type": kind}, self.engine,
+    def store(self, body, certificate=None, kind=BATCH_TYPE, name=None):
+        headers = {"Content-Type": kind} | ({} if name is None else {"X-Bulla-Batch": name})
+        return self.call("POST", "/v1/envelopes", body, headers, self.engine,
                          certificate or self.path("engine"))
 
     def open(self, **fields):
