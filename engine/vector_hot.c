@@ -40,14 +40,25 @@ static void record_give(struct worker *worker, struct job *job)
     job->record_large = JOB_NONE;
 }
 
+void vector_give_sealer(struct worker *worker, struct job *job)
+{
+    const uint32_t is_large = job->submission.mail_bytes > SEALER_SLICE_BYTES;
+    if (job->sealer == NULL)
+        return;
+    worker->large_count -= is_large;
+    job->client->large_held -= is_large;
+    sealer_wipe(job->sealer);
+    worker->sealers_free[worker->sealers_free_count++] = job->sealer;
+    job->sealer = NULL;
+}
+
 void vector_give_room(struct worker *worker, struct job *job)
 {
     record_give(worker, job);
     if (job->space_bytes == 0)
         return;
     channel_space_give(job->client->channel, job->space_offset, job->space_bytes);
-    job->client->small_full = false;
-    job->client->large_full = false;
+    worker_client_retry(job->client);
     job->space_bytes = 0;
 }
 
@@ -144,7 +155,8 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     const bool is_large = submission->mail_bytes > SEALER_SLICE_BYTES;
     ASSERT(worker->vector_count < WORKER_VECTOR_MAX);
     ASSERT(job->state == JOB_WAIT_ROOM);
-    if (is_large && worker->large_count == WORKER_LARGE_MAX)
+    if (is_large &&
+        (worker->large_count == WORKER_LARGE_MAX || job->client->large_held >= worker->share_large))
         return ADMIT_LARGE;
     struct vector_entry *entry = &worker->secrets->entries[worker->vector_count];
     const size_t stage_used = worker->stage_used;
@@ -167,7 +179,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     channel_copy_mail(job->client->channel, submission, 0, mail_at, entry->mail_bytes);
     entry->job = job;
     entry->mail = mail_at;
-    header_read(&entry->header, entry->mail, entry->mail_bytes);
+    header_read(&entry->header, entry->mail, entry->mail_bytes, submission->mail_bytes);
     admit_message(worker, entry);
     const enum admit admitted = admit_room(worker, entry);
     if (admitted != ADMIT_TAKEN) {
@@ -178,6 +190,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     ASSERT(worker->sealers_free_count > 0);
     job->sealer = worker->sealers_free[--worker->sealers_free_count];
     worker->large_count += is_large;
+    job->client->large_held += is_large;
     sealer_init(job->sealer, worker->codec);
     id_make(&job->id, worker->core, worker->unix_ns);
     worker->vector_count++;
@@ -269,10 +282,7 @@ static void seal_finish(struct worker *worker, struct job *job)
     ASSERT(used <= job->space_bytes);
     channel_space_trim(job->client->channel, job->space_offset, job->space_bytes, used);
     job->space_bytes = used;
-    worker->large_count -= job->submission.mail_bytes > SEALER_SLICE_BYTES;
-    sealer_wipe(job->sealer);
-    worker->sealers_free[worker->sealers_free_count++] = job->sealer;
-    job->sealer = NULL;
+    vector_give_sealer(worker, job);
 }
 
 /* The record goes to the key thread with this pass's others. */

@@ -191,9 +191,7 @@ static void worker_init_pools(struct worker *worker)
     }
     for (uint32_t i = 0; i < WORKER_RECORDS_LARGE; i++)
         worker->records_large_free[worker->records_large_free_count++] = i;
-    job_list_init(&worker->large);
     job_list_init(&worker->sealing);
-    job_list_init(&worker->answers);
     worker->spin_ns = worker->config.spin_ns_max;
 }
 
@@ -259,6 +257,21 @@ static bool worker_adopt_snapshots(struct worker *worker)
     return all;
 }
 
+/*
+ * What one client may hold, whenever clients come or go. Most jobs pass by themselves, within
+ * key_wait at the latest. Those that wait for a client's releases may stay for ever: of these so
+ * few are let in that 256 clients that release nothing do not fill 2,048 jobs, since each one found
+ * the share smaller than the one before.
+ */
+static void worker_share(struct worker *worker)
+{
+    const uint32_t clients = MAX(worker->live_count, 1U);
+    const uint32_t quarter = worker->config.jobs_count / 4 / clients;
+    worker->share = MAX(worker->config.jobs_count / clients, (uint32_t)WORKER_SHARE_MIN);
+    worker->share_waiting = MIN(MAX(quarter, 1U), (uint32_t)WORKER_WAITING_MAX);
+    worker->share_large = MAX(WORKER_LARGE_MAX / (clients + 1), 1U);
+}
+
 static void order_adopt(struct worker *worker, const struct worker_order *order)
 {
     uint32_t index = 0;
@@ -271,7 +284,10 @@ static void order_adopt(struct worker *worker, const struct worker_order *order)
                               .channel = order->channel,
                               .snapshot = worker->snapshot};
     job_list_init(&client->room);
+    job_list_init(&client->large);
+    job_list_init(&client->answers);
     worker->live[worker->live_count++] = index;
+    worker_share(worker);
     if (channel_constants_write(client->channel, worker->snapshot->constants,
                                 worker->snapshot->constants_bytes,
                                 &client->constants_offset) != 0) {
@@ -309,6 +325,7 @@ static void worker_release_ended(struct worker *worker)
         worker_notify(worker, NOTICE_RELEASED, client->session, CHANNEL_SOUND);
         client->state = CLIENT_FREE;
         worker->live[n] = worker->live[--worker->live_count];
+        worker_share(worker);
     }
 }
 
@@ -375,10 +392,8 @@ static void worker_idle(struct worker *worker)
 {
     const uint64_t from_ns = worker->now_ns;
     /* Room may have been freed without our noticing who by: look once more before a sleep. */
-    for (uint32_t n = 0; n < worker->live_count; n++) {
-        worker->clients[worker->live[n]].small_full = false;
-        worker->clients[worker->live[n]].large_full = false;
-    }
+    for (uint32_t n = 0; n < worker->live_count; n++)
+        worker_client_retry(&worker->clients[worker->live[n]]);
     if (worker_pass(worker) > 0)
         return;
     if (worker->config.busy_poll) {

@@ -12,7 +12,7 @@ static bool job_is_large(const struct job *job)
 /* Each kind waits in a list of its own: a large message never stands before a small one. */
 static void job_wait_room(struct worker *worker, struct job *job)
 {
-    struct job_list *list = job_is_large(job) ? &worker->large : &job->client->room;
+    struct job_list *list = job_is_large(job) ? &job->client->large : &job->client->room;
     ASSERT(job->state == JOB_WAIT_ROOM);
     job_list_append(list, worker->jobs, worker_job_index(worker, job));
 }
@@ -40,20 +40,10 @@ static void job_unhold(struct job *job)
     job->profile = NULL;
 }
 
-static void job_give_sealer(struct worker *worker, struct job *job)
-{
-    if (job->sealer == NULL)
-        return;
-    worker->large_count -= job->submission.mail_bytes > SEALER_SLICE_BYTES;
-    sealer_wipe(job->sealer);
-    worker->sealers_free[worker->sealers_free_count++] = job->sealer;
-    job->sealer = NULL;
-}
-
 void worker_job_free(struct worker *worker, struct job *job)
 {
     ASSERT(job->client->jobs_count > 0);
-    job_give_sealer(worker, job);
+    vector_give_sealer(worker, job);
     vector_give_room(worker, job);
     job_unhold(job);
     job->client->jobs_count--;
@@ -131,7 +121,7 @@ static void job_decide(struct worker *worker, struct job *job, enum job_verdict 
     if (job->client->state != CLIENT_LIVE)
         worker_job_free(worker, job);
     else if (!job_answer(worker, job))
-        job_list_append(&worker->answers, worker->jobs, worker_job_index(worker, job));
+        job_list_append(&job->client->answers, worker->jobs, worker_job_index(worker, job));
 }
 
 /* A fresh id and key: nothing of the first sealing is used again. */
@@ -187,17 +177,29 @@ static uint32_t pass_verdicts(struct worker *worker)
     return done;
 }
 
+static uint32_t answer_client(struct worker *worker, struct client *client)
+{
+    uint32_t done = 0;
+    while (client->answers.count > 0 && !client->answers_full && done < WORKER_ANSWERS_MAX) {
+        const uint32_t index = client->answers.first;
+        job_list_remove(&client->answers, worker->jobs, index);
+        if (job_answer(worker, &worker->jobs[index])) {
+            done++;
+        } else {
+            job_list_prepend(&client->answers, worker->jobs, index);
+            client->answers_full = true;
+        }
+    }
+    return done;
+}
+
 static uint32_t pass_answers(struct worker *worker)
 {
     uint32_t done = 0;
-    const uint32_t tries = MIN(worker->answers.count, (uint32_t)WORKER_TRIES_MAX);
-    for (uint32_t n = 0; n < tries; n++) {
-        const uint32_t index = worker->answers.first;
-        job_list_remove(&worker->answers, worker->jobs, index);
-        if (job_answer(worker, &worker->jobs[index]))
-            done++;
-        else /* another client's may go meanwhile */
-            job_list_append(&worker->answers, worker->jobs, index);
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        struct client *client = &worker->clients[worker->live[n]];
+        if (client->state == CLIENT_LIVE)
+            done += answer_client(worker, client);
     }
     return done;
 }
@@ -264,10 +266,22 @@ static struct job *job_take(struct worker *worker, struct client *client,
     return job;
 }
 
+/* Submissions that may be taken of a client now. */
+static uint32_t client_room(const struct worker *worker, const struct client *client)
+{
+    const uint32_t waiting = client->room.count + client->large.count + client->answers.count;
+    if (worker->draining || client->room.count > 0 || waiting >= worker->share_waiting ||
+        client->jobs_count >= worker->share)
+        return 0;
+    return MIN(worker->jobs_free_count,
+               MIN(worker->share_waiting - waiting, worker->share - client->jobs_count));
+}
+
 static uint32_t serve_new(struct worker *worker, struct client *client)
 {
     struct ipc_submission submissions[WORKER_VECTOR_MAX];
-    const uint32_t room = MIN(WORKER_VECTOR_MAX - worker->vector_count, worker->jobs_free_count);
+    const uint32_t room =
+        MIN(WORKER_VECTOR_MAX - worker->vector_count, client_room(worker, client));
     const uint32_t count = channel_take_burst(client->channel, submissions, room);
     bool go_on = true;
     for (uint32_t i = 0; i < count; i++) {
@@ -284,11 +298,10 @@ static uint32_t serve_client(struct worker *worker, struct client *client)
 {
     uint32_t done = channel_reclaim(client->channel) ? 1 : 0;
     if (done > 0)
-        client->small_full = client->large_full = false;
+        worker_client_retry(client);
     if (client->room.count > 0)
         done += serve_room(worker, client);
-    if (client->room.count == 0 && !worker->draining && worker->vector_count < WORKER_VECTOR_MAX)
-        done += serve_new(worker, client);
+    done += serve_new(worker, client);
     const enum channel_fault fault = channel_fault(client->channel);
     if (fault != CHANNEL_SOUND) {
         client->state = CLIENT_BROKEN;
@@ -314,31 +327,41 @@ static uint32_t pass_clients(struct worker *worker)
     return done;
 }
 
+/* False when the client's first large message cannot be begun now. */
+static bool begin_large(struct worker *worker, struct client *client)
+{
+    const uint32_t index = client->large.first;
+    struct job *job = &worker->jobs[index];
+    job_list_remove(&client->large, worker->jobs, index);
+    const enum admit admitted = vector_admit(worker, job);
+    if (admitted != ADMIT_TAKEN && admitted != ADMIT_DECIDED) {
+        client->large_full = admitted == ADMIT_NO_ARENA;
+        job_list_prepend(&client->large, worker->jobs, index);
+        return false;
+    }
+    job_hold(job);
+    if (admitted == ADMIT_DECIDED)
+        job_decide(worker, job, job->verdict);
+    return true;
+}
+
+/* One message of each client in turn; who comes next is remembered over passes. */
 static uint32_t pass_large(struct worker *worker)
 {
     uint32_t done = 0;
-    const uint32_t tries = MIN(worker->large.count, (uint32_t)WORKER_TRIES_MAX);
-    for (uint32_t n = 0; n < tries && worker->vector_count < WORKER_VECTOR_MAX; n++) {
-        const uint32_t index = worker->large.first;
-        struct job *job = &worker->jobs[index];
-        if (worker->large_count == WORKER_LARGE_MAX)
-            break;
-        job_list_remove(&worker->large, worker->jobs, index);
-        if (job->client->large_full) {
-            job_list_append(&worker->large, worker->jobs, index);
-            continue;
+    uint32_t idle = 0; /* clients in a row that had nothing to begin */
+    while (idle < worker->live_count && done < WORKER_LARGE_MAX &&
+           worker->large_count < WORKER_LARGE_MAX && worker->vector_count < WORKER_VECTOR_MAX) {
+        worker->turn_large = (worker->turn_large + 1) % worker->live_count;
+        struct client *client = &worker->clients[worker->live[worker->turn_large]];
+        const bool tries =
+            client->state == CLIENT_LIVE && client->large.count > 0 && !client->large_full;
+        if (tries && begin_large(worker, client)) {
+            done++;
+            idle = 0;
+        } else {
+            idle++;
         }
-        const enum admit admitted = vector_admit(worker, job);
-        if (admitted == ADMIT_NO_ARENA)
-            job->client->large_full = true;
-        if (admitted != ADMIT_TAKEN && admitted != ADMIT_DECIDED) {
-            job_list_append(&worker->large, worker->jobs, index);
-            continue;
-        }
-        job_hold(job);
-        if (admitted == ADMIT_DECIDED)
-            job_decide(worker, job, job->verdict);
-        done++;
     }
     return done;
 }
@@ -411,7 +434,7 @@ static void list_clear(struct worker *worker, struct job_list *list, const struc
 void worker_client_clear(struct worker *worker, struct client *client)
 {
     list_clear(worker, &client->room, client);
-    list_clear(worker, &worker->large, client);
+    list_clear(worker, &client->large, client);
+    list_clear(worker, &client->answers, client);
     list_clear(worker, &worker->sealing, client);
-    list_clear(worker, &worker->answers, client);
 }

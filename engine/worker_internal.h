@@ -30,8 +30,10 @@
 #define WORKER_RECORD_BYTES     512  /* a job's own slot; more recipients: large  */
 #define WORKER_RECORDS_LARGE    64
 #define WORKER_STAGE_BYTES      (1024 * 1024) /* a vector's private copies         */
-#define WORKER_TRIES_MAX        32            /* of each waiting list, a pass      */
-#define WORKER_VERDICTS_MAX     512           /* of one key thread, a pass         */
+#define WORKER_ANSWERS_MAX      32            /* of one client's that waited, a pass */
+#define WORKER_WAITING_MAX      32  /* messages of one client that wait for its releases */
+#define WORKER_SHARE_MIN        32  /* jobs that a client may have at least       */
+#define WORKER_VERDICTS_MAX     512 /* of one key thread, a pass         */
 #define WORKER_SPAN_TABLE_BYTES 64
 #define WORKER_SPANS            5
 
@@ -57,11 +59,15 @@ struct client {
     uint32_t jobs_current;        /* of the snapshot's generation                    */
     uint32_t jobs_previous;       /* of the one before                               */
     uint32_t jobs_count;
-    struct job_list room; /* small messages that wait for room                       */
-    bool small_full;      /* the arena had no room for a small message ...           */
-    bool large_full;      /* ... for a large one; not tried again before some is freed */
-    bool watched;         /* its doorbell is registered                              */
-    bool dirty;           /* completions to publish                                  */
+    uint32_t large_held;     /* sealers that its large messages hold                 */
+    struct job_list room;    /* small messages that wait for room                    */
+    struct job_list large;   /* large ones, for room or for a sealer                 */
+    struct job_list answers; /* refusals and deferrals, for room for their text      */
+    bool small_full;         /* the arena had no room for a small message ...        */
+    bool large_full;         /* ... for a large one ...                              */
+    bool answers_full;       /* ... for a text; not tried again before some is freed */
+    bool watched;            /* its doorbell is registered                           */
+    bool dirty;              /* completions to publish                                  */
 };
 
 /* One message of the vector that is being sealed. Secret. */
@@ -112,10 +118,12 @@ struct worker {
     struct client *clients; /* WORKER_CLIENTS_MAX */
     uint32_t live[WORKER_CLIENTS_MAX];
     uint32_t live_count;
-    uint32_t turn;           /* of `live`: who is served first */
-    struct job_list large;   /* wait for a sealer of the few that large messages may hold */
-    struct job_list sealing; /* large messages, one slice a turn                          */
-    struct job_list answers; /* wait for room for their answer                            */
+    uint32_t turn;           /* of `live`: who is served first                    */
+    uint32_t turn_large;     /* whose large message is tried first                */
+    uint32_t share;          /* jobs that one client may have                     */
+    uint32_t share_waiting;  /* of them, such as wait for its releases            */
+    uint32_t share_large;    /* sealers that one client's large messages may hold */
+    struct job_list sealing; /* large messages, one slice a turn                  */
     struct sealer *sealers_free[WORKER_SEALERS];
     uint32_t sealers_free_count;
     uint32_t large_count; /* sealers held by large messages */
@@ -168,6 +176,14 @@ static inline uint32_t worker_job_index(const struct worker *worker, const struc
 HOT uint32_t worker_pass(struct worker *worker);
 /* Gives back all that a job owns, then the job. */
 HOT void worker_job_free(struct worker *worker, struct job *job);
+/* Room may have been freed, so what waits for it may be tried again. */
+static inline void worker_client_retry(struct client *client)
+{
+    client->small_full = false;
+    client->large_full = false;
+    client->answers_full = false;
+}
+
 /* A dropped client's jobs go, but for those that the key thread reads. */
 void worker_client_clear(struct worker *worker, struct client *client);
 void worker_notify(struct worker *worker, enum worker_notice_kind kind, uint32_t session,
@@ -186,6 +202,8 @@ HOT enum admit vector_admit(struct worker *worker, struct job *job);
 HOT void vector_seal(struct worker *worker);
 /* The next slice of a large message; true when that was the last. */
 HOT bool vector_slice(struct worker *worker, struct job *job);
+/* The sealer goes back, wiped; harmless without one. */
+HOT void vector_give_sealer(struct worker *worker, struct job *job);
 /* The record slot and the arena range go back; the record is wiped. */
 HOT void vector_give_room(struct worker *worker, struct job *job);
 

@@ -124,11 +124,114 @@ static void bullad_keeps_each_messages_profile_through_reloads(void **state)
     finish();
 }
 
+#define GREEDY_SLOTS 4096
+
+static struct bulla *greedy_attach(size_t input_bytes)
+{
+    struct bulla *greedy;
+    const struct bulla_config config = {
+        .socket_path = bullad.socket, .slots_count = GREEDY_SLOTS, .input_bytes = input_bytes};
+    assert_int_equal(bulla_attach(&greedy, &config), 0);
+    return greedy;
+}
+
+/* Submits and never looks at an answer. */
+static void greedy_submit(struct bulla *greedy, const char *profile, size_t bytes, uint32_t count)
+{
+    const char *const recipients[] = {"b@example.org"};
+    const struct bulla_request request = {
+        .profile = profile, .recipients = recipients, .recipients_count = 1, .mail_bytes = bytes};
+    for (uint32_t i = 0; i < count; i++) {
+        struct bulla_reservation reservation;
+        assert_int_equal(bulla_reserve(greedy, &request, &reservation), 0);
+        memset(reservation.mail, 'x', bytes);
+        assert_int_equal(bulla_submit(greedy, &reservation), 0);
+    }
+}
+
+static void seals(size_t bytes)
+{
+    uint8_t *mail = daemon_mail(bytes, (uint32_t)bytes);
+    struct outcome outcome = daemon_seal(&bullad, "default", 0, mail, bytes);
+    daemon_expect_opens(&bullad, &outcome, mail, bytes);
+    free(outcome.sealed);
+    free(mail);
+}
+
+static uint64_t counter(const char *name)
+{
+    char *text = daemon_ask(&bullad, "status");
+    json_t *root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    const json_t *worker = json_array_get(json_object_get(root, "workers"), 0);
+    assert_true(json_is_integer(json_object_get(worker, name)));
+    const uint64_t value = (uint64_t)json_integer_value(json_object_get(worker, name));
+    json_decref(root);
+    free(text);
+    return value;
+}
+
+/* Until the worker has come as far as it can with what the greedy one wants. */
+static void counter_settles(const char *name, uint64_t least)
+{
+    uint64_t before = 0;
+    for (uint32_t ms = 0; ms < DAEMON_WAIT_MS; ms += 100) {
+        const uint64_t now = counter(name);
+        if (now >= least && now == before)
+            return;
+        before = now;
+        (void)usleep(100000);
+    }
+    fail_msg("%s does not settle", name);
+}
+
+static void bullad_serves_others_beside_one_that_never_releases(void **state)
+{
+    (void)state;
+    daemon_start(&bullad, "workers = 1\noutput_arena = 46MB", "", 0);
+    struct bulla *greedy = greedy_attach((size_t)240 << 20);
+    greedy_submit(greedy, "default", 70000, 3000);
+    counter_settles("sealed", 100);
+    for (uint32_t i = 0; i < 3; i++) {
+        seals(4096);
+        seals(1 << 20);
+    }
+    /* Another one that does the same to small messages. */
+    struct bulla *small = greedy_attach((size_t)240 << 20);
+    greedy_submit(small, "default", 60000, 3000);
+    counter_settles("sealed", 200);
+    seals(4096);
+    seals(1 << 20);
+    assert_true(counter("jobs") <= 64);
+    bulla_detach(greedy);
+    bulla_detach(small);
+    finish();
+}
+
+static void bullad_serves_others_while_refusals_find_no_room(void **state)
+{
+    (void)state;
+    daemon_start(&bullad, "workers = 1\noutput_arena = 46MB\njobs = 256", "", 0);
+    struct bulla *greedy = greedy_attach((size_t)64 << 20);
+    greedy_submit(greedy, "default", 70000, 500); /* a few more than the arena holds */
+    counter_settles("sealed", 100);
+    greedy_submit(greedy, "nosuch", 10, GREEDY_SLOTS - 500);
+    counter_settles("refused", 100);
+    for (uint32_t i = 0; i < 3; i++) {
+        seals(4096);
+        seals(1 << 20);
+    }
+    bulla_detach(greedy);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bullad_keeps_small_and_large_apart_when_both_wait),
         cmocka_unit_test(bullad_keeps_each_messages_profile_through_reloads),
+        cmocka_unit_test(bullad_serves_others_beside_one_that_never_releases),
+        cmocka_unit_test(bullad_serves_others_while_refusals_find_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
