@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+_Static_assert(HEADER_BYTES_MAX <= SEALER_SLICE_BYTES, "the first slice holds all of a header");
+
 static uint8_t *stage_take(struct worker *worker, size_t bytes)
 {
     const size_t whole = (bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);

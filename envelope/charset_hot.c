@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "envelope/charset_tables.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define NAME_BYTES_MAX 16
@@ -204,6 +205,17 @@ static void decode_euc_jp(const uint16_t *table, struct text *text, const uint8_
 
 /* RFC 1468, and the half-width kana that mail programs add. An escape that is not known is dropped
  * with its three bytes. */
+/* The escapes of RFC 1468 and half-width kana. Any other stands for itself: a control, which may
+ * hide nothing behind it. */
+static bool is_jp_escape(const uint8_t *src, size_t bytes)
+{
+    if (bytes < 3 || src[0] != 0x1b)
+        return false;
+    if (src[1] == '$')
+        return src[2] == '@' || src[2] == 'B';
+    return src[1] == '(' && (src[2] == 'B' || src[2] == 'J' || src[2] == 'I');
+}
+
 static void decode_iso_2022_jp(const uint16_t *table, struct text *text, const uint8_t *src,
                                size_t bytes)
 {
@@ -211,11 +223,11 @@ static void decode_iso_2022_jp(const uint16_t *table, struct text *text, const u
     size_t i = 0;
     while (i < bytes) {
         const uint8_t c = src[i];
-        if (c == 0x1b && bytes - i >= 3) {
+        if (is_jp_escape(src + i, bytes - i)) {
             if (src[i + 1] == '$')
                 mode = KANJI;
             else
-                mode = src[i + 1] == '(' && src[i + 2] == 'I' ? KANA : ROMAN;
+                mode = src[i + 2] == 'I' ? KANA : ROMAN;
             i += 3;
         } else if (mode == KANJI && c > ' ' && bytes - i >= 2) {
             text_put(text, pair_jis(table, c, src[i + 1]));

@@ -6,6 +6,7 @@
 #include "envelope/text.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define CHARSET_BYTES_MAX 40
 /* Decoded bytes of one run of words in one charset; what is beyond is not shown. */
@@ -155,6 +156,16 @@ static void run_add_word(struct run *run, struct text *text, const struct word *
         text->dirty |= run->decoded[i] == '\r' || run->decoded[i] == '\n';
 }
 
+/* UTF-7 writes line ends in plain letters ("+AA0ACg-"), so it may hide anything. Its names are
+ * "UTF-7" and "UNICODE-1-1-UTF-7" (RFC 2152). */
+static bool word_is_utf_7(const struct word *word)
+{
+    static const char name[] = "utf-7";
+    const size_t bytes = sizeof(name) - 1;
+    return word->charset_bytes >= bytes &&
+           strncasecmp((const char *)word->charset + word->charset_bytes - bytes, name, bytes) == 0;
+}
+
 /* A control byte behind a charset that we cannot read: no reason to pass it on. */
 static bool word_hides_controls(struct run *run, const struct word *word)
 {
@@ -241,7 +252,7 @@ HOT void encoded_word_decode(struct encoded_word_text *out, uint8_t *dst, size_t
             }
             run_flush(&run, &text);
             out->unknown = true;
-            text.dirty |= word_hides_controls(&run, &word);
+            text.dirty |= word_hides_controls(&run, &word) || word_is_utf_7(&word);
         }
         run_flush(&run, &text);
         if (blank)

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HEADER_BYTES_MAX (256 * 1024)
+#define HEADER_BYTES_MAX (64 * 1024)
 
 enum header_field {
     HEADER_FROM,
@@ -50,7 +50,10 @@ struct header {
     bool ended;            /* the empty line was found                                    */
 };
 
-HOT void header_read(struct header *header, const uint8_t *mail, size_t mail_bytes);
+/* `there_bytes` of the message's mail_bytes are there to be looked at: all, or HEADER_BYTES_MAX of
+ * them. A field that the end of what is looked at cuts, or may have cut, is no field. */
+HOT void header_read(struct header *header, const uint8_t *mail, size_t there_bytes,
+                     size_t mail_bytes);
 
 static inline bool header_has(const struct header *header, enum header_field field)
 {

@@ -104,10 +104,13 @@ static size_t line_body_bytes(const uint8_t *mail, size_t at, size_t after)
     return end - at;
 }
 
-HOT void header_read(struct header *header, const uint8_t *mail, size_t mail_bytes)
+HOT void header_read(struct header *header, const uint8_t *mail, size_t there_bytes,
+                     size_t mail_bytes)
 {
+    ASSERT(there_bytes <= mail_bytes);
+    ASSERT(there_bytes == mail_bytes || there_bytes >= HEADER_BYTES_MAX);
     *header = (struct header){0};
-    const size_t end = MIN(mail_bytes, (size_t)HEADER_BYTES_MAX);
+    const size_t end = MIN(there_bytes, (size_t)HEADER_BYTES_MAX);
     const bool cut = mail_bytes > end;
     size_t at = 0;
 

@@ -59,7 +59,7 @@ static void round_run(const struct frame *frame, struct frame_message *message,
 {
     const uint64_t t0 = clock_monotonic_ns();
     for (uint32_t n = 0; n < ROUND_MESSAGES; n++) {
-        header_read(header, message->mail, mail_bytes);
+        header_read(header, message->mail, mail_bytes, mail_bytes);
         sink += header->present;
     }
     const uint64_t t1 = clock_monotonic_ns();
@@ -82,7 +82,7 @@ static void subject_run(const struct frame *frame, const struct subject *subject
     static const char sender[] = "alice@example.com";
     const size_t mail_bytes = strlen(subject->mail);
     struct header header;
-    header_read(&header, (const uint8_t *)subject->mail, mail_bytes);
+    header_read(&header, (const uint8_t *)subject->mail, mail_bytes, mail_bytes);
     struct frame_message message = {.id = &id,
                                     .mail = (const uint8_t *)subject->mail,
                                     .header = &header,

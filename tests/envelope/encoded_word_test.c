@@ -91,6 +91,10 @@ static void encoded_word_notes_what_must_not_go_on(void **state)
                                         "a\x01"
                                         "b",
                                         "=?utf-8?q?=1B[0m?=",
+                                        "=?iso-2022-jp?q?=1B(=07abc?=",
+                                        "=?iso-2022-jp?q?=1B$=0A?=",
+                                        "=?utf-7?q?+AA0ACg-Bcc:x?=",
+                                        "=?unicode-1-1-UTF-7*en?b?K0FBMEFDZy0=?=",
                                         "\x7f"};
     for (size_t i = 0; i < ARRAY_COUNT(dirty); i++) {
         char dst[64];

@@ -205,25 +205,25 @@ static void frame_bounds_long_fields(void **state)
     struct frame_config config = framing_config();
     config.keep_references = true;
     size_t bytes = 0;
-    char *mail = long_field("To", "user%u@example.com,", "", 5000);
+    char *mail = long_field("To", "user%u@example.com,", "", 2500);
     char *sealed = sealed_with(&config, mail);
     assert_non_null(framing_field(sealed, "To", &bytes));
     assert_in_range(bytes, OUTER_TO_BYTES_MAX / 2, OUTER_TO_BYTES_MAX);
     free(sealed);
     free(mail);
-    mail = long_field("References", "<m%u@example.com> ", "", 5000);
+    mail = long_field("References", "<m%u@example.com> ", "", 2500);
     sealed = sealed_with(&config, mail);
     assert_non_null(framing_field(sealed, "References", &bytes));
     assert_true(bytes < 1000);
-    assert_non_null(strstr(sealed, "<m0@example.com>\r\n <m4969@example.com>"));
-    assert_non_null(strstr(sealed, "<m4999@example.com>"));
+    assert_non_null(strstr(sealed, "<m0@example.com>\r\n <m2469@example.com>"));
+    assert_non_null(strstr(sealed, "<m2499@example.com>"));
     free(sealed);
     free(mail);
     static const char *const items[] = {
         "word%u ",  "x%u", "\xc3\xa9%u", "\xf0\x9f\x98\x80 %u", "=?utf-8?q?=C3=A9%u?= ",
         "\n fold%u"};
     for (size_t i = 0; i < ARRAY_COUNT(items); i++) {
-        mail = long_field("Subject", items[i], "", 8000);
+        mail = long_field("Subject", items[i], "", 2000);
         sealed = sealed_with(&config, mail);
         assert_non_null(framing_field(sealed, "Subject", &bytes));
         assert_true(bytes <= OUTER_SUBJECT_BYTES_MAX);
@@ -327,7 +327,7 @@ static void subject_reads(const char *mail, size_t room, const char *expected)
 {
     struct header header;
     char text[128];
-    header_read(&header, (const uint8_t *)mail, strlen(mail));
+    header_read(&header, (const uint8_t *)mail, strlen(mail), strlen(mail));
     const struct frame_message message = {.mail = (const uint8_t *)mail, .header = &header};
     const size_t bytes = frame_subject_text(&message, (uint8_t *)text, room);
     assert_int_equal(bytes, strlen(expected));

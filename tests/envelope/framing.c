@@ -54,7 +54,7 @@ char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_b
     struct header header;
     memset(salt_commitment, 0xa5, sizeof(salt_commitment));
     memset(random, 0x5a, sizeof(random));
-    header_read(&header, mail, mail_bytes);
+    header_read(&header, mail, mail_bytes, mail_bytes);
     /* Just the header, so that a sanitizer sees a byte read past it. */
     uint8_t *head = malloc(header.header_bytes + 1);
     assert_non_null(head);

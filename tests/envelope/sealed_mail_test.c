@@ -40,7 +40,7 @@ static char *seal(struct whole *whole, const struct sealing *sealing, const uint
                                               salt_commitment + COBBLE_SALT_BYTES);
     memcpy(salt_commitment, sealing->salt, COBBLE_SALT_BYTES);
     mailgen_bytes(&whole->gen, boundary, sizeof(boundary));
-    header_read(&header, mail, mail_bytes);
+    header_read(&header, mail, mail_bytes, mail_bytes);
     const struct frame_message message = {.id = &sealing->id,
                                           .mail = mail,
                                           .header = &header,

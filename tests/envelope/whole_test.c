@@ -62,7 +62,7 @@ static struct text whole_mail(const struct frame *frame, const struct sealing *s
         sealing_fields(sealing, core, gen, mail, mail_bytes, salt_commitment + COBBLE_SALT_BYTES);
     memcpy(salt_commitment, sealing->salt, COBBLE_SALT_BYTES);
     mailgen_bytes(gen, boundary, sizeof(boundary));
-    header_read(&header, mail, mail_bytes);
+    header_read(&header, mail, mail_bytes, mail_bytes);
     const struct frame_message message = {.id = &sealing->id,
                                           .mail = mail,
                                           .header = &header,

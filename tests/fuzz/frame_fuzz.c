@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const uint32_t sender_bytes = (uint32_t)MIN((size_t)data[0] / 4, size - 1);
     const uint8_t *mail = data + 1 + sender_bytes;
-    header_read(&header, mail, size - 1 - sender_bytes);
+    header_read(&header, mail, size - 1 - sender_bytes, size - 1 - sender_bytes);
     const struct frame_message message = {.id = &id,
                                           .mail = mail,
                                           .header = &header,

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct header header;
-    header_read(&header, data, size);
+    header_read(&header, data, size, size);
     ASSERT(header.header_bytes <= size);
     ASSERT(header.header_bytes <= HEADER_BYTES_MAX);
     ASSERT((header.repeated & ~header.present) == 0);

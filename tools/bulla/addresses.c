@@ -118,7 +118,7 @@ int addresses_read(struct addresses *addresses, const uint8_t *mail, size_t mail
     if (addresses->recipients == NULL)
         return -ENOMEM;
     struct header header;
-    header_read(&header, mail, mail_bytes);
+    header_read(&header, mail, mail_bytes, mail_bytes);
 
     int rc = 0;
     char *sender_field = NULL;
