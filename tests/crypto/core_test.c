@@ -372,6 +372,31 @@ static void isa_names_and_order(void **state)
     }
 }
 
+/* A machine resumed twice from one snapshot: the generator's memory is the same in both. */
+static void large_draws_part_after_a_snapshot(void **state)
+{
+    enum { DRAWS = 64 };
+    static uint8_t first[DRAWS][CRYPTO_RANDOM_LARGE_BYTES];
+    static uint8_t second[DRAWS][CRYPTO_RANDOM_LARGE_BYTES];
+    (void)state;
+    struct crypto_core *core = core_for(isa_best());
+    struct core_secrets *snapshot = malloc(sizeof(*snapshot));
+    assert_non_null(snapshot);
+    crypto_random(core, first[0], sizeof(first[0]));
+    memcpy(snapshot, core->secrets, sizeof(*snapshot));
+    for (uint32_t i = 0; i < DRAWS; i++)
+        crypto_random(core, first[i], sizeof(first[i]));
+    memcpy(core->secrets, snapshot, sizeof(*snapshot));
+    for (uint32_t i = 0; i < DRAWS; i++)
+        crypto_random(core, second[i], sizeof(second[i]));
+    for (uint32_t i = 0; i < DRAWS; i++)
+        for (uint32_t j = 0; j < DRAWS; j++)
+            assert_false(contains(first[i], sizeof(first[i]), second[j], 16));
+    secret_wipe(snapshot, sizeof(*snapshot));
+    free(snapshot);
+    crypto_core_close(core);
+}
+
 int main(void)
 {
     print_message("this processor: %s\n", isa_name(isa_best()));
@@ -379,6 +404,7 @@ int main(void)
         cmocka_unit_test(isa_names_and_order),
         cmocka_unit_test(a_core_for_an_isa_that_is_not_there_is_refused),
         cmocka_unit_test(draws_of_every_size_look_uniform_and_never_repeat),
+        cmocka_unit_test(large_draws_part_after_a_snapshot),
         cmocka_unit_test(a_draw_writes_just_its_bytes),
         cmocka_unit_test(two_cores_differ),
         cmocka_unit_test(what_was_drawn_is_no_longer_in_the_state),
