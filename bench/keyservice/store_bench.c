@@ -191,7 +191,7 @@ static int raw_batch(struct sql *sql, const struct bench_batch *batch)
         const sqlite3_int64 number = sql_step(get) == 1 ? sqlite3_column_int64(get, 0) : 0;
         sql_done(get);
         sqlite3_stmt *link = sql_use(sql, SQL_RECIPIENT_ADD);
-        (void)sqlite3_bind_int64(link, 1, envelope);
+        (void)sqlite3_bind_int64(link, 1, envelope * STORE_RECIPIENTS_STRIDE);
         (void)sqlite3_bind_int64(link, 2, number);
         if (sql_run(sql, link) < 0)
             return -1;

@@ -65,6 +65,7 @@ static int recipients_add(struct store_writer *writer, const struct record *reco
     const uint8_t *address = NULL;
     uint16_t address_bytes = 0;
     uint32_t offset = 0;
+    int64_t place = envelope_number * STORE_RECIPIENTS_STRIDE;
     char normal[STORE_ADDRESS_BYTES];
 
     while (record_recipient(record, &offset, &address, &address_bytes)) {
@@ -73,7 +74,7 @@ static int recipients_add(struct store_writer *writer, const struct record *reco
         if (number < 0)
             return (int)number;
         sqlite3_stmt *add = sql_use(&writer->sql, SQL_RECIPIENT_ADD);
-        (void)sqlite3_bind_int64(add, 1, envelope_number);
+        (void)sqlite3_bind_int64(add, 1, place++);
         (void)sqlite3_bind_int64(add, 2, number);
         if (sql_run(&writer->sql, add) < 0)
             return -EIO;
@@ -241,6 +242,7 @@ int store_envelope_recipient(struct store *store, const uint8_t id[RECORD_ID_BYT
     sqlite3_stmt *has = sql_use(sql, SQL_RECIPIENT_HAS);
     sql_bind_blob(has, 1, id, RECORD_ID_BYTES);
     sql_bind_string(has, 2, address);
+    sql_bind_u64(has, 3, STORE_RECIPIENTS_STRIDE);
     const int step = sql_step(has);
     sql_done(has);
     store_reader_give(store, sql);
@@ -255,6 +257,7 @@ int store_envelope_recipients(struct store *store, const uint8_t id[RECORD_ID_BY
     struct sql *sql = store_reader_take(store);
     sqlite3_stmt *list = sql_use(sql, SQL_RECIPIENT_LIST);
     sql_bind_blob(list, 1, id, RECORD_ID_BYTES);
+    sql_bind_u64(list, 2, STORE_RECIPIENTS_STRIDE);
     for (uint32_t i = 0; i < RECORD_RECIPIENTS_MAX && (step = sql_step(list)) == 1; i++)
         if (sql_column_string(list, 0, address, sizeof(address)))
             visit(context, address);

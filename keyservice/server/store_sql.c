@@ -19,8 +19,9 @@ static const char *const schema_steps[] = {
     " locked INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL, expires INTEGER NOT NULL,"
     " read_by INTEGER NOT NULL, mail_bytes INTEGER NOT NULL, profile TEXT NOT NULL,"
     " sender TEXT NOT NULL, subject TEXT NOT NULL);"
-    "CREATE TABLE recipient (envelope INTEGER NOT NULL, address INTEGER NOT NULL,"
-    " PRIMARY KEY (envelope, address)) WITHOUT ROWID;"
+    /* number: the envelope's × STORE_RECIPIENTS_STRIDE and the place in its list, so that rows are
+     * only ever appended and an envelope's stand together. */
+    "CREATE TABLE recipient (number INTEGER PRIMARY KEY, address INTEGER NOT NULL);"
     "CREATE TABLE account (number INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE,"
     " password TEXT NOT NULL, created INTEGER NOT NULL);"
     "CREATE TABLE pending (address TEXT NOT NULL, browser BLOB NOT NULL, code BLOB NOT NULL,"
@@ -50,13 +51,14 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ENVELOPE_DIGEST] = "SELECT key_version, digest FROM envelope WHERE id = ?1",
     [SQL_ADDRESS_ADD] = "INSERT INTO address (address) VALUES (?1) ON CONFLICT DO NOTHING",
     [SQL_ADDRESS_GET] = "SELECT number FROM address WHERE address = ?1",
-    [SQL_RECIPIENT_ADD] =
-        "INSERT INTO recipient (envelope, address) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-    [SQL_RECIPIENT_HAS] = "SELECT 1 FROM envelope e JOIN address a JOIN recipient r"
-                          " ON r.address = a.number AND r.envelope = e.number"
-                          " WHERE e.id = ?1 AND a.address = ?2",
-    [SQL_RECIPIENT_LIST] = "SELECT a.address FROM envelope e"
-                           " JOIN recipient r ON r.envelope = e.number"
+    [SQL_RECIPIENT_ADD] = "INSERT INTO recipient (number, address) VALUES (?1, ?2)",
+    [SQL_RECIPIENT_HAS] = "SELECT 1 FROM envelope e JOIN recipient r ON r.number"
+                          " BETWEEN e.number * ?3 AND e.number * ?3 + ?3 - 1"
+                          " WHERE e.id = ?1 AND r.address ="
+                          " (SELECT number FROM address WHERE address = ?2)",
+    [SQL_RECIPIENT_LIST] = "SELECT DISTINCT a.address FROM envelope e"
+                           " JOIN recipient r ON r.number"
+                           " BETWEEN e.number * ?2 AND e.number * ?2 + ?2 - 1"
                            " JOIN address a ON a.number = r.address WHERE e.id = ?1 ORDER BY 1",
     [SQL_ENVELOPE_GET] = "SELECT suite, level, flags, locked, sent, expires, read_by, mail_bytes,"
                          " profile, sender, subject, key_version, wrapped"

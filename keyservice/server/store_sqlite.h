@@ -86,6 +86,10 @@ bool sql_column_blob(sqlite3_stmt *statement, int index, void *bytes_at, size_t 
 bool sql_column_string(sqlite3_stmt *statement, int index, char *text, size_t room);
 uint64_t sql_column_u64(sqlite3_stmt *statement, int index);
 
+/* Numbers of an envelope's recipients begin at its own times this. */
+#define STORE_RECIPIENTS_STRIDE 1024
+_Static_assert(STORE_RECIPIENTS_STRIDE >= RECORD_RECIPIENTS_MAX, "each has a number of its own");
+
 /* Addresses the writer met lately: number by address, so that most need no look-up. */
 #define ADDRESS_CACHE_COUNT 16384
 struct address_cache_entry {

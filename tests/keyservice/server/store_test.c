@@ -153,6 +153,65 @@ static void every_envelope_knows_its_own_recipients(void **state)
     }
 }
 
+struct names {
+    uint32_t count;
+    char all[RECORD_RECIPIENTS_MAX][32];
+};
+
+static void name_keep(void *context, const char *text)
+{
+    struct names *names = context;
+    assert_true(names->count < RECORD_RECIPIENTS_MAX);
+    (void)snprintf(names->all[names->count++], sizeof(names->all[0]), "%s", text);
+}
+
+/* As many as a record may have, the last one twice, beside neighbours with others. */
+static void a_thousand_recipients_are_its_own_alone(void **state)
+{
+    static uint8_t recipients[RECORD_RECIPIENTS_MAX * 32];
+    static uint8_t wire[RECORD_BYTES_MAX];
+    static struct names names;
+    const struct fixture *fixture = *state;
+    struct made before;
+    struct made many;
+    struct made after;
+    uint32_t used = 0;
+    made_fill(&before, 1, "before@example.org");
+    made_fill(&many, 2, "x@y");
+    made_fill(&after, 3, "after@example.org");
+    for (uint32_t i = 0; i < RECORD_RECIPIENTS_MAX; i++) {
+        const int chars = snprintf((char *)recipients + used + 2, 30, "p%03u@example.org",
+                                   MIN(i, RECORD_RECIPIENTS_MAX - 2));
+        bytes_store_le16(recipients + used, (uint16_t)chars);
+        used += 2 + (uint32_t)chars;
+    }
+    many.record.recipients = recipients;
+    many.record.recipients_bytes = used;
+    many.record.recipients_count = RECORD_RECIPIENTS_MAX;
+    many.put.wire = wire;
+    many.put.wire_bytes = (uint32_t)record_write(wire, sizeof(wire), &many.record);
+    assert_int_equal(put(fixture, &before), STORE_PUT_STORED);
+    assert_int_equal(put(fixture, &many), STORE_PUT_STORED);
+    assert_int_equal(put(fixture, &after), STORE_PUT_STORED);
+
+    memset(&names, 0, sizeof(names));
+    assert_int_equal(store_envelope_recipients(fixture->store, many.record.id, name_keep, &names),
+                     0);
+    assert_int_equal(names.count, RECORD_RECIPIENTS_MAX - 1);
+    for (uint32_t i = 0; i < names.count; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "p%03u@example.org", i);
+        assert_string_equal(names.all[i], name);
+        assert_int_equal(store_envelope_recipient(fixture->store, many.record.id, name), 0);
+        assert_int_equal(store_envelope_recipient(fixture->store, before.record.id, name), -ENOENT);
+        assert_int_equal(store_envelope_recipient(fixture->store, after.record.id, name), -ENOENT);
+    }
+    assert_int_equal(store_envelope_recipient(fixture->store, many.record.id, "after@example.org"),
+                     -ENOENT);
+    assert_int_equal(store_envelope_recipient(fixture->store, many.record.id, "before@example.org"),
+                     -ENOENT);
+}
+
 static void the_same_record_is_stored_again_and_another_conflicts(void **state)
 {
     const struct fixture *fixture = *state;
@@ -450,6 +509,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_envelope_and_its_key_come_back),
         TEST(every_envelope_knows_its_own_recipients),
+        TEST(a_thousand_recipients_are_its_own_alone),
         TEST(the_same_record_is_stored_again_and_another_conflicts),
         TEST(a_batch_may_name_an_id_twice),
         TEST(what_was_stored_is_there_after_opening_again),
