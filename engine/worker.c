@@ -27,6 +27,7 @@ static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_ROOM_WAITS] = "room_waits",
     [COUNTER_KEY_CONFLICTS] = "key_conflicts",
     [COUNTER_SLEEPS] = "sleeps",
+    [COUNTER_TURNS] = "turns",
     [COUNTER_BROKEN] = "broken_clients",
     [COUNTER_JOBS] = "jobs",
     [COUNTER_CLIENTS] = "clients",
@@ -350,7 +351,8 @@ static bool worker_may_sleep(struct worker *worker)
 {
     for (uint32_t n = 0; n < worker->live_count; n++) {
         struct client *client = &worker->clients[worker->live[n]];
-        if (client->state == CLIENT_LIVE && !channel_sleep(client->channel))
+        const bool may_take = worker_client_room(worker, client) > 0;
+        if (client->state == CLIENT_LIVE && !channel_sleep(client->channel, may_take))
             return false;
     }
     /* Sequentially consistent, as in worker_wake(): one of the two sees the other. */
@@ -427,6 +429,7 @@ static void worker_loop(struct worker *worker)
     bool adopted = true;
     while (!worker->stopping) {
         const struct snapshot *before = worker->snapshot;
+        worker_count(worker, COUNTER_TURNS, 1);
         worker->now_ns = clock_monotonic_ns();
         worker->unix_ns = clock_unix_ns();
         worker_take_orders(worker);

@@ -99,11 +99,12 @@ enum worker_counter {
     COUNTER_ROOM_WAITS,    /* jobs that had to wait for room    */
     COUNTER_KEY_CONFLICTS, /* sealed anew                       */
     COUNTER_SLEEPS,
+    COUNTER_TURNS,   /* of the loop                               */
     COUNTER_BROKEN,  /* clients that broke the contract           */
     COUNTER_JOBS,    /* under way now                             */
     COUNTER_CLIENTS, /* now                                       */
 };
-#define WORKER_COUNTERS 13
+#define WORKER_COUNTERS 14
 
 const char *worker_counter_name(enum worker_counter counter);
 uint64_t worker_counter(const struct worker *worker, enum worker_counter counter);

@@ -266,8 +266,7 @@ static struct job *job_take(struct worker *worker, struct client *client,
     return job;
 }
 
-/* Submissions that may be taken of a client now. */
-static uint32_t client_room(const struct worker *worker, const struct client *client)
+uint32_t worker_client_room(const struct worker *worker, const struct client *client)
 {
     const uint32_t waiting = client->room.count + client->large.count + client->answers.count;
     if (worker->draining || client->room.count > 0 || waiting >= worker->share_waiting ||
@@ -281,7 +280,7 @@ static uint32_t serve_new(struct worker *worker, struct client *client)
 {
     struct ipc_submission submissions[WORKER_VECTOR_MAX];
     const uint32_t room =
-        MIN(WORKER_VECTOR_MAX - worker->vector_count, client_room(worker, client));
+        MIN(WORKER_VECTOR_MAX - worker->vector_count, worker_client_room(worker, client));
     const uint32_t count = channel_take_burst(client->channel, submissions, room);
     bool go_on = true;
     for (uint32_t i = 0; i < count; i++) {

@@ -174,6 +174,8 @@ static inline uint32_t worker_job_index(const struct worker *worker, const struc
 
 /* worker_hot.c: one pass over everything; returns how much was done. */
 HOT uint32_t worker_pass(struct worker *worker);
+/* Submissions that may be taken of a client now. */
+HOT uint32_t worker_client_room(const struct worker *worker, const struct client *client);
 /* Gives back all that a job owns, then the job. */
 HOT void worker_job_free(struct worker *worker, struct job *job);
 /* Room may have been freed, so what waits for it may be tried again. */

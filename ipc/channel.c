@@ -33,13 +33,14 @@ int channel_constants_write(struct channel *channel, const uint8_t *bytes_at, si
 
 /* Looks after announcing: whatever came before the announcement is seen here, whatever comes
  * after it rings. */
-bool channel_sleep(struct channel *channel)
+bool channel_sleep(struct channel *channel, bool may_take)
 {
     if (channel->fault != CHANNEL_SOUND)
         return true; /* nothing more will be taken; the owner ends the session */
-    lane_sleep(channel->own, IPC_ASLEEP_TAIL | (channel->space_wanted ? IPC_ASLEEP_HEAD : 0));
+    lane_sleep(channel->own,
+               (may_take ? IPC_ASLEEP_TAIL : 0) | (channel->space_wanted ? IPC_ASLEEP_HEAD : 0));
     uint32_t released = 0;
-    const bool pending = channel_pending(channel);
+    const bool pending = may_take && channel_pending(channel);
     /* A bad head counts as something to look at: channel_reclaim() finds the fault. */
     const bool freed = !lane_released(&channel->completions, &released) || released > 0;
     if (pending || (freed && channel->space_wanted)) {

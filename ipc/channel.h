@@ -81,9 +81,10 @@ HOT void channel_publish(struct channel *channel);
 /* Takes note of completions that the client released; true if any were. */
 HOT bool channel_reclaim(struct channel *channel);
 
-/* Around a sleep: after channel_sleep() returns true nothing is pending and a submission will ring.
- */
-bool channel_sleep(struct channel *channel);
+/* Around a sleep. may_take: the owner would take a submission now; otherwise none of them prevents
+ * the sleep or ends it, and what makes room must: a release when space is wanted, which rings, or
+ * the owner's own doings. After true nothing of that kind is pending, and what comes will ring. */
+bool channel_sleep(struct channel *channel, bool may_take);
 void channel_awake(struct channel *channel);
 
 /* Submissions taken and not completed, for draining. */

@@ -208,6 +208,27 @@ static void bullad_serves_others_beside_one_that_never_releases(void **state)
     finish();
 }
 
+/* Sleeps are counted, and turns between them: a worker that spins has millions of those. */
+static void bullad_sleeps_over_submissions_that_it_may_not_take(void **state)
+{
+    (void)state;
+    daemon_start(&bullad, "workers = 1\noutput_arena = 46MB\nspin_us = 0", "", 0);
+    struct bulla *greedy = greedy_attach((size_t)240 << 20);
+    greedy_submit(greedy, "default", 60000, 3000);
+    counter_settles("sealed", 100);
+    const uint64_t sleeps = counter("sleeps");
+    const uint64_t turns = counter("turns");
+    uint64_t slept = 0;
+    for (uint32_t ms = 0; ms < DAEMON_WAIT_MS && slept < 3; ms += 100) {
+        (void)usleep(100000);
+        slept = counter("sleeps") - sleeps;
+    }
+    assert_true(slept >= 3);
+    assert_true(counter("turns") - turns < 1000);
+    bulla_detach(greedy);
+    finish();
+}
+
 static void bullad_serves_others_while_refusals_find_no_room(void **state)
 {
     (void)state;
@@ -215,7 +236,7 @@ static void bullad_serves_others_while_refusals_find_no_room(void **state)
     struct bulla *greedy = greedy_attach((size_t)64 << 20);
     greedy_submit(greedy, "default", 70000, 500); /* a few more than the arena holds */
     counter_settles("sealed", 100);
-    greedy_submit(greedy, "nosuch", 10, GREEDY_SLOTS - 500);
+    greedy_submit(greedy, "no-such-profile-and-a-long-name-for-it", 10, GREEDY_SLOTS - 500);
     counter_settles("refused", 100);
     for (uint32_t i = 0; i < 3; i++) {
         seals(4096);
@@ -231,6 +252,7 @@ int main(void)
         cmocka_unit_test(bullad_keeps_small_and_large_apart_when_both_wait),
         cmocka_unit_test(bullad_keeps_each_messages_profile_through_reloads),
         cmocka_unit_test(bullad_serves_others_beside_one_that_never_releases),
+        cmocka_unit_test(bullad_sleeps_over_submissions_that_it_may_not_take),
         cmocka_unit_test(bullad_serves_others_while_refusals_find_no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,7 +71,7 @@ static void engine_pass(struct channel *channel)
         ASSERT(held);
     }
     channel_publish(channel);
-    if (channel_sleep(channel))
+    if (channel_sleep(channel, true))
         channel_awake(channel);
 }
 

@@ -193,11 +193,11 @@ static void space_comes_back_when_the_client_releases(void **state)
     assert_false(channel_space_take(pair->channel, 1, &other, &at));
     assert_false(channel_reclaim(pair->channel));
     /* It waits for space now: a release that came already keeps it awake, the next one rings. */
-    assert_true(channel_sleep(pair->channel));
+    assert_true(channel_sleep(pair->channel, true));
     assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_TAIL | IPC_ASLEEP_HEAD);
     channel_awake(pair->channel);
     atomic_store(&pair->page->head, 1);
-    assert_false(channel_sleep(pair->channel));
+    assert_false(channel_sleep(pair->channel, true));
     assert_int_equal(atomic_load(&pair->peer->asleep), 0);
     assert_true(channel_reclaim(pair->channel));
     assert_false(channel_reclaim(pair->channel));
@@ -207,19 +207,37 @@ static void space_comes_back_when_the_client_releases(void **state)
     channel_space_give(pair->channel, offset, 64);
     assert_true(channel_space_take(pair->channel, ARENA_BYTES, &other, &at));
     channel_space_give(pair->channel, other, ARENA_BYTES);
-    assert_true(channel_sleep(pair->channel));
+    assert_true(channel_sleep(pair->channel, true));
     assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_TAIL);
     channel_awake(pair->channel);
+}
+
+static void a_submission_that_may_not_be_taken_is_slept_over(void **state)
+{
+    struct pair *pair = *state;
+    uint64_t offset, other;
+    uint8_t *at;
+    client_submit(pair, 1);
+    assert_true(channel_sleep(pair->channel, false));
+    assert_int_equal(atomic_load(&pair->peer->asleep), 0); /* more of them would change nothing */
+    channel_awake(pair->channel);
+    assert_true(channel_space_take(pair->channel, ARENA_BYTES, &offset, &at));
+    assert_false(channel_space_take(pair->channel, 1, &other, &at));
+    assert_true(channel_sleep(pair->channel, false));
+    assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_HEAD);
+    channel_awake(pair->channel);
+    channel_space_give(pair->channel, offset, ARENA_BYTES);
+    assert_false(channel_sleep(pair->channel, true));
 }
 
 static void a_submission_before_the_sleep_prevents_it(void **state)
 {
     struct pair *pair = *state;
     client_submit(pair, 1);
-    assert_false(channel_sleep(pair->channel));
+    assert_false(channel_sleep(pair->channel, true));
     assert_int_equal(atomic_load(&pair->peer->asleep), 0);
     (void)take_one(pair);
-    assert_true(channel_sleep(pair->channel));
+    assert_true(channel_sleep(pair->channel, true));
     assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_TAIL);
     channel_awake(pair->channel);
     assert_int_equal(atomic_load(&pair->peer->asleep), 0);
@@ -269,7 +287,7 @@ static void a_broken_channel_gives_nothing(void **state)
     assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 0);
     assert_false(channel_reclaim(pair->channel));
     channel_publish(pair->channel);
-    assert_true(channel_sleep(pair->channel));
+    assert_true(channel_sleep(pair->channel, true));
     assert_int_equal(channel_outstanding(pair->channel), 0);
 }
 
@@ -367,6 +385,7 @@ int main(void)
         TEST(the_client_is_rung_only_when_it_sleeps),
         TEST(space_comes_back_when_the_client_releases),
         TEST(a_submission_before_the_sleep_prevents_it),
+        TEST(a_submission_that_may_not_be_taken_is_slept_over),
         TEST(constants_wait_for_the_last_reader_of_their_half),
         TEST(a_broken_channel_gives_nothing),
         TEST(an_open_that_fails_leaves_the_descriptor),

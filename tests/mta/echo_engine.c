@@ -275,7 +275,7 @@ static void echo_sleep(struct echo_engine *engine)
     bool quiet = ring_count(&engine->to_worker) == 0;
     for (uint32_t n = 0; n < ECHO_SESSIONS_MAX; n++) {
         if (engine->at_worker[n])
-            quiet &= channel_sleep(engine->sessions[n].channel);
+            quiet &= channel_sleep(engine->sessions[n].channel, true);
     }
     count(&engine->counters.sleeps, quiet);
     const uint32_t events_count = wait_for(engine->wait, quiet ? ECHO_SLEEP_NS : 0, events, 16);
