@@ -1,0 +1,81 @@
+"""The scripts under tools/ that judge: what they must not let pass."""
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOLS = ROOT / "tools"
+
+
+def run(*command, **options):
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=100, check=False, **options)
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+class CountTests(Folder):
+    """tools/count-tests over real runs of ctest."""
+
+    def counted(self, tests):
+        self.write("CTestTestfile.cmake", tests)
+        results = self.folder / "results.xml"
+        ended = run("ctest", "--test-dir", self.folder, "--output-junit", results)
+        counted = run(TOOLS / "count-tests", results, ended.returncode)
+        self.assertEqual((0, ""), (counted.returncode, counted.stderr))
+        return counted.stdout.splitlines()
+
+    def test_what_ran_is_counted(self):
+        lines = self.counted('add_test(good "/bin/true")\nadd_test(bad "/bin/sh" "-c" "echo so; exit 1")\n')
+        self.assertEqual(["1 1 0 bad -", "--- bad", "so"], lines)
+
+    def test_all_good(self):
+        self.assertEqual(["1 0 0 - -"], self.counted('add_test(good "/bin/true")\n'))
+
+    def test_a_missing_program_has_failed(self):
+        lines = self.counted('add_test(good "/bin/true")\nadd_test(gone "/nonexistent/gone_test")\n')
+        self.assertEqual("1 1 0 gone -", lines[0])
+
+    def test_what_could_not_run_has_failed(self):
+        lines = self.counted(
+            'add_test(file "/bin/true")\n'
+            "set_tests_properties(file PROPERTIES REQUIRED_FILES /nonexistent/file)\n"
+            'add_test(off "/bin/true")\nset_tests_properties(off PROPERTIES DISABLED TRUE)\n'
+            'add_test(crash "/bin/sh" "-c" "kill -SEGV $$")\n')
+        self.assertEqual("0 3 0 file,off,crash -", lines[0])
+
+    def test_only_who_says_so_is_skipped(self):
+        lines = self.counted('add_test(skip "/bin/sh" "-c" "exit 77")\n'
+                             "set_tests_properties(skip PROPERTIES SKIP_RETURN_CODE 77)\n")
+        self.assertEqual(["0 0 1 - skip"], lines)
+
+    def test_a_run_without_tests_has_failed(self):
+        self.assertEqual(["0 1 0 (ctest:no-tests) -"], self.counted(""))
+
+    def test_a_bad_end_has_failed_though_no_test_did(self):
+        self.counted('add_test(good "/bin/true")\n')
+        for status, name in ((8, "status-8"), (124, "out-of-time"), (137, "out-of-time")):
+            counted = run(TOOLS / "count-tests", self.folder / "results.xml", status)
+            self.assertEqual(f"1 1 0 (ctest:{name}) -\n", counted.stdout)
+
+    def test_results_that_are_missing_or_broken_have_failed(self):
+        for path in (self.folder / "none.xml", self.write("broken.xml", "<testsuite><testcase ")):
+            counted = run(TOOLS / "count-tests", path, 0)
+            self.assertEqual("0 1 0 (ctest:no-results) -\n", counted.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv, verbosity=2)
