@@ -9,8 +9,10 @@ trap 'rm -rf "$root"' EXIT
 
 DESTDIR=$root cmake --install "$build" --component library >"$root/install.log"
 pc=$(find "$root" -name bulla.pc)
-export PKG_CONFIG_LIBDIR=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$root
 test -n "$pc"
+PKG_CONFIG_LIBDIR=$(dirname "$pc")
+PKG_CONFIG_SYSROOT_DIR=$root
+export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR
 test "$(pkg-config --modversion bulla)" = 0.1.0
 library=$(dirname "$(find "$root" -name libbulla.so.0)")
 
@@ -36,7 +38,7 @@ if command -v g++ >/dev/null; then
     g++ $cflags -Wall -Wextra -Werror $(pkg-config --cflags bulla) -c "$root/header.cc" -o "$root/header.o"
 fi
 
-export LD_LIBRARY_PATH=$library
+export LD_LIBRARY_PATH="$library"
 printf 'Subject: x\r\n\r\nhello\r\n' >"$root/mail"
 "$echo_program" "$root/seal_one" me@example.org you@example.net <"$root/mail" >"$root/sealed"
 { printf '<<head>>\r\n'; cat "$root/mail"; printf '\r\n<<tail>>'; } | cmp - "$root/sealed"

@@ -1,5 +1,7 @@
 """The scripts under tools/ that judge: what they must not let pass."""
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -75,6 +77,62 @@ class CountTests(Folder):
         for path in (self.folder / "none.xml", self.write("broken.xml", "<testsuite><testcase ")):
             counted = run(TOOLS / "count-tests", path, 0)
             self.assertEqual("0 1 0 (ctest:no-results) -\n", counted.stdout)
+
+
+class Tree(Folder):
+    """A source tree of its own for one of the tools."""
+
+    def tool(self, name):
+        self.write("tools/.keep", "")
+        shutil.copy(TOOLS / name, self.folder / "tools" / name)
+        shutil.copy(ROOT / ".clang-format", self.folder)
+        environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.folder.parent)}
+        return run(self.folder / "tools" / name, env=environment)
+
+    def repository(self):
+        run("git", "init", "-q", self.folder)
+
+
+class CheckFormat(Tree):
+    def test_no_repository_is_a_failure(self):
+        self.write("a.c", "int a;\n")
+        self.assertNotEqual(0, self.tool("check-format").returncode)
+
+    def test_no_file_is_a_failure(self):
+        self.repository()
+        ended = self.tool("check-format")
+        self.assertEqual(1, ended.returncode)
+        self.assertIn("no C file", ended.stderr)
+
+    @unittest.skipUnless(shutil.which("clang-format"), "no clang-format")
+    def test_layout_decides(self):
+        self.repository()
+        self.write("with space/a.c", "int a;\n")
+        self.assertEqual(0, self.tool("check-format").returncode)
+        self.write("b.h", "int   b ;\n")
+        ended = self.tool("check-format")
+        self.assertNotEqual(0, ended.returncode)
+        self.assertIn("b.h", ended.stderr)
+
+
+class CheckScripts(Tree):
+    def test_no_repository_is_a_failure(self):
+        self.assertNotEqual(0, self.tool("check-scripts").returncode)
+
+    @unittest.skipUnless(shutil.which("shellcheck"), "no shellcheck")
+    def test_every_script_is_looked_at(self):
+        self.repository()
+        self.write("page.md", "rm $1/*\n")
+        self.assertEqual(0, self.tool("check-scripts").returncode)
+        bad = "x=$1\nrm $x\n"
+        for name, text in (("deep/in/a.sh", "#!/bin/sh\n" + bad), ("b", "#!/usr/bin/env bash\n" + bad),
+                           ("c", "#!/bin/bash -e\n" + bad), ("d e", "#!/bin/sh\n" + bad)):
+            with self.subTest(name=name):
+                path = self.write(name, text)
+                ended = self.tool("check-scripts")
+                self.assertNotEqual(0, ended.returncode)
+                self.assertIn(name, ended.stdout)
+                path.unlink()
 
 
 if __name__ == "__main__":
