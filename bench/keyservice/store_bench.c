@@ -2,9 +2,11 @@
  * store_bench: claim: registering batches of 512 keys through the store costs little more than
  * SQLite itself asks for the same rows, and passes 100,000 keys a second with synced commits.
  * Metric:  keys a second, each batch answered after its commit; beside it, in the same run and
- * folder, the same rows put into the same tables by a bare loop of prepared INSERTs, one commit a
- *          batch, no wrapping, no digests, no threads.
+ *          folder, the same rows put into the same tables by a bare loop of prepared INSERTs, one
+ *          commit a batch, no wrapping, no digests, no threads. Each with its processor time a key.
  * Command: store_bench [--batches N] [--threads N] [--people N] [FOLDER]
+ *          Instructions a key, the same on a busy machine, by function:
+ *          valgrind --tool=callgrind store_bench --batches 32 --threads 1 --people 200
  */
 #include "base/bytes.h"
 #include "base/clock.h"
