@@ -11,7 +11,7 @@
 
 int main(int argc, char **argv)
 {
-    static char mail[(25 << 20) + 1]; /* one more than a message may have */
+    static char mail[(256 << 20) + 1]; /* one byte more than any message may have */
     const struct bulla_config config = {.socket_path = getenv("BULLA_SOCKET")};
     const struct bulla_request request = {
         .sender = argc > 1 ? argv[1] : NULL,
@@ -19,17 +19,17 @@ int main(int argc, char **argv)
         .recipients_count = argc > 2 ? (uint32_t)argc - 2 : 0,
         .mail_bytes = fread(mail, 1, sizeof(mail), stdin),
     };
-    if (request.mail_bytes == sizeof(mail))
-        return 65;
     enum bulla_status status = BULLA_RETRY;
-    uint8_t *sealed;
+    uint8_t *sealed = NULL;
     size_t bytes;
     char why[99];
-    int rc = bulla_seal_one(&config, &request, mail, 30000, &status, &sealed, &bytes, why, 99);
+    int rc = -EIO; /* half a message is none */
+    if (!ferror(stdin))
+        rc = bulla_seal_one(&config, &request, mail, 30000, &status, &sealed, &bytes, why, 99);
     if (rc == 0 && status == BULLA_SEALED)
-        rc = fwrite(sealed, 1, bytes, stdout) == bytes ? 0 : -EIO;
+        rc = fwrite(sealed, 1, bytes, stdout) == bytes && fflush(stdout) == 0 ? 0 : -EIO;
     if (rc != 0 || status != BULLA_SEALED)
         fprintf(stderr, "not sealed: %s\n", rc != 0 ? strerror(-rc) : why);
     free(sealed);
-    return rc != 0 || status == BULLA_RETRY ? 75 : status == BULLA_SEALED ? 0 : 65;
+    return rc == -EMSGSIZE || status == BULLA_REFUSED ? 65 : rc || status != BULLA_SEALED ? 75 : 0;
 }

@@ -50,6 +50,28 @@ test "$status" = 75
 grep -q 'No such file' "$root/err"
 test ! -s "$root/out"
 
+# More than a pipe and a buffer hold comes through whole.
+head -c 1600000 /dev/urandom >"$root/large"
+"$echo_program" "$root/seal_one" me@example.org you@example.net <"$root/large" >"$root/sealed"
+{ printf '<<head>>\r\n'; cat "$root/large"; printf '\r\n<<tail>>'; } | cmp - "$root/sealed"
+
+# ends STATUS WORDS COMMAND...: sealing ends so, and says why.
+ends() {
+    expected=$1 words=$2 status=0
+    shift 2
+    "$@" 2>"$root/err" || status=$?
+    test "$status" = "$expected" || { echo "ended with $status, not $expected" >&2; exit 1; }
+    grep -q "$words" "$root/err"
+}
+# What cannot be read or written whole was not sealed, and what can never be sealed is told apart.
+ends 75 'Input/output error' \
+    "$echo_program" "$root/seal_one" me@example.org you@example.net <"$root/mail" >/dev/full
+ends 75 'Input/output error' \
+    "$echo_program" "$root/seal_one" me@example.org you@example.net <"$root" >"$root/out"
+head -c 268435457 /dev/zero | ends 65 'Message too long' \
+    "$echo_program" "$root/seal_one" me@example.org you@example.net >"$root/out"
+test ! -s "$root/out"
+
 # The example is as short as it is said to be: lines of code in main().
 lines=$(sed -e '1,/^int main/d' "$source/mta/examples/seal_one.c" | grep -c '[a-z]')
 test "$lines" -le 20

@@ -135,5 +135,14 @@ class CheckScripts(Tree):
                 path.unlink()
 
 
+class Readme(unittest.TestCase):
+    def test_the_client_is_the_one_that_is_compiled_and_tested(self):
+        readme = (ROOT / "README.md").read_text()
+        program = (ROOT / "mta/examples/seal_one.c").read_text()
+        shown = readme.split("```c\n")[1].split("```\n")[0]
+        self.assertEqual(program[program.index("int main("):], shown)
+        self.assertLessEqual(len(shown.splitlines()), 25)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv, verbosity=2)
