@@ -14,9 +14,15 @@ import { parseArgs } from 'node:util';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const LINE_CHARS_MAX = 998; // RFC 5322, 2.1.1: the envelope travels as 7bit.
-const LINE_CHARS_WANTED = 160; // esbuild breaks after about this many where the syntax lets it.
+const LINE_CHARS_WANTED = 300; // esbuild breaks after about this many where the syntax lets it.
 const RTL = new Set(['ar']);
-const TARGETS = ['es2020', 'chrome90', 'firefox90', 'safari15'];
+// Browsers of the last three years. Firefox 115 is the last for Windows 7 and 8.
+const TARGETS = ['es2022', 'chrome109', 'firefox115', 'safari16.4'];
+// Names of the opener's own properties, which no browser's object has: they are shortened.
+const OWN_PROPERTIES = ['baseNonce', 'bodies', 'boundary', 'bytes', 'chunkIndex', 'cid', 'ciphertext', 'css', 'dataBytes',
+    'disposition', 'element', 'end', 'eol', 'extended', 'fields', 'fileName', 'header', 'importAead', 'inner', 'isHidden',
+    'isOpened', 'isShown', 'keyBytes', 'parameters', 'part', 'pickup', 'point', 'related', 'remoteCount', 'segments', 'sender',
+    'show', 'shown', 'start', 'suite', 'tag', 'text', 'total'];
 export const SUITES = { aes256: 1, aes192: 2 };
 export const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
 
@@ -44,12 +50,45 @@ function htmlText(text) {
     return text.replace(/[&<>"']|[^\x20-\x7e]/gu, (c) => `&#${c.codePointAt(0)};`);
 }
 
-// JSON of ASCII alone that cannot end the script element it stands in; one string a line.
+// JSON of ASCII alone that cannot end the script element it stands in, broken between strings.
 function jsonBlock(value) {
-    return JSON.stringify(value, null, 0)
+    const text = JSON.stringify(value, null, 0)
         .replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
-        .replace(/</g, '\\u003c')
-        .replace(/","/g, '",\n"');
+        .replace(/</g, '\\u003c');
+    let line = 0;
+    return text.replace(/.*?"[\],]+|.+/g, (piece) => {
+        const broken = line > 0 && line + piece.length > LINE_CHARS_WANTED;
+        line = piece.length + (broken ? 0 : line);
+        return broken ? `\n${piece}` : piece;
+    });
+}
+
+// Where escapes would make a locale's words three times as long they stand in an old charset of its
+// own that browsers know, as base64: 3 to 6 bytes a character become 1.4 to 2.7.
+const CHARSETS = { ar: 'windows-1256', ja: 'shift_jis', zh: 'gbk' };
+
+function encodeIn(charset, text) {
+    const codes = new Map();
+    const decoder = new TextDecoder(charset);
+    for (let code = 0; code < 65536; code++) {
+        const bytes = code < 256 ? [code] : [code >> 8, code & 255];
+        const character = decoder.decode(Uint8Array.from(bytes));
+        if ([...character].length === 1 && !codes.has(character))
+            codes.set(character, bytes);
+    }
+    const encoded = Buffer.from([...text].flatMap((character) => codes.get(character) ?? []));
+    if (decoder.decode(encoded) !== text)
+        fail(`a string cannot be written in ${charset}`);
+    return encoded;
+}
+
+// The element's attribute and content.
+function stringsBlock(locale, value) {
+    const charset = CHARSETS[locale];
+    if (!charset)
+        return { charset: '', strings: jsonBlock(value) };
+    const text = encodeIn(charset, JSON.stringify(value)).toString('base64');
+    return { charset: ` data-charset="${charset}"`, strings: text.replace(/.{900}/g, '$&\n') };
 }
 
 // What a line of the result may not be: too long for mail, not ASCII, or changed by an mbox writer.
@@ -67,6 +106,19 @@ function checkMailable(name, text) {
     });
 }
 
+// Puts numeric constants in their places, which esbuild does only for those of other modules.
+const inlineConstants = {
+    name: 'constants',
+    setup(build) {
+        build.onLoad({ filter: /opener.\w+\.js$/ }, ({ path }) => {
+            let contents = readFileSync(path, 'utf8');
+            for (const [line, name, value] of contents.matchAll(/^const ([A-Z][A-Z_]+) = ([-\d.e*+ ]+);.*$/gm))
+                contents = contents.replace(line, '').replace(new RegExp(`\\b${name}\\b`, 'g'), `(${value})`);
+            return { contents };
+        });
+    },
+};
+
 async function bundle(suite) {
     const result = await esbuild.build({
         absWorkingDir: HERE,
@@ -77,9 +129,12 @@ async function bundle(suite) {
         format: 'iife',
         charset: 'ascii',
         lineLimit: LINE_CHARS_WANTED,
+        mangleProps: new RegExp(`^(${OWN_PROPERTIES.join('|')})$`),
+        define: wordPositions(),
         legalComments: 'inline', // @noble/ciphers is MIT: its notice travels with it.
         target: TARGETS,
         nodePaths: [MODULES],
+        plugins: [inlineConstants],
         logLevel: 'warning',
     });
     const text = result.outputFiles[0].text.replace(/[ \t]+$/gm, '').replace(/\n*$/, '\n');
@@ -87,6 +142,28 @@ async function bundle(suite) {
         fail(`the ${suite} script holds a text that would end or comment out its element`);
     checkMailable(`opener-${suite}.js`, text);
     return text;
+}
+
+// The strings that stand in the shell's visible HTML; all others go to the script.
+const isFallback = (key) => key.startsWith('fallback_') || key === 'title';
+const faultOf = (key) => /^(\w+)_(title|text)$/.exec(key)?.[1];
+
+const readStrings = (locale) => JSON.parse(readFileSync(join(HERE, 'locales', `${locale}.json`), 'utf8'));
+const wordKeys = () => Object.keys(readStrings('en')).filter((key) => !isFallback(key) && !faultOf(key));
+
+// What web/opener/words.js reads: the faults, then the other strings in the order of en.json.
+function wordList(strings) {
+    const faults = {};
+    for (const key of Object.keys(strings)) {
+        const code = faultOf(key);
+        if (code)
+            faults[code] = [strings[`${code}_title`], strings[`${code}_text`]];
+    }
+    return [faults, ...wordKeys().map((key) => strings[key])];
+}
+
+function wordPositions() {
+    return Object.fromEntries(wordKeys().map((key, index) => [`W.${key}`, String(index + 1)]));
 }
 
 async function style() {
@@ -101,8 +178,8 @@ async function style() {
 }
 
 function readLocale(locale) {
-    const strings = JSON.parse(readFileSync(join(HERE, 'locales', `${locale}.json`), 'utf8'));
-    const english = JSON.parse(readFileSync(join(HERE, 'locales', 'en.json'), 'utf8'));
+    const strings = readStrings(locale);
+    const english = readStrings('en');
     for (const key of Object.keys(english)) {
         if (typeof strings[key] !== 'string' || strings[key] === '')
             fail(`locales/${locale}.json: "${key}" is missing`);
@@ -118,18 +195,14 @@ function readLocale(locale) {
     return strings;
 }
 
-// The strings that stand in the shell's visible HTML; all others go to the script.
-const isFallback = (key) => key.startsWith('fallback_') || key === 'title';
-
 function shell(template, { suite, locale, css, script, scriptHash }) {
     const strings = readLocale(locale);
-    const forScript = Object.fromEntries(Object.entries(strings).filter(([key]) => !isFallback(key)));
     const values = {
         lang: locale === 'zh' ? 'zh-Hans' : locale,
         dir: RTL.has(locale) ? 'rtl' : 'ltr',
         script_hash: scriptHash,
         style: css,
-        strings: jsonBlock(forScript),
+        ...stringsBlock(locale, wordList(strings)),
         script: script.trimEnd(),
         suite: String(SUITES[suite]),
     };

@@ -108,6 +108,20 @@ test('shows_html_pictures_and_attachments', async () => {
     await tab.close();
 });
 
+// What a browser calls Latin-1 is windows-1252: bytes 0x80 to 0x9f must come through all the same.
+test('shows_raw_utf_8_in_headers_names_and_quoted_text', async () => {
+    const mail = Buffer.from(['From: Žofie € <z@example.org>', 'Subject: “Große” Prüfung ✓ €', 'MIME-Version: 1.0',
+        'Content-Type: multipart/mixed; boundary=b', '', '--b', 'Content-Type: text/plain; charset=utf-8',
+        'Content-Transfer-Encoding: quoted-printable', '', 'raw: “€” ✓ encoded: =E2=82=AC', '--b',
+        'Content-Type: application/octet-stream; name="œuvre €.bin"', '', 'x', '--b--', ''].join('\r\n'));
+    const tab = await openMessage(mail);
+    assert.equal(await textOf(tab, '#app h1'), '“Große” Prüfung ✓ €');
+    assert.match(await textOf(tab, '.message header'), /Žofie € <z@example\.org>/);
+    assert.equal((await textOf(tab, '.text')).trim(), 'raw: “€” ✓ encoded: €');
+    assert.equal(await textOf(tab, 'a.file .name'), 'œuvre €.bin');
+    await tab.close();
+});
+
 test('opens_aes_192', async () => {
     const tab = await openMessage(mixed(), { options: { suite: 2 } });
     assert.equal(await state(tab), 'shown');

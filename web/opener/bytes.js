@@ -1,12 +1,20 @@
-// Bytes from text and from one another.
-export const ascii = (text) => Uint8Array.from(text, (c) => c.charCodeAt(0));
+// Bytes, and "raw text": a string with one character for each byte, for what is searched as text.
+const LATIN1 = new TextDecoder('latin1');
 
-export function concat(...parts) {
-    const whole = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-        whole.set(part, at);
-        at += part.length;
+export const bytesOf = (source) => new Uint8Array(source);
+export const rawText = (bytes) => LATIN1.decode(bytes);
+
+// What a browser calls Latin-1 is windows-1252: 27 bytes come as characters beyond 255.
+const CHARACTERS = rawText(bytesOf(Array(256).keys()));
+
+export const rawBytes = (text) => {
+    const bytes = bytesOf(text.length);
+    for (let i = 0; i < text.length; i++) {
+        const code = text.charCodeAt(i);
+        bytes[i] = code < 256 ? code : CHARACTERS.indexOf(text[i]);
     }
-    return whole;
-}
+    return bytes;
+};
+
+// For short ones only.
+export const concat = (...parts) => bytesOf(parts.flatMap((part) => [...part]));

@@ -1,12 +1,9 @@
 // What can go wrong, as a code that the locale has a title and a text for ("damaged_title", …).
 export class Fault extends Error {
-    constructor(code) {
-        super(code);
-        this.code = code;
-    }
+    code = this.message;
 }
 
-export function must(condition, code) {
+export const must = (condition, code = 'damaged') => {
     if (!condition)
         throw new Fault(code);
-}
+};

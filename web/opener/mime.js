@@ -1,231 +1,172 @@
 // Reads a message into parts and decides what is shown and what is attached. Written for hostile and
 // broken mail: one pass over the lines, no recursion, every count bounded, never throws.
-import { ascii } from './bytes.js';
+import { rawText } from './bytes.js';
 import { decodeText, oneLine } from './charset.js';
 import { rawField, readHeader, readParameters, shownField } from './header.js';
 import { decodeTransfer, decodedBytes } from './transfer.js';
 
 const DEPTH_MAX = 32;
 const PARTS_MAX = 2000;
-const BOUNDARY_CHARS_MAX = 4096; // RFC 2046 allows 70
 const NAME_CHARS_MAX = 180;
+export const HTML = 'text/html';
+const ATTACHED = 'attachment';
+const HEADER_CHARS_MAX = 1e5; // of a forwarded message, for its subject
 
-class Part {
-    constructor(bytes, start, end, parent) {
-        const { fields, at } = readHeader(bytes, start, end, !parent);
-        Object.assign(this, { bytes, fields, start: at, end, parent, children: [] });
-        const type = readParameters(rawField(fields, 'content-type'));
-        const disposition = readParameters(rawField(fields, 'content-disposition'));
-        const digest = parent && parent.type === 'multipart/digest';
-        this.type = /^[^\s/]+\/[^\s/]+$/.test(type.value) ? type.value : digest ? 'message/rfc822' : 'text/plain';
-        this.parameters = type.parameters;
-        this.disposition = disposition.value;
-        this.encoding = readParameters(rawField(fields, 'content-transfer-encoding')).value;
-        this.cid = rawField(fields, 'content-id').replace(/^<|>$/g, '');
-        this.fileName = disposition.parameters.get('filename') || type.parameters.get('name') || '';
-    }
+const readPart = (bytes, mail, at, parent) => {
+    const { fields, start } = readHeader(mail, at, !parent);
+    const read = (name) => readParameters(rawField(fields, name));
+    const { value, parameters } = read('content-type');
+    const disposition = read('content-disposition');
+    const encoding = read('content-transfer-encoding').value;
+    const raw = () => bytes.subarray(start, part.end);
+    const part = {
+        fields,
+        start,
+        parameters,
+        end: mail.length,
+        inner: [],
+        type: /^[^\s/]+\/[^\s/]+$/.test(value) ? value
+            : parent?.type === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
+        disposition: disposition.value,
+        cid: rawField(fields, 'content-id').replace(/^<|>$/g, ''),
+        fileName: disposition.parameters.get('filename') || parameters.get('name') || '',
+        data: () => decodeTransfer(raw(), encoding),
+        dataBytes: () => decodedBytes(raw(), encoding),
+        text: () => textOf(part),
+    };
+    return part;
+};
 
-    raw() {
-        return this.bytes.subarray(this.start, Math.max(this.start, this.end));
-    }
-
-    data() {
-        return decodeTransfer(this.raw(), this.encoding);
-    }
-
-    dataBytes() {
-        return decodedBytes(this.raw(), this.encoding);
-    }
-
-    text() {
-        const data = this.data();
-        let charset = this.parameters.get('charset');
-        if (!charset && this.type === 'text/html') {
-            const head = decodeText(data.subarray(0, 1024), 'latin1');
-            charset = (/<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})/i.exec(head) || [])[1];
-        }
-        const text = decodeText(data, charset).replace(/\r\n?/g, '\n');
-        const flowed = this.type === 'text/plain' && (this.parameters.get('format') || '').toLowerCase() === 'flowed';
-        return flowed ? unflow(text, (this.parameters.get('delsp') || '').toLowerCase() === 'yes') : text;
-    }
-}
+const textOf = ({ type, parameters, data }) => {
+    const bytes = data();
+    const isHtml = type === HTML;
+    const stated = isHtml && /<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})/i.exec(rawText(bytes.subarray(0, 1024)));
+    const text = decodeText(bytes, parameters.get('charset') || stated?.[1]).replace(/\r\n?/g, '\n');
+    const is = (name, wanted) => parameters.get(name)?.toLowerCase() === wanted;
+    return !isHtml && is('format', 'flowed') ? unflow(text, is('delsp', 'yes')) : text;
+};
 
 // RFC 3676: a line that ends in a space goes on in the next one of the same quoting depth.
-function unflow(text, deleteSpace) {
-    const out = [];
-    let depthBefore = -1; // of a line that goes on; -1 when the last one ended
+const unflow = (text, deleteSpace) => {
+    const lines = [];
+    let before; // the quoting of a line that goes on
     for (const line of text.split('\n')) {
-        const depth = /^>*/.exec(line)[0].length;
-        const content = line.slice(depth).replace(/^ /, '');
-        const flows = content.endsWith(' ') && content !== '-- ';
+        const [all, quotes] = /^(>*) ?/.exec(line);
+        const content = line.slice(all.length);
+        const flows = / $/.test(content) && content !== '-- ';
         const kept = flows && deleteSpace ? content.slice(0, -1) : content;
-        if (depth === depthBefore && content !== '-- ')
-            out[out.length - 1] += kept;
+        if (quotes === before && content !== '-- ')
+            lines.push(lines.pop() + kept);
         else
-            out.push(depth > 0 ? `${'>'.repeat(depth)} ${kept}` : kept);
-        depthBefore = flows ? depth : -1;
+            lines.push(quotes ? `${quotes} ${kept}` : kept);
+        before = flows ? quotes : undefined;
     }
-    return out.join('\n');
-}
+    return lines.join('\n');
+};
 
-// Is this line, "--" and on, the boundary? 0 no, 1 a part follows, 2 the multipart ends.
-function boundaryAt(bytes, at, lineEnd, boundary) {
-    let i = at + 2;
-    for (let j = 0; j < boundary.length; i++, j++) {
-        if (i >= lineEnd || bytes[i] !== boundary[j])
-            return 0;
-    }
-    let kind = 1;
-    if (bytes[i] === 45 && bytes[i + 1] === 45 && i + 1 < lineEnd) {
-        kind = 2;
-        i += 2;
-    }
-    for (; i < lineEnd; i++) {
-        if (bytes[i] !== 32 && bytes[i] !== 9 && bytes[i] !== 13)
-            return 0;
-    }
-    return kind;
-}
-
-export function parseMail(bytes) {
-    const root = new Part(bytes, 0, bytes.length, null);
+export const parseMail = (bytes) => {
+    const mail = rawText(bytes);
     const open = []; // multiparts not yet closed, outermost first
-    let partsCount = 1;
-    let leaf = root; // whose body the lines belong to; null in preambles and epilogues
+    let at = 0; // always the beginning of a line
+    let partsCount = 0;
+    let leaf; // whose body the lines belong to; none in preambles and epilogues
 
-    const enter = (part) => {
-        const boundary = part.parameters.get('boundary') || '';
-        const isOpen = part.type.startsWith('multipart/') && open.length < DEPTH_MAX
-            && boundary !== '' && boundary.length <= BOUNDARY_CHARS_MAX;
-        if (isOpen)
-            open.push({ part, boundary: ascii(boundary) });
-        part.isContainer = isOpen;
-        leaf = isOpen ? null : part;
-        return part.start;
+    const enter = (parent) => {
+        const part = readPart(bytes, mail, at, parent);
+        const boundary = part.parameters.get('boundary')?.trimEnd();
+        part.isOpened = boundary && part.type.startsWith('multipart/') && open.length < DEPTH_MAX;
+        if (part.isOpened)
+            open.push({ part, boundary });
+        leaf = part.isOpened ? null : part;
+        at = part.start;
+        partsCount++;
+        return part;
     };
 
-    let at = enter(root);
-    while (at < bytes.length && open.length > 0) {
-        const lf = bytes.indexOf(10, at);
-        const lineEnd = lf < 0 ? bytes.length : lf;
-        const next = lf < 0 ? bytes.length : lf + 1;
-        let kind = 0;
-        let level = open.length;
-        if (bytes[at] === 45 && bytes[at + 1] === 45) {
-            // Innermost first. An outer boundary closes everything inside it.
-            while (kind === 0 && level > 0)
-                kind = boundaryAt(bytes, at, lineEnd, open[--level].boundary);
-        }
-        if (kind === 1 && partsCount >= PARTS_MAX)
-            kind = 0;
-        if (kind === 0) {
-            at = next;
-            continue;
-        }
-        if (leaf) {
+    const root = enter();
+    while (open.length && (at = mail.indexOf('\n--', at - 1) + 1)) {
+        const next = mail.indexOf('\n', at) + 1 || mail.length;
+        const line = mail.slice(at + 2, next).trimEnd();
+        // Innermost first. An outer boundary closes everything inside it.
+        const level = open.findLastIndex(({ boundary }) => [boundary, `${boundary}--`].includes(line));
+        const { part, boundary } = open[level] || {};
+        const begins = line === boundary;
+        if (part && !(begins && partsCount >= PARTS_MAX)) {
             // The line end before a boundary belongs to the boundary.
-            leaf.end = at - (bytes[at - 1] === 10 ? (bytes[at - 2] === 13 ? 2 : 1) : 0);
+            if (leaf)
+                leaf.end = at - (mail[at - 2] === '\r' ? 2 : 1);
             leaf = null;
-        }
-        open.length = kind === 2 ? level : level + 1;
-        at = next;
-        if (kind === 1) {
-            const parent = open[level].part;
-            const part = new Part(bytes, next, bytes.length, parent);
-            parent.children.push(part);
-            partsCount++;
-            at = enter(part);
-        }
+            open.length = begins ? level + 1 : level;
+            at = next;
+            if (begins)
+                part.inner.push(enter(part));
+        } else
+            at = next;
     }
     return root;
-}
+};
 
-const isText = (part) => part.type === 'text/plain' || part.type === 'text/html';
-const isShown = (part) => !part.isContainer && part.disposition !== 'attachment' && !part.hidden
-    && (isText(part) || part.type.startsWith('multipart/'));
+const isText = ({ type, disposition }) => /^text\/(plain|html)$/.test(type) && disposition !== ATTACHED;
 
-function holds(part, type) {
+const holds = (part, type) => {
     const left = [part];
-    while (left.length > 0) {
-        const next = left.pop();
-        if (!next.isContainer && next.type === type && next.disposition !== 'attachment')
+    for (const next of left) { // which grows
+        if (!next.isOpened && next.type === type && isText(next))
             return true;
-        left.push(...next.children);
+        left.push(...next.inner);
     }
     return false;
-}
-
-// Of multipart/alternative the last HTML, else the last plain text; its text brothers stay hidden.
-function chooseAlternative(part) {
-    const last = (type) => [...part.children].reverse().find((child) => holds(child, type));
-    const chosen = last('text/html') || last('text/plain');
-    for (const child of part.children)
-        child.hidden = part.hidden || (chosen !== undefined && child !== chosen);
-}
-
-const EXTENSIONS = {
-    'text/plain': 'txt',
-    'text/html': 'html',
-    'text/calendar': 'ics',
-    'text/csv': 'csv',
-    'text/vcard': 'vcf',
-    'application/pdf': 'pdf',
-    'application/zip': 'zip',
-    'message/rfc822': 'eml',
-    'image/jpeg': 'jpg',
-    'image/svg+xml': 'svg',
 };
 
 // A name that is safe to save under: no path, no controls, no turned direction, no hidden file.
-export function safeName(name) {
-    const line = oneLine(name).replace(/^.*[\\/]/, '').replace(/[<>:"|?*]/g, '_').replace(/^[.\s]+|[.\s]+$/g, '');
-    const characters = Array.from(line);
-    if (characters.length <= NAME_CHARS_MAX)
-        return line;
-    const dot = line.lastIndexOf('.');
-    const ending = dot > 0 && line.length - dot <= 12 ? line.slice(dot) : '';
-    return characters.slice(0, NAME_CHARS_MAX - ending.length).join('') + ending;
-}
+export const safeName = (name) => {
+    const line = oneLine(name.slice(-999)).replace(/^.*[\\/]/, '').replace(/[<>:"|?*]/g, '_').replace(/^[.\s]+|[.\s]+$/g, '');
+    const [ending] = /\.[^.]{0,11}$/.exec(line) || [''];
+    const characters = [...line];
+    return characters.length > NAME_CHARS_MAX ? characters.slice(0, NAME_CHARS_MAX - ending.length).join('') + ending : line;
+};
 
-function attachmentName(part, words, number) {
+const ENDINGS = { __proto__: null, plain: 'txt', calendar: 'ics', vcard: 'vcf', jpeg: 'jpg', 'svg+xml': 'svg' };
+
+const attachmentName = (part, words, number) => {
     const stated = safeName(part.fileName);
     if (stated)
         return stated;
     if (part.type === 'message/rfc822') {
-        const inner = readHeader(part.bytes, part.start, part.end, true);
-        return `${safeName(shownField(inner.fields, 'subject')) || words.message}.eml`;
+        const { fields } = readHeader(rawText(part.data().subarray(0, HEADER_CHARS_MAX)), 0, true);
+        return `${safeName(shownField(fields, 'subject')) || words.message}.eml`;
     }
-    const ending = EXTENSIONS[part.type] || (/^(?:image|audio|video)\/([a-z0-9]{2,5})$/.exec(part.type) || [])[1] || 'bin';
-    return `${words.attachment} ${number}.${ending}`;
-}
+    const [, kind] = part.type.split('/');
+    return `${words.attachment} ${number}.${ENDINGS[kind] || /^[a-z\d]{2,5}$/.exec(kind) || 'bin'}`;
+};
 
 /*
  * What the reader sees, in the message's order: `bodies` are text parts, `attachments` have a name,
  * and `related` maps Content-ID to the part that HTML may refer to. `words` are the locale's.
  */
-export function layOut(root, words) {
+export const layOut = (root, words) => {
     const bodies = [];
     const attachments = [];
     const related = new Map();
     const left = [root];
-    while (left.length > 0) {
+    while (left.length) {
         const part = left.pop();
-        if (part.isContainer) {
-            if (part.type === 'multipart/alternative')
-                chooseAlternative(part);
-            else
-                part.children.forEach((child) => {
-                    child.hidden = part.hidden;
-                });
-            left.push(...[...part.children].reverse());
+        const { inner, isHidden } = part;
+        if (part.isOpened) {
+            // Of multipart/alternative the last HTML, else the last plain text; its brothers stay hidden.
+            const last = (type) => inner.findLast((child) => holds(child, type));
+            const chosen = part.type === 'multipart/alternative' && (last(HTML) || last('text/plain'));
+            for (const child of inner)
+                child.isHidden = isHidden || (chosen && child !== chosen);
+            left.push(...inner.slice().reverse());
             continue;
         }
         if (part.cid && !related.has(part.cid))
             related.set(part.cid, part);
-        if (isShown(part))
-            bodies.push(part);
-        else if (!(part.hidden && isText(part) && part.disposition !== 'attachment'))
+        if (!isText(part) && (part.disposition === ATTACHED || isHidden || !part.type.startsWith('multipart/')))
             attachments.push({ part, name: attachmentName(part, words, attachments.length + 1) });
+        else if (!isHidden)
+            bodies.push(part);
     }
     return { bodies, attachments, related };
-}
+};
