@@ -25,10 +25,11 @@ static const char seal_usage[] =
     "  --to ADDR      envelope recipient; may be repeated              [To:, Cc: and Bcc:]\n"
     "  --socket PATH  of the engine          [$BULLA_SOCKET; " BULLA_SOCKET_DEFAULT "]\n"
     "  --queue        the engine may keep the message and send it on later\n"
+    "  --allow-pass   write the message as it is when the policy says not to seal it\n"
     "  --timeout S    seconds to wait for the sealed mail              [60]\n"
     "IN.eml is stdin when it is not given. Nothing is kept anywhere unless --queue is given.\n"
-    "exit: 0 sealed, 65 not a mail message or refused, 75 try again, 77 not allowed,\n"
-    "      78 no such profile, 64 command line\n";
+    "exit: 0 sealed, 65 not a mail message or refused, 75 try again, 77 not allowed or\n"
+    "      not to be sealed, 78 no such profile, 64 command line\n";
 
 struct seal_options {
     const char *profile;
@@ -39,6 +40,7 @@ struct seal_options {
     const char *mail_file;
     uint32_t timeout_s;
     bool queue;
+    bool allow_pass; /* cleartext may be written where the policy says so */
 };
 
 /* The engine checks again; here the message can name the option. */
@@ -86,6 +88,7 @@ static int seal_option(struct seal_options *options, int option, char **argv)
     case 't': return seal_add_recipient(options, optarg);
     case 's': options->socket_path = optarg; return -1;
     case 'q': options->queue = true; return -1;
+    case 'a': options->allow_pass = true; return -1;
     case 'w':
         options->timeout_s = command_seconds(optarg, SEAL_TIMEOUT_S_MAX);
         if (options->timeout_s == 0)
@@ -99,10 +102,15 @@ static int seal_option(struct seal_options *options, int option, char **argv)
 static int seal_options_read(struct seal_options *options, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"profile", required_argument, NULL, 'p'}, {"from", required_argument, NULL, 'f'},
-        {"to", required_argument, NULL, 't'},      {"socket", required_argument, NULL, 's'},
-        {"queue", no_argument, NULL, 'q'},         {"timeout", required_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+        {"profile", required_argument, NULL, 'p'},
+        {"from", required_argument, NULL, 'f'},
+        {"to", required_argument, NULL, 't'},
+        {"socket", required_argument, NULL, 's'},
+        {"queue", no_argument, NULL, 'q'},
+        {"timeout", required_argument, NULL, 'w'},
+        {"allow-pass", no_argument, NULL, 'a'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     options->socket_path = command_environment("BULLA_SOCKET", BULLA_SOCKET_DEFAULT);
     options->timeout_s = SEAL_TIMEOUT_S_DEFAULT;
@@ -201,14 +209,23 @@ static int seal_write(const struct iovec *spans, uint32_t spans_count)
     return 0;
 }
 
-static int seal_completed(const struct bulla_completion *completion, const struct iovec *mail)
+/* Whoever called `bulla seal` takes its output for sealed, unless they said otherwise. */
+static int seal_passed(const struct seal_options *options, const struct iovec *mail)
+{
+    if (!options->allow_pass)
+        return command_fail(EX_NOPERM, "not sealed, nothing was written: the policy lets this "
+                                       "message pass as it is; --allow-pass writes it");
+    command_note("not sealed: the policy lets this message pass as it is");
+    return seal_write(mail, 1);
+}
+
+static int seal_completed(const struct seal_options *options,
+                          const struct bulla_completion *completion, const struct iovec *mail)
 {
     switch (completion->status) {
     case BULLA_SEALED: return seal_write(completion->spans, completion->spans_count);
     case BULLA_QUEUED: command_note("the engine keeps the message and will send it on"); return 0;
-    case BULLA_PASSED:
-        command_note("not sealed: the policy lets this message pass as it is");
-        return seal_write(mail, 1);
+    case BULLA_PASSED: return seal_passed(options, mail);
     case BULLA_REFUSED: return seal_refused(completion);
     case BULLA_RETRY:
         return command_fail(EX_TEMPFAIL, "not now, nothing was kept: %s", completion->text);
@@ -217,8 +234,9 @@ static int seal_completed(const struct bulla_completion *completion, const struc
 }
 
 /* One message through an attachment of its own: 0 or -errno of the library; *exit_status then. */
-static int seal_through(struct bulla *bulla, const struct bulla_request *request,
-                        const struct iovec *mail, uint32_t timeout_s, int *exit_status)
+static int seal_through(struct bulla *bulla, const struct seal_options *options,
+                        const struct bulla_request *request, const struct iovec *mail,
+                        int *exit_status)
 {
     struct bulla_reservation reservation;
     struct bulla_completion completion;
@@ -232,7 +250,7 @@ static int seal_through(struct bulla *bulla, const struct bulla_request *request
         bulla_cancel(bulla, &reservation);
         return rc;
     }
-    rc = bulla_wait(bulla, (int)timeout_s * 1000);
+    rc = bulla_wait(bulla, (int)options->timeout_s * 1000);
     if (rc < 0)
         return rc;
     rc = rc == 0 ? 0 : bulla_poll(bulla, &completion, 1);
@@ -240,7 +258,7 @@ static int seal_through(struct bulla *bulla, const struct bulla_request *request
         return rc;
     if (rc == 0)
         return -ETIMEDOUT;
-    *exit_status = seal_completed(&completion, mail);
+    *exit_status = seal_completed(options, &completion, mail);
     bulla_release(bulla, &completion);
     return 0;
 }
@@ -266,7 +284,7 @@ static int seal_message(const struct seal_options *options, const struct address
     int exit_status = EX_SOFTWARE;
     int rc = bulla_attach(&bulla, &config);
     if (rc == 0) {
-        rc = seal_through(bulla, &request, mail, options->timeout_s, &exit_status);
+        rc = seal_through(bulla, options, &request, mail, &exit_status);
         bulla_detach(bulla);
     }
     return rc == 0 ? exit_status : seal_failed(rc, options);
