@@ -19,7 +19,7 @@
 
 #define CONFIG_PLACES_MAX    (PROFILES_MAX * 2 + CONFIG_KEY_SERVICES_MAX + 1)
 #define CONFIG_NAME_DB_BYTES 16384
-#define CONFIG_ARENA_BYTES   (UINT64_C(64) << 20)
+#define CONFIG_ARENA_SPARE   (UINT64_C(4) << 20)
 #define CONFIG_ARENA_MAX     (UINT64_C(1) << 30)
 #define CONFIG_ENVELOPE_FIXED                                                                      \
     (UINT64_C(1) << 20) /* header, templates, slack: far more than used                            \
@@ -357,6 +357,7 @@ static void engine_init(struct config_engine *engine)
         .socket_mode = 0660,
         .spin_us = 50,
         .hugepages = CONFIG_HUGEPAGES_AUTO,
+        .sessions_per_user = 64,
         .jobs_count = 2048,
         .key_wait_s = 5,
         .drain_s = 30,
@@ -439,7 +440,8 @@ static int load_profiles(struct config *config, cfg_t *cfg)
     return 0;
 }
 
-/* A client's output arena must hold the largest message of any profile, and should hold two. */
+/* A client's output arena must hold the largest message of any profile, and small ones beside it.
+ */
 static int load_arena(struct config *config, cfg_t *cfg)
 {
     uint64_t need = 0;
@@ -455,7 +457,7 @@ static int load_arena(struct config *config, cfg_t *cfg)
     }
     uint64_t *arena = &config->engine.output_arena_bytes;
     if (*arena == 0)
-        *arena = MIN(MAX(CONFIG_ARENA_BYTES, need * 2), CONFIG_ARENA_MAX);
+        *arena = MIN(need + CONFIG_ARENA_SPARE, CONFIG_ARENA_MAX);
     *arena = (*arena + 4095) & ~UINT64_C(4095);
     if (*arena < need)
         return load_fault(

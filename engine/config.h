@@ -45,10 +45,12 @@ struct config_engine {
     bool busy_poll;
     uint32_t spin_us;
     enum config_hugepages hugepages;
-    uint64_t output_arena_bytes; /* of each client */
-    uint32_t jobs_count;         /* messages under way in one worker */
-    uint32_t key_wait_s;         /* then RETRY, as long as there is no spool */
-    uint32_t drain_s;            /* at the most, after SIGTERM */
+    uint64_t output_arena_bytes;   /* of each client, at the most                */
+    uint64_t session_memory_bytes; /* of all sessions; 0: a quarter of the machine's */
+    uint32_t sessions_per_user;
+    uint32_t jobs_count; /* messages under way in one worker */
+    uint32_t key_wait_s; /* then RETRY, as long as there is no spool */
+    uint32_t drain_s;    /* at the most, after SIGTERM */
     bool io_uring;
     enum log_level log_level;
     char message_id_host[CONFIG_NAME_BYTES * 4]; /* "": the host's name */

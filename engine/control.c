@@ -18,15 +18,17 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#define CONTROL_TICK_MS         500
-#define CONTROL_EVENTS_MAX      64
-#define CONTROL_ACCEPTS_MAX     32 /* a pass */
-#define CONTROL_NOTICES_MAX     64 /* of one worker, at a time */
-#define CONTROL_HELLO_NS_MAX    (5 * NS_PER_S)
-#define CONTROL_COMMAND_BYTES   256
-#define CONTROL_PACKET_BYTES    (32 * 1024)
-#define CONTROL_CONSTANTS_BYTES (2 * SNAPSHOT_CONSTANTS_MAX)
-#define CONTROL_GROUP_BYTES     16384
+#define CONTROL_TICK_MS       500
+#define CONTROL_EVENTS_MAX    64
+#define CONTROL_ACCEPTS_MAX   32 /* a pass */
+#define CONTROL_NOTICES_MAX   64 /* of one worker, at a time */
+#define CONTROL_HELLO_NS_MAX  (5 * NS_PER_S)
+#define CONTROL_COMMAND_BYTES 256
+#define CONTROL_PACKET_BYTES  (32 * 1024)
+#define CONTROL_CONSTANTS_MIN (UINT64_C(1) << 20)
+#define CONTROL_ARENA_FIXED   (UINT64_C(1) << 20) /* header, templates, slack of one mail    */
+#define CONTROL_ARENA_SLOT    (UINT64_C(64) << 10)
+#define CONTROL_GROUP_BYTES   16384
 
 /* What an epoll event is about: a session's index, or one of these. */
 enum control_event {
@@ -50,6 +52,7 @@ struct session {
     uint32_t worker;
     uint64_t hello_until_ns;
     struct channel *channel;
+    uint64_t memory_bytes; /* of both memfds */
     pid_t pid;
     uid_t uid;
 };
@@ -62,6 +65,8 @@ struct control {
     struct session sessions[CONTROL_SESSIONS_MAX];
     uint32_t sessions_count;
     uint32_t worker_sessions[CONFIG_WORKERS_MAX];
+    uint64_t memory_bytes; /* of all sessions */
+    uint64_t memory_bytes_max;
     uint32_t next_id;
     uint32_t drained_count;
     uint64_t drain_until_ns;
@@ -94,6 +99,7 @@ static void session_forget(struct control *control, struct session *session)
     channel_close(session->channel);
     (void)close(session->fd);
     log_line(LOG_LEVEL_DEBUG, "session_closed", "session=%u", session->id);
+    control->memory_bytes -= session->memory_bytes;
     *session = (struct session){.state = SESSION_FREE, .fd = -1};
     control->sessions_count--;
     control_count(control);
@@ -203,19 +209,64 @@ static uint32_t control_pick_worker(const struct control *control)
     return best;
 }
 
+/* docs/engine/memory.md has both sums. The constants have room for two generations, each twice as
+ * large as today's; the arena holds, sealed, all that the client's own arena can hold at once, and
+ * at least one such mail. */
+static struct channel_config session_memory(const struct control *control,
+                                            const struct ipc_hello *hello)
+{
+    const struct engine *engine = control->engine;
+    const uint64_t blob = engine->snapshots[engine->snapshots_count - 1]->constants_bytes;
+    const uint64_t sealed = hello->arena_bytes + hello->arena_bytes * 2 / 5;
+    const uint64_t arena =
+        MIN(engine->config.engine.output_arena_bytes,
+            sealed + hello->slots_count * CONTROL_ARENA_SLOT + CONTROL_ARENA_FIXED);
+    return (struct channel_config){
+        .arena_bytes = (arena + IPC_PAGE_BYTES - 1) / IPC_PAGE_BYTES * IPC_PAGE_BYTES,
+        .constants_bytes =
+            MIN(MAX(4 * blob, CONTROL_CONSTANTS_MIN), 2 * (uint64_t)SNAPSHOT_CONSTANTS_MAX),
+    };
+}
+
+static int session_check_limits(const struct control *control, const struct session *session,
+                                uint64_t memory_bytes)
+{
+    uint32_t same = 0;
+    for (uint32_t i = 0; i < CONTROL_SESSIONS_MAX; i++) {
+        const struct session *other = &control->sessions[i];
+        const bool counts = other->state == SESSION_LIVE || other->state == SESSION_ENDING;
+        same += counts && other->uid == session->uid;
+    }
+    if (same >= control->engine->config.engine.sessions_per_user)
+        return -EUSERS;
+    return memory_bytes > control->memory_bytes_max - control->memory_bytes ? -ENOMEM : 0;
+}
+
+/* What an administrator can do about a refusal. */
+static const char *session_mend(int rc)
+{
+    if (rc == -EUSERS)
+        return "raise sessions_per_user";
+    if (rc == -ENOMEM)
+        return "raise session_memory, or have clients take less input";
+    return "use the libbulla of this version";
+}
+
 static int session_open_channel(struct control *control, struct session *session,
                                 const struct ipc_hello *hello, int memfd)
 {
-    const struct channel_config config = {
-        .arena_bytes = control->engine->config.engine.output_arena_bytes,
-        .constants_bytes = CONTROL_CONSTANTS_BYTES,
-    };
-    const int rc = channel_open(&session->channel, hello, memfd, session->fd, &config);
+    const struct channel_config config = session_memory(control, hello);
+    const uint64_t memory_bytes = hello->memfd_bytes + config.arena_bytes + config.constants_bytes;
+    int rc = session_check_limits(control, session, memory_bytes);
+    if (rc == 0)
+        rc = channel_open(&session->channel, hello, memfd, session->fd, &config);
     if (rc != 0) {
         session->channel = NULL;
         (void)close(memfd);
         return rc;
     }
+    session->memory_bytes = memory_bytes;
+    control->memory_bytes += memory_bytes;
     session->worker = control_pick_worker(control);
     const struct worker_order order = {
         .kind = WORKER_ADOPT, .session = session->id, .channel = session->channel};
@@ -260,8 +311,9 @@ static void session_hello(struct control *control, struct session *session)
         return;
     }
     if (rc != -EPIPE) {
-        log_line(LOG_LEVEL_WARNING, "session_refused", "session=%u pid=%d error=\"%s\"",
-                 session->id, (int)session->pid, strerror(-rc));
+        log_line(LOG_LEVEL_WARNING, "session_refused",
+                 "session=%u pid=%d uid=%u error=\"%s\" mend=\"%s\"", session->id,
+                 (int)session->pid, (unsigned)session->uid, strerror(-rc), session_mend(rc));
         if (session->state == SESSION_HELLO)
             session_decline(session->fd, -rc);
     }
@@ -333,9 +385,9 @@ static void control_take_notice(struct control *control, const struct worker_not
     switch (notice->kind) {
     case NOTICE_BROKEN:
         if (session != NULL && session->state == SESSION_LIVE) {
-            log_line(LOG_LEVEL_WARNING, "session_broken", "session=%u pid=%d fault=%u", session->id,
-                     (int)session->pid, notice->fault);
-            session_end(control, session, "broke the contract");
+            log_line(LOG_LEVEL_WARNING, "session_broken", "session=%u pid=%d why=\"%s\"",
+                     session->id, (int)session->pid, worker_fault_words(notice->fault));
+            session_end(control, session, "its worker gave it up");
         }
         break;
     case NOTICE_RELEASED:
@@ -540,6 +592,10 @@ int control_open(struct control **control, struct engine *engine, char why[ENGIN
     made->next_id = 1;
     for (uint32_t i = 0; i < CONTROL_SESSIONS_MAX; i++)
         made->sessions[i].fd = -1;
+    made->memory_bytes_max = engine->config.engine.session_memory_bytes;
+    if (made->memory_bytes_max == 0)
+        made->memory_bytes_max =
+            (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
         made->watchdog_ns = watchdog_us * NS_PER_US;
     int rc = control_listen(made, why);

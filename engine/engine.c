@@ -36,7 +36,6 @@ static struct worker_config engine_worker_config(const struct engine *engine, ui
         .jobs_count = wish->jobs_count,
         .key_services_count = engine->config.key_services_count,
         .snapshot = engine->snapshots_count > 0 ? engine->snapshots[0] : NULL,
-        .arena_bytes = wish->output_arena_bytes,
         .key_wait_ns = wish->key_wait_s * NS_PER_S,
         .spin_ns_max = wish->spin_us * NS_PER_US,
         .busy_poll = wish->busy_poll,

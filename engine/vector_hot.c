@@ -134,7 +134,7 @@ static enum admit admit_room(struct worker *worker, struct vector_entry *entry)
         sealer_fields_bytes_max(job->submission.mail_bytes);
     if (record_bytes > RECORD_BYTES_MAX)
         job->verdict = VERDICT_RECIPIENTS;
-    else if (space_bytes > worker->config.arena_bytes)
+    else if (space_bytes > channel_arena_bytes(job->client->channel))
         job->verdict = VERDICT_NO_ARENA;
     if (job->verdict != VERDICT_NONE)
         return ADMIT_DECIDED;

@@ -33,6 +33,14 @@ static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_CLIENTS] = "clients",
 };
 
+static const char *const fault_words[WORKER_FAULTS] = {
+    [WORKER_FAULT_NONE] = "none",
+    [WORKER_FAULT_INDEX] = "the client moved an index further than its ring holds",
+    [WORKER_FAULT_SUBMISSION] = "the client submitted places, lengths or flags that cannot be",
+    [WORKER_FAULT_DOORBELL] = "the doorbell cannot be waited on",
+    [WORKER_FAULT_CONSTANTS] = "the profiles outgrew what the session keeps free for them",
+};
+
 static void counter_set(struct worker *worker, enum worker_counter counter, uint64_t value)
 {
     atomic_store_explicit(&worker->counters[counter], value, memory_order_relaxed);
@@ -197,7 +205,7 @@ static void worker_init_pools(struct worker *worker)
 }
 
 void worker_notify(struct worker *worker, enum worker_notice_kind kind, uint32_t session,
-                   uint32_t fault)
+                   enum worker_fault fault)
 {
     const uint64_t one = 1;
     struct worker_notice notice = {.kind = kind, .session = session, .fault = fault};
@@ -206,6 +214,14 @@ void worker_notify(struct worker *worker, enum worker_notice_kind kind, uint32_t
     if (write(worker->config.notice_eventfd, &one, sizeof(one)) < 0) {
         /* Full means that control has been rung already. */
     }
+}
+
+void worker_break(struct worker *worker, struct client *client, enum worker_fault fault)
+{
+    ASSERT(client->state == CLIENT_LIVE);
+    client->state = CLIENT_BROKEN;
+    worker_count(worker, COUNTER_BROKEN, 1);
+    worker_notify(worker, NOTICE_BROKEN, client->session, fault);
 }
 
 static struct client *client_find(struct worker *worker, uint32_t session)
@@ -227,9 +243,13 @@ static bool client_adopt_snapshot(struct worker *worker, struct client *client)
     const struct snapshot *snapshot = worker->snapshot;
     if (client->snapshot == snapshot)
         return true;
-    if (client->jobs_previous > 0 ||
-        channel_constants_write(client->channel, snapshot->constants, snapshot->constants_bytes,
-                                &offset) != 0)
+    if (client->jobs_previous > 0)
+        return false;
+    const int rc = channel_constants_write(client->channel, snapshot->constants,
+                                           snapshot->constants_bytes, &offset);
+    if (rc == -EFBIG) /* it never will: attached anew it gets more room */
+        worker_break(worker, client, WORKER_FAULT_CONSTANTS);
+    if (rc != 0)
         return false;
     client->previous_generation = client->snapshot->generation;
     client->jobs_previous = client->jobs_current;
@@ -292,14 +312,13 @@ static void order_adopt(struct worker *worker, const struct worker_order *order)
     if (channel_constants_write(client->channel, worker->snapshot->constants,
                                 worker->snapshot->constants_bytes,
                                 &client->constants_offset) != 0) {
-        client->state = CLIENT_BROKEN;
-    } else {
-        client->watched =
-            wait_add(worker->wait, client->session, channel_doorbell(client->channel)) == 0;
-        client->state = client->watched ? CLIENT_LIVE : CLIENT_BROKEN;
+        worker_break(worker, client, WORKER_FAULT_CONSTANTS);
+        return;
     }
-    if (client->state == CLIENT_BROKEN)
-        worker_notify(worker, NOTICE_BROKEN, client->session, CHANNEL_SOUND);
+    client->watched =
+        wait_add(worker->wait, client->session, channel_doorbell(client->channel)) == 0;
+    if (!client->watched)
+        worker_break(worker, client, WORKER_FAULT_DOORBELL);
 }
 
 static void order_drop(struct worker *worker, const struct worker_order *order)
@@ -323,7 +342,7 @@ static void worker_release_ended(struct worker *worker)
             n++;
             continue;
         }
-        worker_notify(worker, NOTICE_RELEASED, client->session, CHANNEL_SOUND);
+        worker_notify(worker, NOTICE_RELEASED, client->session, WORKER_FAULT_NONE);
         client->state = CLIENT_FREE;
         worker->live[n] = worker->live[--worker->live_count];
         worker_share(worker);
@@ -384,8 +403,7 @@ static void worker_sleep(struct worker *worker)
                                     : NULL;
         if (client == NULL || client->state != CLIENT_LIVE)
             continue;
-        client->state = CLIENT_BROKEN;
-        worker_notify(worker, NOTICE_BROKEN, client->session, CHANNEL_SOUND);
+        worker_break(worker, client, WORKER_FAULT_DOORBELL);
     }
 }
 
@@ -421,7 +439,7 @@ static void worker_note_drained(struct worker *worker)
     if (!worker->draining || worker->drained || worker->jobs_free_count < worker->config.jobs_count)
         return;
     worker->drained = true;
-    worker_notify(worker, NOTICE_DRAINED, 0, CHANNEL_SOUND);
+    worker_notify(worker, NOTICE_DRAINED, 0, WORKER_FAULT_NONE);
 }
 
 static void worker_loop(struct worker *worker)
@@ -501,6 +519,11 @@ void worker_wake(struct worker *worker)
 uint64_t worker_generation(const struct worker *worker)
 {
     return atomic_load_explicit(&worker->generation, memory_order_acquire);
+}
+
+const char *worker_fault_words(enum worker_fault fault)
+{
+    return fault_words[fault];
 }
 
 const char *worker_counter_name(enum worker_counter counter)

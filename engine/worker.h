@@ -34,7 +34,6 @@ struct worker_config {
     uint32_t key_services_count;
     struct key_thread *keys[CONFIG_KEY_SERVICES_MAX]; /* of the worker's node */
     const struct snapshot *snapshot;
-    uint64_t arena_bytes; /* of each client's output */
     uint64_t key_wait_ns;
     uint64_t spin_ns_max;
     bool busy_poll;
@@ -74,11 +73,24 @@ enum worker_notice_kind {
     NOTICE_DRAINED,  /* nothing is under way any more                               */
 };
 
+/* Why a session must end. */
+enum worker_fault {
+    WORKER_FAULT_NONE,
+    WORKER_FAULT_INDEX,
+    WORKER_FAULT_SUBMISSION,
+    WORKER_FAULT_DOORBELL,
+    WORKER_FAULT_CONSTANTS,
+};
+#define WORKER_FAULTS 5
+
 struct worker_notice {
     enum worker_notice_kind kind;
     uint32_t session;
-    uint32_t fault; /* enum channel_fault, with NOTICE_BROKEN */
+    enum worker_fault fault; /* with NOTICE_BROKEN */
 };
+
+/* "it moved an index further than its ring holds". */
+const char *worker_fault_words(enum worker_fault fault);
 
 /* False when WORKER_ORDERS_MAX are waiting: try again. */
 bool worker_tell(struct worker *worker, const struct worker_order *order);

@@ -301,11 +301,10 @@ static uint32_t serve_client(struct worker *worker, struct client *client)
     if (client->room.count > 0)
         done += serve_room(worker, client);
     done += serve_new(worker, client);
-    const enum channel_fault fault = channel_fault(client->channel);
-    if (fault != CHANNEL_SOUND) {
-        client->state = CLIENT_BROKEN;
-        worker_count(worker, COUNTER_BROKEN, 1);
-        worker_notify(worker, NOTICE_BROKEN, client->session, (uint32_t)fault);
+    switch (channel_fault(client->channel)) {
+    case CHANNEL_SOUND: break;
+    case CHANNEL_BAD_INDEX: worker_break(worker, client, WORKER_FAULT_INDEX); break;
+    case CHANNEL_BAD_SUBMISSION: worker_break(worker, client, WORKER_FAULT_SUBMISSION); break;
     }
     return done;
 }

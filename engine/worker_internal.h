@@ -189,7 +189,9 @@ static inline void worker_client_retry(struct client *client)
 /* A dropped client's jobs go, but for those that the key thread reads. */
 void worker_client_clear(struct worker *worker, struct client *client);
 void worker_notify(struct worker *worker, enum worker_notice_kind kind, uint32_t session,
-                   uint32_t fault);
+                   enum worker_fault fault);
+/* Nothing more is taken of the client or answered; control is told why. */
+void worker_break(struct worker *worker, struct client *client, enum worker_fault fault);
 
 enum admit {
     ADMIT_TAKEN,    /* stands in the vector                              */

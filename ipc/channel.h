@@ -41,6 +41,7 @@ void channel_close(struct channel *channel);
 int channel_engine_memfd(const struct channel *channel);
 int channel_doorbell(const struct channel *channel); /* eventfd that wakes the engine */
 uint64_t channel_engine_memfd_bytes(const struct channel *channel);
+uint64_t channel_arena_bytes(const struct channel *channel); /* of the output */
 
 /* Worker's side. */
 enum channel_fault channel_fault(const struct channel *channel);

@@ -106,6 +106,11 @@ int channel_doorbell(const struct channel *channel)
     return channel->doorbell;
 }
 
+uint64_t channel_arena_bytes(const struct channel *channel)
+{
+    return channel->engine.arena_bytes;
+}
+
 uint64_t channel_engine_memfd_bytes(const struct channel *channel)
 {
     return channel->engine_memfd.bytes;

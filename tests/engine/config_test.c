@@ -89,8 +89,11 @@ static void config_takes_the_least_there_is(void **state)
     assert_int_equal(config.profiles_count, 1);
     assert_string_equal(config.profiles[0].key_service_url, "https://keys.example.com");
     assert_int_equal(config.profiles[0].mail_bytes_max, 25 * 1024 * 1024);
-    /* Two of the largest messages fit a client's arena. */
-    assert_true(config.engine.output_arena_bytes >= 2 * 36 * 1024 * 1024);
+    /* One of the largest messages fits a client's arena, and little beside it. */
+    assert_true(config.engine.output_arena_bytes >= 36 * 1024 * 1024);
+    assert_true(config.engine.output_arena_bytes <= 41 * 1024 * 1024);
+    assert_int_equal(config.engine.sessions_per_user, 64);
+    assert_int_equal(config.engine.session_memory_bytes, 0);
     assert_int_equal(config.key_services[0].ca[0], '/');
 }
 
@@ -100,7 +103,8 @@ static void config_takes_every_option(void **state)
     const int rc = load(
         "engine {\n socket = \"/run/x.sock\"\n socket_mode = 0600\n allow_users = {root, \"7\"}\n"
         " allow_groups = {root}\n workers = 3\n busy_poll = yes\n spin_us = 10\n hugepages = off\n"
-        " output_arena = 128MB\n jobs = 64\n key_wait = 2s\n drain = 1min\n io_uring = no\n"
+        " output_arena = 128MB\n session_memory = 1GB\n sessions_per_user = 7\n jobs = 64\n "
+        "key_wait = 2s\n drain = 1min\n io_uring = no\n"
         " log_level = warning\n message_id_host = mail.example.com\n}\n" SERVICE
         "profile \"high\" {\n key_service = main\n level = medium\n algorithm = aes-192\n"
         " read_receipt = yes\n reply = no\n reply_all = off\n forward = false\n remember_key = on\n"
@@ -120,6 +124,8 @@ static void config_takes_every_option(void **state)
     assert_true(config.engine.busy_poll);
     assert_int_equal(config.engine.hugepages, CONFIG_HUGEPAGES_OFF);
     assert_int_equal(config.engine.output_arena_bytes, 128 * 1024 * 1024);
+    assert_int_equal(config.engine.session_memory_bytes, UINT64_C(1) << 30);
+    assert_int_equal(config.engine.sessions_per_user, 7);
     assert_int_equal(config.engine.drain_s, 60);
     assert_false(config.engine.io_uring);
     assert_int_equal(config.engine.log_level, LOG_LEVEL_WARNING);
@@ -167,6 +173,8 @@ static void config_names_file_line_and_mend(void **state)
         {"engine {\n key_wait = 0s\n}\n", "bulla.conf:2:", "key_wait", "1s to 1h"},
         {"engine {\n output_arena = 12 parsecs\n}\n", "bulla.conf:2:", "output_arena",
          "1MB to 1GB"},
+        {"engine {\n session_memory = 1MB\n}\n", "bulla.conf:2:", "session_memory", "16MB to"},
+        {"engine {\n sessions_per_user = 0\n}\n", "bulla.conf:2:", "sessions_per_user", "1 to 256"},
         {"engine {\n allow_users = {\"nobody-of-that-name\"}\n}\n", "bulla.conf:2:", "allow_users",
          "create the user"},
         {"engine {\n allow_groups = {\"nobody-of-that-name\"}\n}\n",

@@ -246,6 +246,99 @@ static void bullad_serves_others_while_refusals_find_no_room(void **state)
     finish();
 }
 
+static void bullad_gives_a_session_the_memory_that_it_can_use(void **state)
+{
+    (void)state;
+    struct raw_client small, large;
+    struct raw_hello hello = {.path = bullad.socket, .seals = -1, .memfds_count = 1};
+    daemon_start(&bullad, "workers = 1", "", 0);
+    assert_int_equal(raw_client_open(&small, &hello), 0);
+    assert_true(small.peer_bytes < (5 << 20));
+    hello.arena_bytes = (uint64_t)64 << 20;
+    hello.slots_count = 256;
+    assert_int_equal(raw_client_open(&large, &hello), 0);
+    assert_true(large.peer_bytes > (45 << 20)); /* one message of 32 MB, sealed */
+    assert_true(large.peer_bytes < (56 << 20));
+    raw_client_close(&small);
+    raw_client_close(&large);
+    seals(4096);
+    seals(1 << 20);
+    seals(26214400);
+    finish();
+}
+
+static void bullad_bounds_the_memory_of_sessions(void **state)
+{
+    (void)state;
+    struct raw_client clients[4];
+    struct raw_hello hello = {.path = bullad.socket, .seals = -1, .memfds_count = 1};
+    daemon_start(&bullad, "workers = 1\nsession_memory = 16MB", "", 0);
+    hello.arena_bytes = (uint64_t)64 << 20;
+    assert_int_equal(raw_client_open(&clients[0], &hello), ENOMEM);
+    assert_true(daemon_logged(&bullad, "mend=\"raise session_memory"));
+    hello.arena_bytes = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(raw_client_open(&clients[i], &hello), i < 3 ? 0 : ENOMEM);
+    for (uint32_t i = 0; i < 3; i++)
+        raw_client_close(&clients[i]);
+    assert_int_equal(daemon_stop(&bullad), 0);
+    daemon_fini(&bullad);
+    daemon_start(&bullad, "workers = 1\nsession_memory = 64MB\nsessions_per_user = 3", "", 0);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(raw_client_open(&clients[i], &hello), i < 3 ? 0 : EUSERS);
+    assert_true(daemon_logged(&bullad, "mend=\"raise sessions_per_user"));
+    for (uint32_t i = 0; i < 3; i++)
+        raw_client_close(&clients[i]);
+    /* What they held is there again, once the engine has noticed. */
+    int rc = EUSERS;
+    for (uint32_t ms = 0; ms < DAEMON_WAIT_MS && rc == EUSERS; ms += 10) {
+        rc = raw_client_open(&clients[0], &hello);
+        (void)usleep(10000);
+    }
+    assert_int_equal(rc, 0);
+    raw_client_close(&clients[0]);
+    finish();
+}
+
+static void logo_write(const char *name)
+{
+    char path[DAEMON_PATH_BYTES * 2];
+    static const char magic[] = "\x89PNG\r\n\x1a\n";
+    (void)snprintf(path, sizeof(path), "%s/%s", stand_in_folder(bullad.service), name);
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_int_equal(fwrite(magic, 1, sizeof(magic), file), sizeof(magic));
+    for (uint32_t i = 0; i < 200000; i++)
+        assert_int_not_equal(fputc((int)(i % 251), file), EOF);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void bullad_ends_a_session_that_new_profiles_outgrow(void **state)
+{
+    (void)state;
+    struct raw_client client;
+    char path[DAEMON_PATH_BYTES * 2];
+    const struct raw_hello hello = {.path = bullad.socket, .seals = -1, .memfds_count = 1};
+    daemon_start(&bullad, "workers = 1", "", 0);
+    assert_int_equal(raw_client_open(&client, &hello), 0);
+    logo_write("logo.png");
+    daemon_write_config(
+        &bullad, "workers = 1",
+        "profile \"b\" {\n key_service = main\n locale = de\n logo = \"logo.png\"\n}\n"
+        "profile \"c\" {\n key_service = main\n locale = fr\n logo = \"logo.png\"\n}\n"
+        "profile \"d\" {\n key_service = main\n locale = es\n logo = \"logo.png\"\n}\n");
+    assert_int_equal(kill(bullad.pid, SIGHUP), 0);
+    assert_true(daemon_logged(&bullad, "outgrew"));
+    assert_true(raw_client_is_thrown_out(&client));
+    raw_client_close(&client);
+    assert_int_equal(raw_client_open(&client, &hello), 0); /* with more room */
+    raw_client_close(&client);
+    seals(4096);
+    (void)snprintf(path, sizeof(path), "%s/logo.png", stand_in_folder(bullad.service));
+    (void)unlink(path);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +347,10 @@ int main(void)
         cmocka_unit_test(bullad_serves_others_beside_one_that_never_releases),
         cmocka_unit_test(bullad_sleeps_over_submissions_that_it_may_not_take),
         cmocka_unit_test(bullad_serves_others_while_refusals_find_no_room),
+        cmocka_unit_test(bullad_gives_a_session_the_memory_that_it_can_use),
+        cmocka_unit_test(bullad_bounds_the_memory_of_sessions),
+        cmocka_unit_test(bullad_ends_a_session_that_new_profiles_outgrow),
     };
+    cmocka_set_test_filter(getenv("BULLA_TEST")); /* NULL: all */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,7 +74,8 @@ static void daemon_print_log(const struct daemon *daemon)
 static bool daemon_answers(const struct daemon *daemon)
 {
     struct bulla *bulla;
-    const struct bulla_config config = {.socket_path = daemon->socket};
+    const struct bulla_config config = {
+        .socket_path = daemon->socket, .slots_count = IPC_SLOTS_MIN, .input_bytes = 1};
     if (bulla_attach(&bulla, &config) != 0)
         return false;
     bulla_detach(bulla);
