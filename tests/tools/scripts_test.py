@@ -135,6 +135,35 @@ class CheckScripts(Tree):
                 path.unlink()
 
 
+class CheckIncludes(Tree):
+    def faults(self, name, text):
+        self.write(name, text)
+        ended = self.tool("check-includes")
+        return [line for line in ended.stderr.splitlines() if line.startswith(name)]
+
+    def test_directions_hold_whatever_the_brackets(self):
+        self.assertEqual([], self.faults("engine/a.c", '#include "base/macros.h"\n#include <sys/uio.h>\n'))
+        for form in ('"engine/config.h"', "<engine/config.h>", "<./engine/config.h>",
+                     "<../engine/config.h>", "<base/../engine/config.h>"):
+            with self.subTest(form=form):
+                faults = self.faults("base/a.c", f"int a;\n#  include {form}\n")
+                self.assertTrue(faults and all(f.startswith("base/a.c:2: ") for f in faults), faults)
+
+    def test_our_own_headers_are_written_in_quotes(self):
+        self.assertEqual(["base/a.c:1: <base/macros.h> is ours: it is written in quotes"],
+                         self.faults("base/a.c", "#include <base/macros.h>\n"))
+
+    def test_libraries_have_their_doors(self):
+        self.assertEqual([], self.faults("keyservice/a.c", "#include <curl/curl.h>\n"))
+        self.assertEqual(["base/a.c:1: libcurl may be used only in keyservice"],
+                         self.faults("base/a.c", "#include <curl/curl.h>\n"))
+
+    def test_only_paths_from_the_root(self):
+        for header in ("macros.h", "../base/macros.h", "base/../engine/config.h"):
+            with self.subTest(header=header):
+                self.assertEqual(1, len(self.faults("base/a.c", f'#include "{header}"\n')))
+
+
 class Readme(unittest.TestCase):
     def test_the_client_is_the_one_that_is_compiled_and_tested(self):
         readme = (ROOT / "README.md").read_text()
