@@ -164,6 +164,92 @@ class CheckIncludes(Tree):
                 self.assertEqual(1, len(self.faults("base/a.c", f'#include "{header}"\n')))
 
 
+class Deps(Folder):
+    """tools/deps among programs that only say what they were asked for."""
+
+    def setUp(self):
+        super().setUp()
+        self.bin = self.folder / "bin"
+        for name in ("bash", "env", "sed", "grep", "mktemp", "rm", "tail", "tr", "cat"):
+            self.write("bin/.keep", "")
+            (self.bin / name).symlink_to(shutil.which(name))
+        self.fake("id", "echo 0")
+        self.fake("sleep", ":")
+        self.fake("npm", ":")
+        self.fake("node", "echo v18.20.4")
+        self.fake("dpkg-query", f"tr -s ' ()' '\\n' <'{TOOLS}/deps' | sed 's/^/ii  /'")
+        self.fake("apt-get", "exit 99")
+
+    def fake(self, name, text):
+        path = self.write(f"bin/{name}", f"#!/bin/bash\n{text}\n")
+        path.chmod(0o755)
+        return path
+
+    def deps(self, *arguments):
+        return run(TOOLS / "deps", *arguments, env={"PATH": str(self.bin)})
+
+    def apt(self, update="exit 0"):
+        """An apt-get that knows no package before its lists were fetched."""
+        self.fake("apt-get", f"""
+            cd {self.folder}
+            for word in "$@"; do
+                case $word in
+                    update) echo update >>log; : >lists; {update} ;;
+                    install) echo install >>log; [ -f lists ]; exit ;;
+                esac
+            done
+            exit 99""")
+
+    def log(self):
+        return (self.folder / "log").read_text().split()
+
+    def test_nothing_is_done_when_all_is_there(self):
+        self.assertEqual((0, ""), (self.deps().returncode, self.deps().stderr))
+
+    def test_an_old_node_is_named(self):
+        for version in ("v16.20.2", "v4.8.2", "junk"):
+            with self.subTest(version=version):
+                self.fake("node", f"echo {version}")
+                ended = self.deps()
+                self.assertEqual(69, ended.returncode)
+                self.assertIn("18 or later", ended.stderr)
+                self.assertEqual(1, len(ended.stderr.splitlines()))
+
+    def test_newer_nodes_do(self):
+        for version in ("v18.0.0", "v20.20.2", "v100.1.0"):
+            self.fake("node", f"echo {version}")
+            self.assertEqual(0, self.deps().returncode, version)
+
+    def test_root_without_sudo_and_without_lists(self):
+        self.fake("dpkg-query", "exit 0")
+        self.apt()
+        ended = self.deps("--build-only")
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        self.assertEqual(["install", "update", "install"], self.log())
+
+    def test_no_network_is_named(self):
+        self.fake("dpkg-query", "exit 0")
+        self.apt(update="rm lists; exit 100")
+        ended = self.deps()
+        self.assertEqual(75, ended.returncode)
+        self.assertIn("apt-get update failed", ended.stderr)
+
+    def test_a_user_without_sudo_is_told(self):
+        self.fake("id", "echo 1000")
+        self.fake("dpkg-query", "exit 0")
+        ended = self.deps()
+        self.assertEqual(77, ended.returncode)
+        self.assertIn("sudo", ended.stderr)
+
+    def test_a_user_with_sudo_installs_by_it(self):
+        self.fake("id", "echo 1000")
+        self.fake("dpkg-query", "exit 0")
+        self.fake("sudo", 'echo sudo >>"%s/log"; shift; exec "$@"' % self.folder)
+        self.apt()
+        self.assertEqual(0, self.deps().returncode)
+        self.assertEqual(["sudo", "install", "sudo", "update", "sudo", "install"], self.log())
+
+
 class Readme(unittest.TestCase):
     def test_the_client_is_the_one_that_is_compiled_and_tested(self):
         readme = (ROOT / "README.md").read_text()
