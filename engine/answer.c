@@ -25,7 +25,9 @@ static const struct answer answers[VERDICT_COUNT] = {
                             {5, 5, 3},
                             "the recipients' addresses are more than one envelope takes"},
     [VERDICT_KEY_AWAY] = {IPC_RETRY, {4, 4, 1}, "the key service cannot be reached"},
-    [VERDICT_KEY_INVALID] = {IPC_REFUSED, {5, 3, 5}, "the key service refuses this envelope"},
+    [VERDICT_KEY_INVALID] = {IPC_REFUSED,
+                             {5, 6, 0},
+                             "the key service refuses this envelope's record; its log says why"},
     [VERDICT_KEY_CONFLICT] = {IPC_RETRY,
                               {4, 3, 5},
                               "the key service knows other envelopes by "

@@ -187,7 +187,8 @@ static int seal_failed(int rc, const struct seal_options *options)
     }
 }
 
-/* The code (RFC 3463) says what kind of refusal it is: 5.3.5 configuration, 5.7.x policy. */
+/* The code (RFC 3463) says what kind of refusal it is: 5.3.5 configuration, 5.7.x policy, any other
+ * (5.6.0: the key service refuses this one) the message itself. */
 static int seal_refused(const struct bulla_completion *completion)
 {
     const char *code = completion->enhanced_status;
