@@ -108,11 +108,10 @@ static void config_takes_every_option(void **state)
         " log_level = warning\n message_id_host = mail.example.com\n}\n" SERVICE
         "profile \"high\" {\n key_service = main\n level = medium\n algorithm = aes-192\n"
         " read_receipt = yes\n reply = no\n reply_all = off\n forward = false\n remember_key = on\n"
-        " hide_subject = true\n keep_references = no\n browser_decryption = no\n script = no\n"
-        " header_overrides = yes\n wait = 15min\n expires_after = 90d\n size_limit = 1MB\n"
+        " hide_subject = true\n keep_references = no\n browser_decryption = yes\n script = on\n"
+        " header_overrides = no\n wait = 15min\n expires_after = 90d\n size_limit = 1MB\n"
         " size_warning = 512kB\n locale = de\n logo_link = \"https://example.com/a\"\n"
-        " payload_transport_url = \"https://p.example.com\"\n notification_subject = \"a b\"\n"
-        " failure_subject = \"c\"\n text_template = \"ca.pem\"\n}\n");
+        " notification_subject = \"a b\"\n text_template = \"ca.pem\"\n}\n");
     if (rc != 0)
         print_error("%s\n", why);
     assert_int_equal(rc, 0);
@@ -159,6 +158,12 @@ struct fault {
     const char *fault;
     const char *mend;
 };
+
+#define LATER(line)                                                                                \
+    {                                                                                              \
+        SERVICE "profile \"x\" {\n key_service = main\n " line "\n}\n",                            \
+            "bulla.conf:10:", "is not built yet", "take the line out"                              \
+    }
 
 static void config_names_file_line_and_mend(void **state)
 {
@@ -209,6 +214,12 @@ static void config_names_file_line_and_mend(void **state)
          "bulla.conf:10:", "size_limit", "at most 256MB"},
         {SERVICE "profile \"x\" {\n key_service = main\n size_warning = 26MB\n}\n",
          "bulla.conf:11:", "size_warning", "lower it"},
+        LATER("browser_decryption = no"),
+        LATER("script = false"),
+        LATER("header_overrides = yes"),
+        LATER("failure_template = \"ca.pem\""),
+        LATER("failure_subject = \"c\""),
+        LATER("payload_transport_url = \"https://p.example.com\""),
         {SERVICE "profile \"x\" {\n key_service = main\n wait = 31d\n}\n", "bulla.conf:10:", "wait",
          "30d"},
         {SERVICE "profile \"x\" {\n key_service = main\n logo = \"none.png\"\n}\n",
