@@ -255,5 +255,5 @@ int main(void)
         cmocka_unit_test(wycheproof_cobblestone_128),
         cmocka_unit_test(wycheproof_cobblestone_256),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return vectors_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

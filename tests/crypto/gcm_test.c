@@ -200,11 +200,9 @@ static void cavp_line(struct cavp *cavp, struct crypto_core *core, char *line)
         vector->has_plain = true;
 }
 
-static bool cavp_file(const char *name)
+static void cavp_file(const char *name)
 {
     FILE *file = cavp_open(name);
-    if (file == NULL)
-        return false;
     for (enum isa isa = ISA_SCALAR; isa <= isa_best(); isa++) {
         struct crypto_core *core = core_for(isa);
         struct cavp cavp = {0};
@@ -221,7 +219,6 @@ static bool cavp_file(const char *name)
         crypto_core_close(core);
     }
     (void)fclose(file);
-    return true;
 }
 
 static void nist_cavp_aes_gcm(void **state)
@@ -231,11 +228,8 @@ static void nist_cavp_aes_gcm(void **state)
         "gcmEncryptExtIV128.rsp", "gcmEncryptExtIV192.rsp", "gcmEncryptExtIV256.rsp",
         "gcmDecrypt128.rsp",      "gcmDecrypt192.rsp",      "gcmDecrypt256.rsp",
     };
-    bool all = true;
     for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-        all = cavp_file(names[i]) && all;
-    if (!all)
-        skip();
+        cavp_file(names[i]);
 }
 
 int main(void)
@@ -244,5 +238,5 @@ int main(void)
         cmocka_unit_test(wycheproof_aes_gcm),
         cmocka_unit_test(nist_cavp_aes_gcm),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return vectors_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -1,8 +1,10 @@
 /*
  * vectors: published test vectors, read where they lie.
- * Ownership: vectors_load() gives a reference the caller drops; vector_bytes() gives malloc'd
- * bytes. Threads:   any. Units:     bytes. Errors:    an absent file is NULL and a line saying so;
- * a broken vector fails the test.
+ * Ownership: vectors_load() gives a reference the caller drops; vector_bytes() malloc'd bytes.
+ * Threads:   one.
+ * Units:     bytes.
+ * Errors:    an absent Wycheproof file is NULL and a line saying so; an absent CAVP file and a
+ *            broken vector fail the test.
  */
 #ifndef TESTS_CRYPTO_VECTORS_H
 #define TESTS_CRYPTO_VECTORS_H
@@ -16,7 +18,12 @@
 /* A Wycheproof file of $BULLA_VECTORS, or of the shared folder beside the sources. */
 json_t *vectors_load(const char *name);
 
-/* A NIST CAVP file of $BULLA_CAVP, or of Debian's python3-cryptography-vectors. */
+#define VECTORS_SKIPPED 77 /* what ctest takes for skipped */
+
+/* What main() returns: cmocka counts a skipped test as passed, ctest must not. */
+int vectors_verdict(int failed_count);
+
+/* A NIST CAVP file of $BULLA_CAVP, or of Debian's python3-cryptography-vectors; fails without. */
 FILE *cavp_open(const char *name);
 
 struct vector_bytes {

@@ -593,5 +593,5 @@ int main(void)
         cmocka_unit_test(frame_writes_sound_mail_for_the_corpus),
         cmocka_unit_test(frame_writes_sound_mail_for_hostile_headers),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return mailgen_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -284,5 +284,5 @@ int main(void)
         cmocka_unit_test(header_agrees_with_the_reference_on_generated_headers),
         cmocka_unit_test(header_agrees_with_the_reference_on_the_corpus),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return mailgen_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -217,6 +217,13 @@ static uint32_t folder_use(const char *folder,
     return count;
 }
 
+static bool corpus_missing;
+
+int mailgen_verdict(int failed_count)
+{
+    return failed_count != 0 || !corpus_missing ? failed_count : MAILGEN_SKIPPED;
+}
+
 bool mailgen_corpus(void (*use)(const uint8_t *mail, size_t mail_bytes, void *context),
                     void *context)
 {
@@ -231,7 +238,8 @@ bool mailgen_corpus(void (*use)(const uint8_t *mail, size_t mail_bytes, void *co
         (void)snprintf(folder, sizeof(folder), "%s/%s", root, folders[i]);
         count += folder_use(folder, use, context);
     }
-    if (count == 0)
+    corpus_missing = count == 0;
+    if (corpus_missing)
         printf("skipped: no corpus\n");
     else
         printf("corpus: %u messages, each as it stands and with CRLF\n", count);

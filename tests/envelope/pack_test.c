@@ -516,5 +516,5 @@ int main(void)
         cmocka_unit_test(unpack_refuses_a_bomb_before_it_allocates),
         cmocka_unit_test(unpack_survives_every_cut_and_every_flip),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return mailgen_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

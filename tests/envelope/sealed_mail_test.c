@@ -154,5 +154,5 @@ int main(void)
         cmocka_unit_test(sealed_mail_gives_back_the_corpus),
         cmocka_unit_test(sealed_mail_gives_back_a_sealed_mail),
     };
-    return cmocka_run_group_tests(tests, whole_open, whole_close);
+    return mailgen_verdict(cmocka_run_group_tests(tests, whole_open, whole_close));
 }

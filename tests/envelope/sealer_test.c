@@ -286,5 +286,5 @@ int main(void)
         cmocka_unit_test(sealer_gives_back_the_corpus),
         cmocka_unit_test(sealer_writes_the_documented_bytes),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return mailgen_verdict(cmocka_run_group_tests(tests, setup, teardown));
 }

@@ -527,5 +527,5 @@ int main(void)
         cmocka_unit_test(unsealed_survives_generated_structure),
         cmocka_unit_test(unsealed_finds_none_in_the_corpus),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return mailgen_verdict(cmocka_run_group_tests(tests, setup, teardown));
 }

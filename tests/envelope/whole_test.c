@@ -206,5 +206,5 @@ int main(void)
         cmocka_unit_test(whole_tells_a_cut),
         cmocka_unit_test(whole_opens_to_the_corpus),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return mailgen_verdict(cmocka_run_group_tests(tests, setup, teardown));
 }
