@@ -467,6 +467,18 @@ static void control_signals(struct control *control, uint64_t now_ns)
     }
 }
 
+/* At most one line a worker and tick, however many there are. */
+static void control_warn_sizes(const struct control *control)
+{
+    for (uint32_t w = 0; w < control->engine->workers_count; w++) {
+        struct worker *worker = control->engine->workers[w];
+        const uint32_t bytes = worker_take_large(worker);
+        if (bytes > 0)
+            log_line(LOG_LEVEL_WARNING, "size_warning", "worker=%u largest_bytes=%u ever=%llu", w,
+                     bytes, (unsigned long long)worker_counter(worker, COUNTER_SIZE_WARNINGS));
+    }
+}
+
 static void control_tick(struct control *control, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < CONTROL_SESSIONS_MAX; i++) {
@@ -475,6 +487,7 @@ static void control_tick(struct control *control, uint64_t now_ns)
             session_end(control, session, "no hello");
     }
     engine_free_snapshots(control->engine);
+    control_warn_sizes(control);
     if (control->watchdog_ns == 0 || now_ns < control->watchdog_due_ns)
         return;
     control->watchdog_due_ns = now_ns + control->watchdog_ns / 2;

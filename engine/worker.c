@@ -26,6 +26,7 @@ static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_SLICES] = "slices",
     [COUNTER_ROOM_WAITS] = "room_waits",
     [COUNTER_KEY_CONFLICTS] = "key_conflicts",
+    [COUNTER_SIZE_WARNINGS] = "size_warnings",
     [COUNTER_SLEEPS] = "sleeps",
     [COUNTER_TURNS] = "turns",
     [COUNTER_BROKEN] = "broken_clients",
@@ -534,6 +535,11 @@ const char *worker_counter_name(enum worker_counter counter)
 uint64_t worker_counter(const struct worker *worker, enum worker_counter counter)
 {
     return atomic_load_explicit(&worker->counters[counter], memory_order_relaxed);
+}
+
+uint32_t worker_take_large(struct worker *worker)
+{
+    return atomic_exchange_explicit(&worker->large_bytes, 0, memory_order_relaxed);
 }
 
 uint64_t worker_beat_ns(const struct worker *worker)

@@ -110,16 +110,19 @@ enum worker_counter {
     COUNTER_SLICES,        /* of large messages, after the first */
     COUNTER_ROOM_WAITS,    /* jobs that had to wait for room    */
     COUNTER_KEY_CONFLICTS, /* sealed anew                       */
+    COUNTER_SIZE_WARNINGS, /* sealed, and over size_warning     */
     COUNTER_SLEEPS,
     COUNTER_TURNS,   /* of the loop                               */
     COUNTER_BROKEN,  /* clients that broke the contract           */
     COUNTER_JOBS,    /* under way now                             */
     COUNTER_CLIENTS, /* now                                       */
 };
-#define WORKER_COUNTERS 14
+#define WORKER_COUNTERS 15
 
 const char *worker_counter_name(enum worker_counter counter);
 uint64_t worker_counter(const struct worker *worker, enum worker_counter counter);
+/* Bytes of the largest message over its profile's size_warning since the last call; 0: none. */
+uint32_t worker_take_large(struct worker *worker);
 /* Monotonic time at which the loop last turned: at most a second ago, or something is wrong. */
 uint64_t worker_beat_ns(const struct worker *worker);
 uint32_t worker_index(const struct worker *worker);

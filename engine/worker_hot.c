@@ -73,6 +73,17 @@ static bool answer_write(struct worker *worker, struct job *job, struct ipc_comp
     return true;
 }
 
+/* Relaxed: one that control's exchange overtakes is counted all the same. */
+static void answer_warn(struct worker *worker, const struct job *job)
+{
+    const uint32_t bytes = job->submission.mail_bytes;
+    if (bytes <= job->profile->profile.mail_bytes_warn)
+        return;
+    worker_count(worker, COUNTER_SIZE_WARNINGS, 1);
+    if (bytes > atomic_load_explicit(&worker->large_bytes, memory_order_relaxed))
+        atomic_store_explicit(&worker->large_bytes, bytes, memory_order_relaxed);
+}
+
 static void answer_count(struct worker *worker, const struct job *job,
                          const struct ipc_completion *completion)
 {
@@ -80,6 +91,7 @@ static void answer_count(struct worker *worker, const struct job *job,
         worker_count(worker, COUNTER_SEALED, 1);
         worker_count(worker, COUNTER_MAIL_BYTES, job->submission.mail_bytes);
         worker_count(worker, COUNTER_SEALED_BYTES, completion->mail_bytes);
+        answer_warn(worker, job);
     } else {
         worker_count(worker, completion->status == IPC_REFUSED ? COUNTER_REFUSED : COUNTER_RETRIED,
                      1);

@@ -155,7 +155,8 @@ struct worker {
     _Alignas(CACHE_LINE) _Atomic uint64_t counters[WORKER_COUNTERS];
     _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
     _Alignas(CACHE_LINE) _Atomic uint64_t generation;
-    _Atomic uint64_t beat_ns; /* monotonic time of the last turn of the loop */
+    _Atomic uint64_t beat_ns;     /* monotonic time of the last turn of the loop */
+    _Atomic uint32_t large_bytes; /* the largest over size_warning; control sets it to 0 */
     _Atomic int ready;
 };
 

@@ -120,6 +120,20 @@ static void bullad_hides_what_the_profile_hides(void **state)
     finish();
 }
 
+static void bullad_warns_of_large_messages(void **state)
+{
+    (void)state;
+    daemon_start(&bullad, "",
+                 "profile \"warns\" {\n key_service = main\n size_warning = 100kB\n}\n", 0);
+    seals("warns", 102400);
+    seals("warns", 102401);
+    assert_true(daemon_logged(&bullad, "size_warning worker=0 largest_bytes=102401 ever=1"));
+    char *text = daemon_ask(&bullad, "status");
+    assert_non_null(strstr(text, "\"size_warnings\":1"));
+    free(text);
+    finish();
+}
+
 static void bullad_refuses_with_the_reason(void **state)
 {
     (void)state;
@@ -476,6 +490,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bullad_seals_messages_of_every_size),
         cmocka_unit_test(bullad_hides_what_the_profile_hides),
+        cmocka_unit_test(bullad_warns_of_large_messages),
         cmocka_unit_test(bullad_refuses_with_the_reason),
         cmocka_unit_test(bullad_gives_nothing_out_while_the_key_service_is_away),
         cmocka_unit_test(bullad_seals_anew_after_a_conflict),

@@ -308,7 +308,7 @@ static void logo_write(const char *name)
     FILE *file = fopen(path, "we");
     assert_non_null(file);
     assert_int_equal(fwrite(magic, 1, sizeof(magic), file), sizeof(magic));
-    for (uint32_t i = 0; i < 200000; i++)
+    for (uint32_t i = 0; i < 60000; i++)
         assert_int_not_equal(fputc((int)(i % 251), file), EOF);
     assert_int_equal(fclose(file), 0);
 }
@@ -316,17 +316,21 @@ static void logo_write(const char *name)
 static void bullad_ends_a_session_that_new_profiles_outgrow(void **state)
 {
     (void)state;
+    static const char *const locales[] = {"de", "fr", "es", "it", "nl", "pl", "pt", "sv"};
     struct raw_client client;
     char path[DAEMON_PATH_BYTES * 2];
+    char profiles[1024];
+    size_t used = 0;
     const struct raw_hello hello = {.path = bullad.socket, .seals = -1, .memfds_count = 1};
     daemon_start(&bullad, "workers = 1", "", 0);
     assert_int_equal(raw_client_open(&client, &hello), 0);
     logo_write("logo.png");
-    daemon_write_config(
-        &bullad, "workers = 1",
-        "profile \"b\" {\n key_service = main\n locale = de\n logo = \"logo.png\"\n}\n"
-        "profile \"c\" {\n key_service = main\n locale = fr\n logo = \"logo.png\"\n}\n"
-        "profile \"d\" {\n key_service = main\n locale = es\n logo = \"logo.png\"\n}\n");
+    for (size_t i = 0; i < ARRAY_COUNT(locales); i++)
+        used += (size_t)snprintf(profiles + used, sizeof(profiles) - used,
+                                 "profile \"%s\" {\n key_service = main\n locale = %s\n"
+                                 " logo = \"logo.png\"\n}\n",
+                                 locales[i], locales[i]);
+    daemon_write_config(&bullad, "workers = 1", profiles);
     assert_int_equal(kill(bullad.pid, SIGHUP), 0);
     assert_true(daemon_logged(&bullad, "outgrew"));
     assert_true(raw_client_is_thrown_out(&client));
