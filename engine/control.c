@@ -74,6 +74,7 @@ struct control {
     uint64_t watchdog_due_ns;
     bool listening;
     bool draining;
+    bool reload_due; /* a reload that found no place: tried again at each tick */
 };
 
 static int control_watch(const struct control *control, int fd, uint32_t what)
@@ -423,6 +424,12 @@ static void control_reload(struct control *control)
                      (unsigned long long)(clock_monotonic_ns() / NS_PER_US));
     const int rc = engine_reload(control->engine, &restart_needed, why);
     (void)sd_notify(0, "READY=1");
+    control->reload_due = rc == -EBUSY;
+    if (rc == -EBUSY) {
+        log_line(LOG_LEVEL_WARNING, "reload_waits", "why=\"%s\"", why);
+        engine_evict_oldest(control->engine);
+        return;
+    }
     if (rc != 0) {
         log_line(LOG_LEVEL_ERROR, "reload_refused", "kept=\"the old configuration\" why=\"%s\"",
                  why);
@@ -487,6 +494,8 @@ static void control_tick(struct control *control, uint64_t now_ns)
             session_end(control, session, "no hello");
     }
     engine_free_snapshots(control->engine);
+    if (control->reload_due && !control->draining)
+        control_reload(control);
     control_warn_sizes(control);
     if (control->watchdog_ns == 0 || now_ns < control->watchdog_due_ns)
         return;

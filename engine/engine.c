@@ -270,12 +270,59 @@ static int reload_match(const struct engine *engine, struct config *fresh, bool 
     return 0;
 }
 
+static void engine_tell_all(struct engine *engine, const struct worker_order *order)
+{
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        bool told = worker_tell(engine->workers[i], order);
+        for (uint32_t tries = 0; tries < ENGINE_TELL_TRIES_MAX && !told; tries++) {
+            engine_pause();
+            told = worker_tell(engine->workers[i], order);
+        }
+        if (!told)
+            log_line(LOG_LEVEL_ERROR, "worker_stuck", "worker=%u", i);
+    }
+}
+
+static uint32_t engine_free_slot(const struct engine *engine)
+{
+    uint32_t taken = 0;
+    uint32_t slot = 0;
+    for (uint32_t i = 0; i < engine->snapshots_count; i++)
+        taken |= 1U << engine->snapshots[i]->slot;
+    while ((taken >> slot & 1) != 0)
+        slot++;
+    ASSERT(slot < ENGINE_SNAPSHOTS_MAX);
+    return slot;
+}
+
+void engine_evict_oldest(struct engine *engine)
+{
+    ASSERT(engine->snapshots_count > 1);
+    /* By number: the snapshot may be freed before a worker reads this. They stand by age. */
+    const struct worker_order order = {.kind = WORKER_EVICT,
+                                       .generation = engine->snapshots[0]->generation};
+    engine_tell_all(engine, &order);
+}
+
+static bool engine_uses(const struct engine *engine, const struct snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        if (worker_uses(engine->workers[i], snapshot))
+            return true;
+    }
+    return false;
+}
+
 static int reload_publish(struct engine *engine, const struct config *fresh,
                           char why[ENGINE_WHY_BYTES])
 {
     engine_free_snapshots(engine);
     if (engine->snapshots_count == ENGINE_SNAPSHOTS_MAX) {
-        (void)snprintf(why, ENGINE_WHY_BYTES, "earlier reloads are still in use; try again later");
+        (void)snprintf(
+            why, ENGINE_WHY_BYTES,
+            "%d earlier ones are in use by mail that clients do not release; the session "
+            "that uses the oldest is ended, and then this one is read again",
+            ENGINE_SNAPSHOTS_MAX);
         return -EBUSY;
     }
     const uint64_t generation = atomic_load_explicit(&engine->generation, memory_order_relaxed) + 1;
@@ -283,18 +330,11 @@ static int reload_publish(struct engine *engine, const struct config *fresh,
     const int rc = snapshot_open(&snapshot, fresh, generation, why);
     if (rc != 0)
         return rc;
+    snapshot->slot = engine_free_slot(engine);
     engine->snapshots[engine->snapshots_count++] = snapshot;
     atomic_store_explicit(&engine->generation, generation, memory_order_relaxed);
     const struct worker_order order = {.kind = WORKER_SNAPSHOT, .snapshot = snapshot};
-    for (uint32_t i = 0; i < engine->workers_count; i++) {
-        bool told = worker_tell(engine->workers[i], &order);
-        for (uint32_t tries = 0; tries < ENGINE_TELL_TRIES_MAX && !told; tries++) {
-            engine_pause();
-            told = worker_tell(engine->workers[i], &order);
-        }
-        if (!told)
-            log_line(LOG_LEVEL_ERROR, "worker_stuck", "worker=%u", i);
-    }
+    engine_tell_all(engine, &order);
     return 0;
 }
 
@@ -316,16 +356,13 @@ int engine_reload(struct engine *engine, bool *restart_needed, char why[ENGINE_W
 
 void engine_free_snapshots(struct engine *engine)
 {
-    uint64_t oldest = UINT64_MAX;
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < engine->workers_count; i++)
-        oldest = MIN(oldest, worker_generation(engine->workers[i]));
     for (uint32_t i = 0; i < engine->snapshots_count; i++) {
         const bool newest = i + 1 == engine->snapshots_count;
-        if (!newest && engine->snapshots[i]->generation < oldest)
-            snapshot_close(engine->snapshots[i]);
-        else
+        if (newest || engine_uses(engine, engine->snapshots[i]))
             engine->snapshots[kept++] = engine->snapshots[i];
+        else
+            snapshot_close(engine->snapshots[i]);
     }
     engine->snapshots_count = kept;
 }

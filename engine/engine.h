@@ -50,8 +50,11 @@ MUST_USE int engine_start(struct engine *engine, const char *config_path,
 void engine_stop(struct engine *engine);
 
 /* Reads the configuration again and gives workers its profiles; on failure nothing has changed.
- * *restart_needed: something else differs too, and is not in force. */
+ * -EBUSY: ENGINE_SNAPSHOTS_MAX are in use. *restart_needed: something else differs too, and is not
+ * in force. */
 MUST_USE int engine_reload(struct engine *engine, bool *restart_needed, char why[ENGINE_WHY_BYTES]);
+/* After -EBUSY: workers give up the sessions that use the oldest snapshot. */
+void engine_evict_oldest(struct engine *engine);
 /* Frees the snapshots that no worker uses any more. */
 void engine_free_snapshots(struct engine *engine);
 /* Every worker's loop has turned lately. */

@@ -44,6 +44,7 @@ struct snapshot_profile {
 
 struct snapshot {
     uint64_t generation;
+    uint32_t slot; /* of the engine's table: workers tell by it what they use */
     uint8_t *constants;
     size_t constants_bytes;
     uint32_t profiles_count;

@@ -40,11 +40,19 @@ static const char *const fault_words[WORKER_FAULTS] = {
     [WORKER_FAULT_SUBMISSION] = "the client submitted places, lengths or flags that cannot be",
     [WORKER_FAULT_DOORBELL] = "the doorbell cannot be waited on",
     [WORKER_FAULT_CONSTANTS] = "the profiles outgrew what the session keeps free for them",
+    [WORKER_FAULT_SNAPSHOT] =
+        "a reload needs the place of the profiles that its unreleased mail still uses",
 };
 
 static void counter_set(struct worker *worker, enum worker_counter counter, uint64_t value)
 {
     atomic_store_explicit(&worker->counters[counter], value, memory_order_relaxed);
+}
+
+static uint64_t used_of(const struct snapshot *snapshot)
+{
+    ASSERT(snapshot->slot < WORKER_SLOT_BITS);
+    return snapshot->generation << WORKER_SLOT_BITS | UINT64_C(1) << snapshot->slot;
 }
 
 static uint32_t ring_slots(uint32_t count)
@@ -111,7 +119,7 @@ int worker_open(struct worker **worker, const struct worker_config *config,
         made->jobs = eal_alloc(config->node, config->jobs_count * sizeof(struct job));
         made->jobs_free = eal_alloc(config->node, config->jobs_count * sizeof(uint32_t));
         made->clients = eal_alloc(config->node, WORKER_CLIENTS_MAX * sizeof(struct client));
-        atomic_init(&made->generation, config->snapshot->generation);
+        atomic_init(&made->used, used_of(config->snapshot));
         atomic_init(&made->ready, -EINPROGRESS);
         if (made->jobs == NULL || made->jobs_free == NULL || made->clients == NULL)
             rc = -ENOMEM;
@@ -253,6 +261,7 @@ static bool client_adopt_snapshot(struct worker *worker, struct client *client)
     if (rc != 0)
         return false;
     client->previous_generation = client->snapshot->generation;
+    client->previous_slot = client->snapshot->slot;
     client->jobs_previous = client->jobs_current;
     client->jobs_current = 0;
     client->snapshot = snapshot;
@@ -260,23 +269,34 @@ static bool client_adopt_snapshot(struct worker *worker, struct client *client)
     return true;
 }
 
-/* Publishes the oldest generation in use; true when all clients have the newest snapshot. */
+/* Publishes which snapshots are in use; true when all clients have the newest. */
 static bool worker_adopt_snapshots(struct worker *worker)
 {
-    uint64_t oldest = worker->snapshot->generation;
+    uint64_t used = used_of(worker->snapshot);
     bool all = true;
     for (uint32_t n = 0; n < worker->live_count; n++) {
         struct client *client = &worker->clients[worker->live[n]];
         if (client->state == CLIENT_LIVE && !client_adopt_snapshot(worker, client))
             all = false;
-        oldest = MIN(oldest, client->snapshot->generation);
+        used |= UINT64_C(1) << client->snapshot->slot;
         if (client->jobs_previous > 0)
-            oldest = MIN(oldest, client->previous_generation);
+            used |= UINT64_C(1) << client->previous_slot;
         all = all && client->snapshot == worker->snapshot && client->jobs_previous == 0;
     }
-    /* Release pairs with the acquire in worker_generation(): older ones are no longer read. */
-    atomic_store_explicit(&worker->generation, oldest, memory_order_release);
+    /* Release pairs with the acquire in worker_uses(): others are no longer read. */
+    atomic_store_explicit(&worker->used, used, memory_order_release);
     return all;
+}
+
+static void order_evict(struct worker *worker, uint64_t generation)
+{
+    for (uint32_t n = 0; n < worker->live_count; n++) {
+        struct client *client = &worker->clients[worker->live[n]];
+        const bool holds = client->snapshot->generation <= generation ||
+                           (client->jobs_previous > 0 && client->previous_generation <= generation);
+        if (client->state == CLIENT_LIVE && holds)
+            worker_break(worker, client, WORKER_FAULT_SNAPSHOT);
+    }
 }
 
 /*
@@ -360,6 +380,7 @@ static void worker_take_orders(struct worker *worker)
         case WORKER_ADOPT: order_adopt(worker, &order); break;
         case WORKER_DROP: order_drop(worker, &order); break;
         case WORKER_SNAPSHOT: worker->snapshot = order.snapshot; break;
+        case WORKER_EVICT: order_evict(worker, order.generation); break;
         case WORKER_DRAIN: worker->draining = true; break;
         case WORKER_STOP: worker->stopping = true; break;
         }
@@ -517,9 +538,11 @@ void worker_wake(struct worker *worker)
         wait_ring(worker->wait);
 }
 
-uint64_t worker_generation(const struct worker *worker)
+bool worker_uses(const struct worker *worker, const struct snapshot *snapshot)
 {
-    return atomic_load_explicit(&worker->generation, memory_order_acquire);
+    const uint64_t used = atomic_load_explicit(&worker->used, memory_order_acquire);
+    /* Not older than the newest that the worker knows: its order may still be in the ring. */
+    return snapshot->generation >= used >> WORKER_SLOT_BITS || (used >> snapshot->slot & 1) != 0;
 }
 
 const char *worker_fault_words(enum worker_fault fault)

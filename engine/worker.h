@@ -56,6 +56,7 @@ enum worker_order_kind {
     WORKER_ADOPT,    /* channel, session                                            */
     WORKER_DROP,     /* session: its client has gone; answered by NOTICE_RELEASED   */
     WORKER_SNAPSHOT, /* snapshot: adopted by each client as soon as it can          */
+    WORKER_EVICT,    /* generation: sessions that need it, or an older one, are broken */
     WORKER_DRAIN,    /* take nothing more; answered by NOTICE_DRAINED               */
     WORKER_STOP,
 };
@@ -65,6 +66,7 @@ struct worker_order {
     uint32_t session;
     struct channel *channel;
     const struct snapshot *snapshot;
+    uint64_t generation;
 };
 
 enum worker_notice_kind {
@@ -80,8 +82,9 @@ enum worker_fault {
     WORKER_FAULT_SUBMISSION,
     WORKER_FAULT_DOORBELL,
     WORKER_FAULT_CONSTANTS,
+    WORKER_FAULT_SNAPSHOT,
 };
-#define WORKER_FAULTS 5
+#define WORKER_FAULTS 6
 
 struct worker_notice {
     enum worker_notice_kind kind;
@@ -97,8 +100,8 @@ bool worker_tell(struct worker *worker, const struct worker_order *order);
 uint32_t worker_hear(struct worker *worker, struct worker_notice *notices, uint32_t notices_max);
 void worker_wake(struct worker *worker);
 
-/* No client or job of this worker needs a snapshot older than this. */
-uint64_t worker_generation(const struct worker *worker);
+/* A client or job of this worker needs the snapshot, or may still be told of it. */
+bool worker_uses(const struct worker *worker, const struct snapshot *snapshot);
 
 enum worker_counter {
     COUNTER_SEALED,

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 #define WORKER_VECTOR_MAX       32
+#define WORKER_SLOT_BITS        8
 #define WORKER_LARGE_MAX        32 /* large messages being sealed at once       */
 #define WORKER_SEALERS          (WORKER_VECTOR_MAX + WORKER_LARGE_MAX)
 #define WORKER_ORDERS_MAX       1024
@@ -56,6 +57,7 @@ struct client {
     const struct snapshot *snapshot;
     uint64_t constants_offset;    /* of that snapshot's, in the session's memfd      */
     uint64_t previous_generation; /* while jobs_previous > 0                         */
+    uint32_t previous_slot;       /* of its snapshot                                 */
     uint32_t jobs_current;        /* of the snapshot's generation                    */
     uint32_t jobs_previous;       /* of the one before                               */
     uint32_t jobs_count;
@@ -154,7 +156,8 @@ struct worker {
 
     _Alignas(CACHE_LINE) _Atomic uint64_t counters[WORKER_COUNTERS];
     _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
-    _Alignas(CACHE_LINE) _Atomic uint64_t generation;
+    /* WORKER_SLOT_BITS of snapshots in use, by slot; above them the newest generation told of. */
+    _Alignas(CACHE_LINE) _Atomic uint64_t used;
     _Atomic uint64_t beat_ns;     /* monotonic time of the last turn of the loop */
     _Atomic uint32_t large_bytes; /* the largest over size_warning; control sets it to 0 */
     _Atomic int ready;

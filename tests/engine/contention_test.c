@@ -343,6 +343,62 @@ static void bullad_ends_a_session_that_new_profiles_outgrow(void **state)
     finish();
 }
 
+static struct bulla *holds_one_mail(void)
+{
+    struct bulla *bulla;
+    struct bulla_completion completion;
+    const struct bulla_config config = {
+        .socket_path = bullad.socket, .slots_count = 8, .input_bytes = 4096};
+    assert_int_equal(bulla_attach(&bulla, &config), 0);
+    greedy_submit(bulla, "default", 10, 1);
+    assert_int_equal(bulla_wait(bulla, DAEMON_WAIT_MS), 1);
+    assert_int_equal(bulla_poll(bulla, &completion, 1), 1);
+    assert_int_equal(completion.status, BULLA_SEALED);
+    return bulla; /* never released */
+}
+
+static void reload_to(uint32_t generation)
+{
+    char text[32];
+    (void)snprintf(text, sizeof(text), "reloaded generation=%u", generation);
+    assert_int_equal(kill(bullad.pid, SIGHUP), 0);
+    assert_true(daemon_logged(&bullad, text));
+}
+
+static void bullad_reloads_beside_mail_that_is_never_released(void **state)
+{
+    (void)state;
+    daemon_start(&bullad, "workers = 1", "", 0);
+    struct bulla *bulla = holds_one_mail();
+    for (uint32_t generation = 2; generation < 14; generation++)
+        reload_to(generation);
+    assert_int_equal(bulla_wait(bulla, 0), 0); /* it has not been ended */
+    bulla_detach(bulla);
+    seals(4096);
+    finish();
+}
+
+static void bullad_ends_the_session_that_holds_the_oldest_profiles(void **state)
+{
+    (void)state;
+    struct bulla *holders[7];
+    daemon_start(&bullad, "workers = 1", "", 0);
+    for (uint32_t i = 0; i < ARRAY_COUNT(holders); i++) {
+        holders[i] = holds_one_mail();
+        reload_to(i + 2);
+    }
+    reload_to(9);
+    reload_to(10); /* one holder goes, or there is no place */
+    assert_true(daemon_logged(&bullad, "session_broken session="));
+    assert_true(daemon_logged(&bullad, "unreleased mail"));
+    assert_int_equal(bulla_wait(holders[0], DAEMON_WAIT_MS), -EPIPE);
+    assert_int_equal(bulla_wait(holders[6], 0), 0);
+    for (uint32_t i = 0; i < ARRAY_COUNT(holders); i++)
+        bulla_detach(holders[i]);
+    seals(4096);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +410,8 @@ int main(void)
         cmocka_unit_test(bullad_gives_a_session_the_memory_that_it_can_use),
         cmocka_unit_test(bullad_bounds_the_memory_of_sessions),
         cmocka_unit_test(bullad_ends_a_session_that_new_profiles_outgrow),
+        cmocka_unit_test(bullad_reloads_beside_mail_that_is_never_released),
+        cmocka_unit_test(bullad_ends_the_session_that_holds_the_oldest_profiles),
     };
     cmocka_set_test_filter(getenv("BULLA_TEST")); /* NULL: all */
     return cmocka_run_group_tests(tests, NULL, NULL);
