@@ -114,6 +114,7 @@ static int source_logo(const struct profile *profile, char **url, char why[SNAPS
                           profile->logo_file);
     } else if (made == NULL) {
         rc = -ENOMEM;
+        (void)snprintf(why, SNAPSHOT_WHY_BYTES, "out of memory");
     } else {
         const size_t head = (size_t)snprintf(made, room, "data:%s;base64,", type);
         const size_t chars =
@@ -181,7 +182,8 @@ static int snapshot_open_frame(struct snapshot_profile *entry, const char *messa
         };
         rc = frame_open(&entry->frame, &frame_config, frame_why);
         if (rc != 0)
-            (void)source_fault(profile, why, "%s", frame_why);
+            (void)source_fault(profile, why, "%s",
+                               frame_why[0] == '\0' ? strerror(-rc) : frame_why);
     }
     source_fini(&source);
     return rc;
