@@ -365,8 +365,13 @@ void vector_seal(struct worker *worker)
             job_list_append(&worker->sealing, worker->jobs, worker_job_index(worker, job));
         }
     }
-    /* Plaintext does not outlive its vector. */
+    /* Copies and subjects do not outlive their vector; the entry after the last had that of a
+     * message which found no room. What was packed is written over by the next, and wiped when
+     * idle. */
+    for (uint32_t i = 0; i < MIN(count + 1, (uint32_t)WORKER_VECTOR_MAX); i++)
+        secret_wipe(secrets->entries[i].subject, sizeof(secrets->entries[i].subject));
     secret_wipe(secrets->stage, worker->stage_used);
+    worker->scratch_used = worker->scratch_used || count > 0;
     worker->stage_used = 0;
     worker->vector_count = 0;
     worker_count(worker, COUNTER_VECTORS, count > 0);
@@ -381,6 +386,7 @@ bool vector_slice(struct worker *worker, struct job *job)
     ASSERT(bytes > 0);
     channel_copy_mail(job->client->channel, &job->submission, job->mail_done, slice, bytes);
     seal_bytes(worker, job, slice, bytes);
+    worker->scratch_used = true;
     worker_count(worker, COUNTER_SLICES, 1);
     if (bytes < left)
         return false;

@@ -74,6 +74,12 @@ size_t worker_memory_bytes(const struct worker_config *config)
            ring_slots(WORKER_NOTICES_MAX) * sizeof(struct worker_notice) + 65536;
 }
 
+size_t worker_secret_bytes(const struct worker_config *config)
+{
+    return sizeof(struct worker_secrets) + (size_t)config->jobs_count * WORKER_RECORD_BYTES +
+           (sealer_bytes() + CACHE_LINE) * WORKER_SEALERS + sealer_scratch_bytes();
+}
+
 static struct rte_ring *ring_open(const struct worker *worker, const char *what, uint32_t which,
                                   uint32_t item_bytes, uint32_t count)
 {
@@ -438,6 +444,9 @@ static void worker_idle(struct worker *worker)
         worker_client_retry(&worker->clients[worker->live[n]]);
     if (worker_pass(worker) > 0)
         return;
+    if (worker->scratch_used)
+        secret_wipe(worker->scratch, sealer_scratch_bytes());
+    worker->scratch_used = false;
     if (worker->config.busy_poll) {
         rte_pause();
         return;

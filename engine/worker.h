@@ -43,6 +43,8 @@ struct worker_config {
 
 /* What one worker takes of its node, for eal_config.node_bytes. */
 size_t worker_memory_bytes(const struct worker_config *config);
+/* What it takes in secret pages besides, which should be locked. */
+size_t worker_secret_bytes(const struct worker_config *config);
 MUST_USE int worker_open(struct worker **worker, const struct worker_config *config,
                          char why[WORKER_WHY_BYTES]);
 /* As rte_eal_remote_launch() wants it; returns 0 after WORKER_STOP, else -errno. */

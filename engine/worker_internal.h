@@ -148,6 +148,7 @@ struct worker {
     uint8_t *records;               /* secret: jobs_count × WORKER_RECORD_BYTES */
     uint8_t *sealers;               /* secret: WORKER_SEALERS × sealer_stride   */
     struct sealer_scratch *scratch; /* secret */
+    bool scratch_used;              /* since it was wiped last */
     size_t sealer_stride;
     uint64_t spin_ns; /* adapts between nothing and spin_ns_max */
 
