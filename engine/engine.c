@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -152,14 +153,32 @@ static int engine_await(const struct worker *worker)
     return -ETIMEDOUT;
 }
 
+/* secret_pages_open() takes pages that cannot be locked as well: then an administrator must know.
+ */
+static void engine_check_locking(const struct engine *engine)
+{
+    const struct worker_config config = engine_worker_config(engine, 0);
+    const size_t bytes = worker_secret_bytes(&config) * engine->workers_count;
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED)
+        return; /* the workers will say so themselves */
+    /* On fault: the limit is looked at, and nothing is touched. */
+    if (mlock2(at, bytes, MLOCK_ONFAULT) != 0)
+        log_line(LOG_LEVEL_WARNING, "memory_not_locked",
+                 "bytes=%zu error=\"%s\" why=\"keys and mail in clear may reach a swap device\" "
+                 "mend=\"raise LimitMEMLOCK (ulimit -l)\"",
+                 bytes, strerror(errno));
+    (void)munmap(at, bytes);
+}
+
 static int engine_launch(struct engine *engine, char why[ENGINE_WHY_BYTES])
 {
-    engine->launched = true;
     for (uint32_t i = 0; i < engine->workers_count; i++) {
         if (rte_eal_remote_launch(worker_run, engine->workers[i], i + 1) != 0) {
             (void)snprintf(why, ENGINE_WHY_BYTES, "worker %u's lcore does not start", i);
             return -EIO;
         }
+        engine->launched_count++;
         const int rc = engine_await(engine->workers[i]);
         if (rc != 0) {
             (void)snprintf(why, ENGINE_WHY_BYTES, "worker %u cannot start: %s", i, strerror(-rc));
@@ -197,8 +216,10 @@ int engine_start(struct engine *engine, const char *config_path, const struct co
         rc = engine_start_eal(engine, why);
     if (rc == 0)
         rc = engine_open_workers(engine, why);
-    if (rc == 0)
+    if (rc == 0) {
+        engine_check_locking(engine);
         rc = engine_launch(engine, why);
+    }
     if (rc != 0)
         engine_stop(engine);
     return rc;
@@ -217,11 +238,10 @@ static void engine_stop_worker(struct worker *worker)
 
 void engine_stop(struct engine *engine)
 {
-    for (uint32_t i = 0; i < engine->workers_count && engine->launched; i++) {
-        if (worker_ready(engine->workers[i]) == 0)
-            engine_stop_worker(engine->workers[i]);
-    }
-    if (engine->launched)
+    /* Also those that have not said yet that they serve: they find the order when they do. */
+    for (uint32_t i = 0; i < engine->launched_count; i++)
+        engine_stop_worker(engine->workers[i]);
+    if (engine->launched_count > 0)
         rte_eal_mp_wait_lcore();
     for (uint32_t i = 0; i < ENGINE_KEYS_MAX; i++) {
         key_thread_close(engine->keys[i]);
@@ -230,6 +250,7 @@ void engine_stop(struct engine *engine)
     for (uint32_t i = 0; i < engine->workers_count; i++)
         worker_close(engine->workers[i]);
     engine->workers_count = 0;
+    engine->launched_count = 0;
     for (uint32_t i = 0; i < engine->snapshots_count; i++)
         snapshot_close(engine->snapshots[i]);
     engine->snapshots_count = 0;
@@ -248,6 +269,9 @@ static int reload_match(const struct engine *engine, struct config *fresh, bool 
     const struct config *running = &engine->config;
     *restart_needed = memcmp(&running->engine, &fresh->engine, sizeof(fresh->engine)) != 0 ||
                       running->key_services_count != fresh->key_services_count;
+    /* What a snapshot takes of the engine's section is in force since the start, like the rest. */
+    memcpy(fresh->engine.message_id_host, running->engine.message_id_host,
+           sizeof(fresh->engine.message_id_host));
     for (uint32_t i = 0; i < fresh->profiles_count; i++) {
         struct config_key_service wanted = fresh->key_services[fresh->profile_key_service[i]];
         uint32_t k = 0;

@@ -34,8 +34,8 @@ struct engine {
     uint32_t workers_count;
     struct snapshot *snapshots[ENGINE_SNAPSHOTS_MAX];
     uint32_t snapshots_count;
-    int notice_eventfd; /* workers ring it */
-    bool launched;
+    int notice_eventfd;      /* workers ring it */
+    uint32_t launched_count; /* workers whose lcore runs */
     bool eal_open;
     uint64_t started_ns;
     _Atomic uint64_t generation; /* of the newest snapshot */

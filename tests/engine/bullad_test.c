@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -215,9 +216,13 @@ static void bullad_reloads_profiles_and_keeps_the_old_on_a_fault(void **state)
     assert_int_equal(kill(bullad.pid, SIGHUP), 0);
     assert_true(daemon_logged(&bullad, "convert it"));
     seals("high", 4096);
-    daemon_write_config(&bullad, "workers = 1", PROFILE_HIGH);
+    daemon_write_config(&bullad, "message_id_host = new.example.com", PROFILE_HIGH);
     assert_int_equal(kill(bullad.pid, SIGHUP), 0);
     assert_true(daemon_logged(&bullad, "restart_needed"));
+    outcome = daemon_seal(&bullad, "high", 0, mail, 4096);
+    daemon_expect_opens(&bullad, &outcome, mail, 4096);
+    assert_null(memmem(outcome.sealed, outcome.sealed_bytes, "new.example.com", 15));
+    free(outcome.sealed);
     free(mail);
     finish();
 }
@@ -399,6 +404,21 @@ static void bullad_serves_without_privileges(void **state)
     finish();
 }
 
+/* The last test: in many containers root may lower the limit and not raise it again. */
+static void bullad_warns_when_memory_cannot_be_locked(void **state)
+{
+    (void)state;
+    const struct rlimit little = {65536, 65536};
+    if (geteuid() != 0)
+        skip(); /* then the daemon is not started as somebody without privileges */
+    assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &little), 0);
+    daemon_start(&bullad, "", "", NOBODY);
+    assert_true(daemon_logged(&bullad, "memory_not_locked"));
+    assert_true(daemon_logged(&bullad, "LimitMEMLOCK"));
+    seals("default", 4096);
+    finish();
+}
+
 static void bullad_serves_without_io_uring(void **state)
 {
     (void)state;
@@ -508,6 +528,7 @@ int main(void)
         cmocka_unit_test(bullad_lets_in_its_users_alone),
         cmocka_unit_test(bullad_keeps_messages_out_of_its_log),
         cmocka_unit_test(bullad_does_not_start_twice_or_with_a_bad_configuration),
+        cmocka_unit_test(bullad_warns_when_memory_cannot_be_locked),
     };
     cmocka_set_test_filter(getenv("BULLA_TEST")); /* NULL: all */
     return cmocka_run_group_tests(tests, NULL, NULL);
