@@ -18,7 +18,7 @@ const LINE_CHARS_WANTED = 300; // esbuild breaks after about this many where the
 const RTL = new Set(['ar']);
 // Browsers of the last three years. Firefox 115 is the last for Windows 7 and 8.
 const TARGETS = ['es2022', 'chrome109', 'firefox115', 'safari16.4'];
-// Names of the opener's own properties, which no browser's object has: they are shortened.
+// Names of the opener's own properties, which it uses of no browser's object: they are shortened.
 const OWN_PROPERTIES = ['baseNonce', 'bodies', 'boundary', 'bytes', 'chunkIndex', 'cid', 'ciphertext', 'css', 'dataBytes',
     'disposition', 'element', 'end', 'eol', 'extended', 'fields', 'fileName', 'header', 'importAead', 'inner', 'isHidden',
     'isOpened', 'isShown', 'keyBytes', 'parameters', 'part', 'pickup', 'point', 'related', 'remoteCount', 'segments', 'sender',

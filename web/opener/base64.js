@@ -6,6 +6,12 @@ import { must } from './fault.js';
 // Decodes the whole text into target and returns bytes written; else it is "damaged".
 export const decodeInto = (text, target) => {
     try {
+        // What browsers have since 2025 takes half the time.
+        if (target.setFromBase64) {
+            const { read, written } = target.setFromBase64(text, { lastChunkHandling: 'strict' });
+            must(!text.slice(read).trim());
+            return written;
+        }
         const raw = atob(text);
         must(btoa(raw) === text.replace(/\s+/g, ''));
         target.set(rawBytes(raw)); // throws when there is no room

@@ -1,5 +1,5 @@
 // Bytes, and "raw text": a string with one character for each byte, for what is searched as text.
-const LATIN1 = new TextDecoder('latin1');
+export const LATIN1 = new TextDecoder('latin1');
 
 export const bytesOf = (source) => new Uint8Array(source);
 export const rawText = (bytes) => LATIN1.decode(bytes);

@@ -1,4 +1,5 @@
 // Bytes of a stated, missing or wrong character set to text. Never throws.
+import { LATIN1 } from './bytes.js';
 
 // Control characters have no place in a line of text, and the marks that turn its direction around
 // could make a name or an address look like another.
@@ -7,10 +8,10 @@ const UNSHOWN = /[\0-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/
 export const oneLine = (text) => text.replace(/[\r\n\t]+/g, ' ').replace(UNSHOWN, '').trim();
 
 export const decodeText = (bytes, label = '') => {
-    let decoder = new TextDecoder('latin1');
+    let decoder = LATIN1;
     try {
         // Variants of Japanese sets that the Encoding Standard does not list are read as the set.
-        decoder = new TextDecoder(label.replace(/(jp|jis)-.*/i, '$1') || 'latin1');
+        decoder = label ? new TextDecoder(label.replace(/(jp|jis)-.*/i, '$1')) : decoder;
     } catch {
         // Nothing anybody knows.
     }

@@ -19,12 +19,12 @@ export const readFields = (suite, isWhole) => {
     const only = (name) => {
         const inputs = all(name);
         must(inputs.length === 1);
-        return inputs[0].value;
+        return inputs[0].value.trim();
     };
     must(!isWhole || all('e', '[value="1"]').length, 'cut');
-    must(only('v').trim() === '1' && only('s').trim() === `${suite}`, 'version');
-    const id = only('m').trim();
-    const time = only('t').trim();
+    must(only('v') === '1' && only('s') === `${suite}`, 'version');
+    const id = only('m');
+    const time = only('t');
     const header = bytesOf(HEADER_BYTES);
     const ciphertext = all('c');
     must(/^[0-9a-f]{32}$/.test(id) && /^\d{1,12}$/.test(time) && decodeInto(only('k'), header) === HEADER_BYTES

@@ -54,11 +54,10 @@ export const decodeWords = (raw) => {
     };
     raw.replace(/=\?([^?*\s]+)(?:\*[^?\s]*)?\?(?:(b)|q)\?([^?]*)\?=|$/gi, (all, label, isBase64, text, index) => {
         const between = raw.slice(at, index);
-        if (!label || !charset || /\S/.test(between))
+        if (!label || !charset || between.trim())
             turnTo(undefined, between);
-        label = label?.toLowerCase();
-        if (!label || charset !== label)
-            turnTo(label, '');
+        if (charset !== label?.toLowerCase() || !label)
+            turnTo(label?.toLowerCase(), '');
         if (label)
             bytes += isBase64 ? decodeBase64(text) : decodeQuoted(text.replace(/_/g, ' '));
         at = index + all.length;

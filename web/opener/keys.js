@@ -102,16 +102,17 @@ export const startRelease = (service, id, pair, tell) => {
             return;
         const now = Date.now();
         const runs = now - startedAt;
-        const failed = awayCount >= AWAY_COUNT ? 'away'
+        let news = awayCount >= AWAY_COUNT ? 'away'
             : runs > FLOW_MS_MAX || (closedAt && now - closedAt > CLOSED_MS_MAX && runs > SEVERED_MS_MAX) ? 'late' : '';
-        const justClosed = popup?.closed && !closedAt;
-        // A window also looks closed when a hop of the sign-in severed it (COOP), so the pickup goes on.
-        if (justClosed)
-            closedAt = now;
-        if (failed)
+        if (news)
             end();
-        if (!isRefused && (failed || justClosed)) // else the page says already what is wrong
-            tell(failed || 'closed');
+        else if (popup?.closed && !closedAt) {
+            // A window also looks closed when a hop of the sign-in severed it (COOP), so the pickup goes on.
+            closedAt = now;
+            news = 'closed';
+        }
+        if (news && !isRefused) // else the page says already what is wrong
+            tell(news);
         setTimeout(poll, POLL_MS);
     };
 

@@ -51,7 +51,7 @@ export const start = async ({ suite, keyBytes, importAead }) => {
     };
     const card = (state, title, ...children) => {
         say('');
-        show(state, el(`section.card ${state.slice(0, 5)}`, el('h1', title), ...children));
+        show(state, el(`section.card ${state.split('-')[0]}`, el('h1', title), ...children));
     };
     const facts = () => fields && factList([W.from, fields.sender], [W.subject, fields.subject],
         [W.date, dateText(new Date(fields.time * 1000))]);

@@ -42,8 +42,8 @@ const textOf = ({ type, parameters, data }) => {
     const isHtml = type === HTML;
     const stated = isHtml && /<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})/i.exec(rawText(bytes.subarray(0, 1024)));
     const text = decodeText(bytes, parameters.get('charset') || stated?.[1]).replace(/\r\n?/g, '\n');
-    const is = (name, wanted) => parameters.get(name)?.toLowerCase() === wanted;
-    return !isHtml && is('format', 'flowed') ? unflow(text, is('delsp', 'yes')) : text;
+    const is = (wanted, name) => wanted.test(parameters.get(name));
+    return !isHtml && is(/^flowed$/i, 'format') ? unflow(text, is(/^yes$/i, 'delsp')) : text;
 };
 
 // RFC 3676: a line that ends in a space goes on in the next one of the same quoting depth.

@@ -19,8 +19,9 @@ const ATTRIBUTES = listed('align alt bgcolor border cell(padd|spac)ing class cle
     + '[hv]space lang noshade nowrap open reversed role rules scope size start title type valign value width');
 
 // What the name of a style property begins with.
-const PROPERTIES = new RegExp('^(background-color|border|box-siz|caption-|clear|color|direct|display|empty|float|font-(fam|si|st|we|variant-c)|height|'
-    + 'letter|line-h|list|margin|max-|min-|opacity|overflow-w|padding|quotes|tab|text|unicode|vertical|visib|white|width|word)');
+const PROPERTIES = new RegExp('^(background-color|border|box-siz|caption-|clear|color|direct|display|'
+    + 'empty|float|font-(fam|si|st|we|variant-c)|height|letter|line-h|list|margin|max-|min-|opacity|overflow-w|'
+    + 'padding|quotes|tab|text|unicode|vertical|visib|white|width|word)');
 
 // Whatever could end a style element or name a resource: of functions only these are let through. Values
 // come from the browser's own serialiser, so escapes have been resolved before this looks at them.
@@ -75,8 +76,9 @@ const styleRules = (css) => {
  * how many pictures from elsewhere were left out. resolveCid(cid) gives a blob: address or ''.
  */
 export const sanitize = (html, resolveCid) => {
-    const source = new DOMParser().parseFromString(html, 'text/html');
-    const inert = document.implementation.createHTMLDocument('');
+    const parse = (text) => new DOMParser().parseFromString(text, 'text/html');
+    const source = parse(html);
+    const inert = parse('');
     const body = inert.createElement('div');
     const copies = new Map(); // what the content of an element goes into
     let css = '';

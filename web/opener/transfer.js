@@ -24,7 +24,7 @@ export const decodedBytes = (bytes, encoding) => {
     if (encoding !== 'base64')
         return decodeTransfer(bytes, encoding).length;
     let characters = 0;
-    for (const byte of bytes)
-        characters += byte > 32 && byte !== 61;
+    for (let i = 0; i < bytes.length; i++)
+        characters += bytes[i] > 32 && bytes[i] !== 61;
     return Math.floor(characters * 0.75);
 };

@@ -6,7 +6,7 @@ import { lead, safeLink, sanitize } from './sanitize.js';
 import { dateText, sizeText, word } from './words.js';
 
 const TEXT_CHARS_SHOWN = 4e5; // at once; the rest on request, so that a huge text opens at once
-const BLOCK = /(.{0,9999}(\n|$)){1,100}|[^]{1,9999}/g; // laid out only when near the screen
+const BLOCK = /([^\n]{0,9999}\n){1,100}|[^]{1,9999}/g; // laid out only when near the screen
 const HTML_CHARS_MAX = 4e6;
 const ADDRESS = /\b(?:https?:\/\/|mailto:)[^\s<>"']{1,2000}|\b[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}\b/gi;
 
@@ -78,11 +78,13 @@ const htmlView = (html, resolveCid, pending) => {
     return [el('div.paper', frame), remoteCount && el('p.note', word(W.remote))];
 };
 
+const address = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
+
 // The file is made when it is asked for. Never of a type that a browser would render.
 const saveLink = (kind, name, makeBytes, ...content) => {
     const link = el(`a.${kind}`, { href: '#', download: name }, ...content);
     link.onclick = () => {
-        link.href = URL.createObjectURL(new Blob([makeBytes()], { type: 'application/octet-stream' }));
+        link.href = address(makeBytes(), 'application/octet-stream');
         link.onclick = null;
     };
     return link;
@@ -106,7 +108,7 @@ export const messageView = (mail) => {
         if (!part || !/^image\/(png|jpe?g|gif|webp|avif|bmp)$/.test(part.type))
             return '';
         if (!used.has(part))
-            used.set(part, URL.createObjectURL(new Blob([part.data()], { type: part.type })));
+            used.set(part, address(part.data(), part.type));
         return used.get(part);
     };
 
@@ -127,7 +129,8 @@ export const messageView = (mail) => {
         el('p.seal', word(W.verified)),
         el('header',
             el('h1', { tabindex: -1 }, el('bdi', field('subject') || word(W.no_subject))),
-            factList([W.from, field('from')], [W.to, field('to')], [W.cc, field('cc')], [W.date, dateText(date) || field('date')])),
+            factList([W.from, field('from')], [W.to, field('to')], [W.cc, field('cc')],
+                [W.date, dateText(date) || field('date')])),
         files[0] && el('section.files', el('h2', word(W.attached)), el('ul', ...files)),
         el('div.body', ...views),
         el('footer',
