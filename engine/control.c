@@ -29,6 +29,7 @@
 #define CONTROL_ARENA_FIXED   (UINT64_C(1) << 20) /* header, templates, slack of one mail    */
 #define CONTROL_ARENA_SLOT    (UINT64_C(64) << 10)
 #define CONTROL_GROUP_BYTES   16384
+#define CONTROL_STOP_S        20 /* after the drain, for threads and memory to end */
 
 /* What an epoll event is about: a session's index, or one of these. */
 enum control_event {
@@ -451,7 +452,10 @@ static void control_drain(struct control *control, uint64_t now_ns)
     control->draining = true;
     control->drain_until_ns = now_ns + control->engine->config.engine.drain_s * NS_PER_S;
     atomic_store_explicit(&control->engine->draining, 1, memory_order_relaxed);
-    (void)sd_notify(0, "STOPPING=1");
+    /* Whatever TimeoutStopSec says: the drain is as long as the administrator wants it. */
+    (void)sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
+                     (unsigned long long)(control->engine->config.engine.drain_s + CONTROL_STOP_S) *
+                         1000000);
     log_line(LOG_LEVEL_INFO, "draining", "seconds_max=%u", control->engine->config.engine.drain_s);
     /* No new session may find the socket. */
     (void)epoll_ctl(control->epoll_fd, EPOLL_CTL_DEL, control->listener.fd, NULL);
