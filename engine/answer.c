@@ -14,8 +14,8 @@ static const struct answer answers[VERDICT_COUNT] = {
     [VERDICT_NONE] = {IPC_RETRY, {4, 3, 0}, "the engine could not decide"},
     [VERDICT_SEALED] = {IPC_SEALED, {0, 0, 0}, ""},
     [VERDICT_NO_SPOOL] = {IPC_RETRY, {4, 3, 2}, "this engine has no spool: keep the message"},
-    [VERDICT_BAD_META] = {IPC_REFUSED, {5, 1, 0}, "the addresses are malformed"},
-    [VERDICT_BAD_ADDRESS] = {IPC_REFUSED, {5, 1, 3}, "an address is not valid UTF-8"},
+    [VERDICT_BAD_META] = {IPC_REFUSED, {5, 1, 0}, NULL},
+    [VERDICT_BAD_ADDRESS] = {IPC_REFUSED, {5, 1, 3}, NULL},
     [VERDICT_NO_PROFILE] = {IPC_REFUSED, {5, 3, 5}, NULL},
     [VERDICT_TOO_LARGE] = {IPC_REFUSED, {5, 3, 4}, NULL},
     [VERDICT_NO_ARENA] = {IPC_REFUSED,
@@ -68,6 +68,52 @@ static uint32_t text_no_profile(const struct worker *worker, const struct job *j
                       job->client->snapshot->names);
 }
 
+/* Read again, as above: what they are now is what the answer is about. */
+static uint32_t text_bad_meta(const struct worker *worker, const struct job *job,
+                              char text[IPC_TEXT_BYTES_MAX])
+{
+    static const char rule[] = "1 to 320 bytes without control characters";
+    uint8_t *bytes_at = worker->secrets->slice;
+    channel_copy_meta(job->client->channel, &job->submission, bytes_at);
+    const uint32_t part = meta_fault(bytes_at, job->submission.meta_bytes);
+    switch (part) {
+    case META_SOUND:
+    case META_WHOLE: return text_print(text, "the addresses' bytes do not add up: use libbulla");
+    case META_PROFILE:
+        return text_print(text,
+                          "the profile's name is not %d bytes at most, or holds a control "
+                          "character",
+                          IPC_PROFILE_BYTES_MAX);
+    case META_SENDER:
+        return text_print(text, "the sender's address is malformed: %s, or none", rule);
+    case META_COUNT:
+        return text_print(text, "there must be 1 to %d recipients", IPC_RECIPIENTS_MAX);
+    default:
+        return text_print(text, "the address of recipient %u is malformed: %s",
+                          part - META_RECIPIENT + 1, rule);
+    }
+}
+
+static uint32_t text_bad_address(const struct worker *worker, const struct job *job,
+                                 char text[IPC_TEXT_BYTES_MAX])
+{
+    uint8_t *bytes_at = worker->secrets->slice;
+    const uint8_t *address;
+    uint16_t address_bytes;
+    uint32_t offset = 0;
+    uint32_t number = 1;
+    struct meta meta;
+    channel_copy_meta(job->client->channel, &job->submission, bytes_at);
+    if (meta_read(&meta, bytes_at, job->submission.meta_bytes) != 0)
+        return text_bad_meta(worker, job, text);
+    if (!record_text_sound(meta.sender, meta.sender_bytes))
+        return text_print(text, "the sender's address is not valid UTF-8");
+    while (meta_recipient(&meta, &offset, &address, &address_bytes) &&
+           record_text_sound(address, address_bytes))
+        number++;
+    return text_print(text, "the address of recipient %u is not valid UTF-8", number);
+}
+
 uint32_t answer_text(const struct worker *worker, const struct job *job,
                      char text[IPC_TEXT_BYTES_MAX])
 {
@@ -77,6 +123,10 @@ uint32_t answer_text(const struct worker *worker, const struct job *job,
         return text_print(text, "%s", answer->text);
     if (job->verdict == VERDICT_NO_PROFILE)
         return text_no_profile(worker, job, text);
+    if (job->verdict == VERDICT_BAD_META)
+        return text_bad_meta(worker, job, text);
+    if (job->verdict == VERDICT_BAD_ADDRESS)
+        return text_bad_address(worker, job, text);
     ASSERT(job->profile != NULL);
     return text_print(text, "the message of %u bytes is over profile \"%s\"'s limit of %llu bytes",
                       job->submission.mail_bytes, job->profile->profile.name,

@@ -46,30 +46,51 @@ static bool cursor_text(struct cursor *cursor, uint16_t bytes_min, uint16_t byte
     return true;
 }
 
-int meta_read(struct meta *meta, const uint8_t *bytes_at, size_t bytes)
+/* *part is what is being looked at, as meta_fault() gives it. */
+static bool meta_walk(struct meta *read, const uint8_t *bytes_at, size_t bytes, uint32_t *part)
 {
     struct cursor cursor = {.at = bytes_at, .left_bytes = bytes};
-    struct meta read;
+    *part = META_WHOLE;
     if (bytes > IPC_META_BYTES_MAX)
-        return -EBADMSG;
-    if (!cursor_text(&cursor, 1, IPC_PROFILE_BYTES_MAX, &read.profile, &read.profile_bytes) ||
-        !cursor_text(&cursor, 0, IPC_ADDRESS_BYTES_MAX, &read.sender, &read.sender_bytes) ||
-        !cursor_count(&cursor, &read.recipients_count))
-        return -EBADMSG;
-    if (read.recipients_count == 0 || read.recipients_count > IPC_RECIPIENTS_MAX)
-        return -EBADMSG;
-    read.recipients = cursor.at;
-    read.recipients_bytes = (uint32_t)cursor.left_bytes;
-    for (uint32_t n = 0; n < read.recipients_count; n++) {
+        return false;
+    *part = META_PROFILE;
+    if (!cursor_text(&cursor, 1, IPC_PROFILE_BYTES_MAX, &read->profile, &read->profile_bytes))
+        return false;
+    *part = META_SENDER;
+    if (!cursor_text(&cursor, 0, IPC_ADDRESS_BYTES_MAX, &read->sender, &read->sender_bytes))
+        return false;
+    *part = META_COUNT;
+    if (!cursor_count(&cursor, &read->recipients_count) || read->recipients_count == 0 ||
+        read->recipients_count > IPC_RECIPIENTS_MAX)
+        return false;
+    read->recipients = cursor.at;
+    read->recipients_bytes = (uint32_t)cursor.left_bytes;
+    for (uint32_t n = 0; n < read->recipients_count; n++) {
         const uint8_t *address;
         uint16_t address_bytes;
+        *part = META_RECIPIENT + n;
         if (!cursor_text(&cursor, 1, IPC_ADDRESS_BYTES_MAX, &address, &address_bytes))
-            return -EBADMSG;
+            return false;
     }
-    if (cursor.left_bytes != 0)
+    *part = META_WHOLE;
+    return cursor.left_bytes == 0;
+}
+
+int meta_read(struct meta *meta, const uint8_t *bytes_at, size_t bytes)
+{
+    struct meta read;
+    uint32_t part;
+    if (!meta_walk(&read, bytes_at, bytes, &part))
         return -EBADMSG;
     *meta = read;
     return 0;
+}
+
+uint32_t meta_fault(const uint8_t *bytes_at, size_t bytes)
+{
+    struct meta read;
+    uint32_t part;
+    return meta_walk(&read, bytes_at, bytes, &part) ? META_SOUND : part;
 }
 
 bool meta_recipient(const struct meta *meta, uint32_t *offset, const uint8_t **address,

@@ -32,6 +32,15 @@ struct meta {
 /* At least one recipient; no control characters; nothing over its limit; no byte left over. */
 MUST_USE int meta_read(struct meta *meta, const uint8_t *bytes_at, size_t bytes);
 
+/* What meta_read() stumbles over; from META_RECIPIENT on: that one, counted from 0. */
+#define META_SOUND     UINT32_C(0)
+#define META_WHOLE     UINT32_C(1) /* too long, or bytes are left over */
+#define META_PROFILE   UINT32_C(2)
+#define META_SENDER    UINT32_C(3)
+#define META_COUNT     UINT32_C(4) /* of the recipients */
+#define META_RECIPIENT UINT32_C(5)
+uint32_t meta_fault(const uint8_t *bytes_at, size_t bytes);
+
 /* Walks the recipients: *offset starts at 0 and is moved. False at the end. */
 bool meta_recipient(const struct meta *meta, uint32_t *offset, const uint8_t **address,
                     uint16_t *address_bytes);

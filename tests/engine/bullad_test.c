@@ -312,6 +312,10 @@ static void bullad_refuses_malformed_addresses_alone(void **state)
     assert_int_equal(completion->status, IPC_REFUSED);
     assert_int_equal(completion->enhanced_status[0], 5);
     assert_int_equal(completion->enhanced_status[1], 1);
+    char text[IPC_TEXT_BYTES_MAX + 1] = "";
+    memcpy(text, (const uint8_t *)raw.peer + completion->text_offset, completion->text_bytes);
+    assert_string_equal(text, "the profile's name is not 64 bytes at most, or holds a control "
+                              "character");
     raw_client_close(&raw);
     seals("default", 4096);
     finish();

@@ -108,6 +108,11 @@ static void empty_and_long_fields_are_refused(void **state)
     assert_int_equal(meta_read(&meta, no_recipient, sizeof(no_recipient)), -EBADMSG);
     assert_int_equal(meta_read(&meta, empty_recipient, sizeof(empty_recipient)), -EBADMSG);
     assert_int_equal(meta_read(&meta, null_sender, sizeof(null_sender)), 0);
+    assert_int_equal(meta_fault(no_profile, sizeof(no_profile)), META_PROFILE);
+    assert_int_equal(meta_fault(no_recipient, sizeof(no_recipient)), META_COUNT);
+    assert_int_equal(meta_fault(empty_recipient, sizeof(empty_recipient)), META_RECIPIENT);
+    assert_int_equal(meta_fault(null_sender, sizeof(null_sender)), META_SOUND);
+    assert_int_equal(meta_fault(null_sender, 4), META_SENDER);
     static uint8_t large[IPC_META_BYTES_MAX + 1];
     assert_int_equal(meta_read(&meta, large, sizeof(large)), -EBADMSG);
 }
