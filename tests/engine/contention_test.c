@@ -399,6 +399,67 @@ static void bullad_ends_the_session_that_holds_the_oldest_profiles(void **state)
     finish();
 }
 
+#define VANDAL_SEED   UINT32_C(20260101)
+#define VANDAL_WRITES 256 /* into the page, between two looks at the socket */
+
+static _Atomic bool vandalism;
+
+/* Writes anything into all that it shares with the engine, and comes again when it is thrown out.
+ */
+static void *vandal_run(void *user)
+{
+    uint32_t state = VANDAL_SEED;
+    struct raw_client raw;
+    const struct raw_hello hello = {.path = bullad.socket, .seals = -1, .memfds_count = 1};
+    uint32_t *thrown_out = user;
+    while (atomic_load(&vandalism)) {
+        if (raw_client_open(&raw, &hello) != 0)
+            continue; /* its last session is still ending */
+        const struct ipc_submission honest = raw_client_honest(&raw);
+        raw_client_submit(&raw, &honest);
+        for (uint32_t i = 0; i < VANDAL_WRITES; i++) {
+            state = state * 1664525 + 1013904223;
+            _Atomic uint32_t *const places[] = {&raw.page->tail, &raw.page->head,
+                                                &raw.page->asleep};
+            const size_t bytes = raw.geometry.memfd_bytes - IPC_PAGE_BYTES;
+            raw.at[IPC_PAGE_BYTES + (state >> 3) % bytes] = (uint8_t)(state >> 24);
+            if (i % 8 == 7)
+                atomic_store(places[(state >> 8) % 3], state >> 28);
+            raw_client_ring(&raw);
+        }
+        (*thrown_out)++;
+        raw_client_close(&raw);
+    }
+    return NULL;
+}
+
+static void bullad_seals_for_the_honest_beside_a_vandal_and_a_hoarder(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {100, 4096, 60000, 70000, 1 << 20, 5 << 20};
+    uint32_t visits = 0;
+    pthread_t vandal;
+    print_message("seed %u\n", (unsigned)VANDAL_SEED);
+    daemon_start(&bullad, "workers = 1\noutput_arena = 46MB", "", 0);
+    struct bulla *greedy = greedy_attach((size_t)120 << 20);
+    greedy_submit(greedy, "default", 70000, 1500);
+    atomic_store(&vandalism, true);
+    assert_int_equal(pthread_create(&vandal, NULL, vandal_run, &visits), 0);
+    const struct pump pump = {.daemon = &bullad,
+                              .sizes = sizes,
+                              .sizes_count = ARRAY_COUNT(sizes),
+                              .count = 300,
+                              .held_max = 8,
+                              .opens = true};
+    pump_run(&pump);
+    atomic_store(&vandalism, false);
+    assert_int_equal(pthread_join(vandal, NULL), 0);
+    assert_true(visits > 0);
+    bulla_detach(greedy);
+    seals(4096);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +468,7 @@ int main(void)
         cmocka_unit_test(bullad_serves_others_beside_one_that_never_releases),
         cmocka_unit_test(bullad_sleeps_over_submissions_that_it_may_not_take),
         cmocka_unit_test(bullad_serves_others_while_refusals_find_no_room),
+        cmocka_unit_test(bullad_seals_for_the_honest_beside_a_vandal_and_a_hoarder),
         cmocka_unit_test(bullad_gives_a_session_the_memory_that_it_can_use),
         cmocka_unit_test(bullad_bounds_the_memory_of_sessions),
         cmocka_unit_test(bullad_ends_a_session_that_new_profiles_outgrow),
