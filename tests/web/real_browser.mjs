@@ -64,7 +64,8 @@ async function openWindow(mail, to) {
     await tab.goto(seal(mail, to));
     await tab.waitFor(READY);
     const popup = await tab.clickForWindow(READY);
-    await tab.waitFor('#app[data-state=waiting]');
+    // A service that knows the reader may refuse before anybody has looked at "waiting".
+    await tab.waitFor('#app[data-state=waiting], .fault');
     return popup;
 }
 
