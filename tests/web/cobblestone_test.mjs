@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { inflateSync } from 'node:zlib';
+import './support/node18.mjs';
 import { SEALED_CHUNK_BYTES, deriveOpener, openChunks } from '../../web/opener/cobblestone.js';
 import { VECTORS, load } from './support/paths.mjs';
 import { seal } from './support/seal.mjs';

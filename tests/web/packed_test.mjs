@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import test from 'node:test';
+import './support/node18.mjs';
 import { unpack } from '../../web/opener/packed.js';
 import { corpusFiles } from './support/paths.mjs';
 import { MAGIC, deflated, literal, pack, run } from './support/seal.mjs';
