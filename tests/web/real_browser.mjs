@@ -83,9 +83,14 @@ async function release(popup) {
         await signIn(popup, BULLA_USER, password);
         await popup.waitFor('#message:not([hidden])');
     }
+    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
     await popup.click('#message button[type=submit]');
     await tab.waitFor(ENDED);
 }
+
+// Clicks as a page's own button would get them, whether it takes them or not.
+const clickAtOnce = (popup) => popup.evaluate(() => document.querySelector('#message button[type=submit]').click());
+const isGuarded = (popup) => popup.evaluate(() => document.querySelector('#message button[type=submit]').ariaDisabled === 'true');
 
 const squeeze = (value) => value.replace(/\s+/g, ' ').trim();
 
@@ -138,6 +143,28 @@ test('at_level_medium_a_session_spares_the_password_but_not_the_click', async ()
     assert.equal(await state(), 'shown');
     assert.match(await text(tab, '.text'), /^Liebe Anna,/);
     assert.equal(await text(tab, '#app h1'), 'Grüße aus Zürich 📬');
+});
+
+test('a_click_before_the_message_could_be_read_releases_nothing', async () => {
+    const popup = await openWindow(TEXT);
+    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
+    // The window comes back into view, right under a click.
+    await popup.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+    assert.ok(await popup.evaluate(() => {
+        const button = document.querySelector('#message button[type=submit]');
+        button.click();
+        return button.ariaDisabled === 'true' && !button.disabled;
+    }), 'the click began no release');
+    await popup.evaluate(() => window.dispatchEvent(new Event('blur')));
+    assert.ok(await isGuarded(popup));
+    assert.equal(await state(), 'waiting');
+    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
+    assert.equal(await state(), 'waiting');
+    // By keyboard: the button keeps its place in the order while it waits.
+    await popup.evaluate(() => document.querySelector('#message button[type=submit]').focus());
+    await clickAtOnce(popup);
+    await tab.waitFor(ENDED);
+    assert.equal(await state(), 'shown');
 });
 
 test('shows_messages_of_the_corpus', async (t) => {
@@ -202,6 +229,10 @@ test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () =
     const newcomer = 'newcomer@recipient.example';
     // Who is signed in is not a recipient of this one: the envelope and the window both say so.
     let popup = await openWindow(TEXT, newcomer);
+    await popup.waitFor('#failed:not([hidden])');
+    // A page that merely opens the window is told nothing about whoever is signed in.
+    assert.equal(await state(), 'waiting');
+    await popup.click('#failed-title');
     await tab.waitFor('.fault');
     assert.equal(await state(), 'fault-recipient');
     assert.equal(await text(tab, '.fault h1'), words.recipient_title);

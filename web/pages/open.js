@@ -7,9 +7,55 @@ import {
 const id = new URLSearchParams(location.search).get("m") ?? "";
 const publicKey = location.hash.slice(1);
 
+// How long the message has been in view, in a window that has the focus, before its button acts.
+const SEEN_MS_MIN = 1000;
+
+let clicked = false;
+let untold = null;
+
 /** Tells the envelope. Only it holds the private key, and it checks what it gets. */
 function tell(message) {
   window.opener?.postMessage(message, "*");
+}
+
+/** Tells of a refusal, once someone has clicked here: a page that merely opens this one learns nothing. */
+function tellRefusal(message) {
+  if (clicked) {
+    tell(message);
+  } else {
+    untold = message;
+  }
+}
+
+document.addEventListener("click", (event) => {
+  if (!event.isTrusted) {
+    return;
+  }
+  clicked = true;
+  if (untold !== null) {
+    tell(untold);
+    untold = null;
+  }
+}, true);
+
+/**
+ * A button that acts only after it was seen: another page could open this one under the second click
+ * of a double click. It takes the focus meanwhile, and time starts anew when the window loses it.
+ */
+function guard(button) {
+  let timer = 0;
+  const wait = () => {
+    clearTimeout(timer);
+    button.setAttribute("aria-disabled", "true");
+    if (document.visibilityState === "visible" && document.hasFocus()) {
+      timer = setTimeout(() => button.removeAttribute("aria-disabled"), SEEN_MS_MIN);
+    }
+  };
+  for (const name of ["focus", "blur", "pageshow", "resize"]) {
+    window.addEventListener(name, wait);
+  }
+  document.addEventListener("visibilitychange", wait);
+  return wait;
 }
 
 function date(unixMs) {
@@ -22,7 +68,7 @@ function fail(refusal, name) {
   show("failed");
   complain("failed", name === undefined ? explain(refusal) : text(name));
   byId("failed-title").focus();
-  tell({ bulla: 1, m: id, error: refusal.code });
+  tellRefusal({ bulla: 1, m: id, error: refusal.code });
 }
 
 function describe(envelope) {
@@ -54,15 +100,18 @@ async function advance() {
   } else {
     describe(envelope);
     show("message");
+    waitToBeSeen();
   }
 }
 
-async function release() {
-  const form = byId("message").querySelector("form");
+const form = byId("message").querySelector("form");
+const waitToBeSeen = guard(form.querySelector("button"));
+
+function release() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
-    if (button.disabled) {
+    if (button.disabled || button.getAttribute("aria-disabled") === "true") {
       return;
     }
     button.disabled = true;
@@ -90,7 +139,9 @@ byId("to-signin").addEventListener("click", () => {
   byId("signin-user").value = byId("register-user").value;
   show("signin");
 });
-byId("close").addEventListener("click", () => window.close());
+for (const name of ["close", "failed-close"]) {
+  byId(name).addEventListener("click", () => window.close());
+}
 wire(advance);
 wireAccount(advance);
 release();
