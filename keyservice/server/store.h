@@ -29,8 +29,9 @@
 #define STORE_NAME_BYTES        64
 #define STORE_HASH_BYTES        32
 #define STORE_CODE_TRIES_MAX    5
-#define STORE_PENDING_MAX       4  /* unproven registrations an address may have */
+#define STORE_PENDING_MAX       32 /* unproven registrations an address may have */
 #define STORE_SESSIONS_MAX      32 /* of one account; the oldest goes             */
+#define STORE_PRUNE_ROWS        256
 #define STORE_ENGINES_LIST_MAX  4096
 #define STORE_ACCOUNTS_LIST_MAX 1000000
 

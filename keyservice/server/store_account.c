@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define PRUNE_ROUNDS_MAX 4096 /* a million rows of each; the next minute goes on */
+
 /* A statement that changes exactly one row, or what it means that it did not. */
 static int changed_one(int changed, int none)
 {
@@ -306,23 +308,29 @@ struct prune_write {
     uint64_t sessions_before_unix_ms;
     uint64_t seen_before_unix_ms;
     uint64_t now_unix_ms;
+    bool more; /* out: a statement met its own limit */
 };
 
+/* Each statement takes STORE_PRUNE_ROWS at most, so that no write waits long behind it. */
 static int prune_apply(struct store_writer *writer, void *argument)
 {
-    const struct prune_write *write = argument;
+    struct prune_write *write = argument;
+    write->more = false;
     sqlite3_stmt *sessions = sql_use(&writer->sql, SQL_SESSION_PRUNE);
     sql_bind_u64(sessions, 1, write->sessions_before_unix_ms);
     sql_bind_u64(sessions, 2, write->seen_before_unix_ms);
-    if (sql_run(&writer->sql, sessions) < 0)
-        return -EIO;
+    sql_bind_u64(sessions, 3, STORE_PRUNE_ROWS);
+    const int sessions_count = sql_run(&writer->sql, sessions);
     sqlite3_stmt *pending = sql_use(&writer->sql, SQL_PENDING_PRUNE);
     sql_bind_u64(pending, 1, write->now_unix_ms);
-    if (sql_run(&writer->sql, pending) < 0)
-        return -EIO;
+    sql_bind_u64(pending, 2, STORE_PRUNE_ROWS);
+    const int pending_count = sql_run(&writer->sql, pending);
     sqlite3_stmt *enrol = sql_use(&writer->sql, SQL_ENROL_PRUNE);
     sql_bind_u64(enrol, 1, write->now_unix_ms);
-    return sql_run(&writer->sql, enrol) < 0 ? -EIO : 0;
+    if (sessions_count < 0 || pending_count < 0 || sql_run(&writer->sql, enrol) < 0)
+        return -EIO;
+    write->more = sessions_count >= STORE_PRUNE_ROWS || pending_count >= STORE_PRUNE_ROWS;
+    return 0;
 }
 
 int store_prune(struct store *store, uint64_t sessions_before_unix_ms, uint64_t seen_before_unix_ms,
@@ -331,5 +339,11 @@ int store_prune(struct store *store, uint64_t sessions_before_unix_ms, uint64_t 
     struct prune_write write = {.sessions_before_unix_ms = sessions_before_unix_ms,
                                 .seen_before_unix_ms = seen_before_unix_ms,
                                 .now_unix_ms = now_unix_ms};
-    return store_write(store, prune_apply, &write);
+    int rc = 0;
+    for (uint32_t round = 0; round < PRUNE_ROUNDS_MAX; round++) {
+        rc = store_write(store, prune_apply, &write);
+        if (rc != 0 || !write.more)
+            break;
+    }
+    return rc;
 }

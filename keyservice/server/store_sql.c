@@ -22,7 +22,7 @@ static const char *const schema_steps[] = {
     /* number: the envelope's × STORE_RECIPIENTS_STRIDE and the place in its list, so that rows are
      * only ever appended and an envelope's stand together. */
     "CREATE TABLE recipient (number INTEGER PRIMARY KEY, address INTEGER NOT NULL);"
-    "CREATE TABLE account (number INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE,"
+    "CREATE TABLE account (number INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE,"
     " password TEXT NOT NULL, created INTEGER NOT NULL);"
     "CREATE TABLE pending (address TEXT NOT NULL, browser BLOB NOT NULL, code BLOB NOT NULL,"
     " password TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
@@ -86,7 +86,7 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_PENDING_TRY] = "UPDATE pending SET tries = tries + 1 WHERE address = ?1 AND browser = ?2",
     [SQL_PENDING_REMOVE] = "DELETE FROM pending WHERE address = ?1",
     [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE rowid IN"
-                          " (SELECT rowid FROM pending WHERE expires < ?1 LIMIT 256)",
+                          " (SELECT rowid FROM pending WHERE expires < ?1 LIMIT ?2)",
     [SQL_SESSION_ADD] = "INSERT INTO session (hash, account, created, seen, password)"
                         " SELECT ?1, number, ?3, ?4, ?5 FROM account WHERE number = ?2",
     [SQL_SESSION_TRIM] = "DELETE FROM session WHERE account = ?1 AND hash NOT IN (SELECT hash"
@@ -98,7 +98,7 @@ static const char *const sql_texts[SQL_COUNT] = {
         "UPDATE session SET password = 0 WHERE hash = ?1 AND password != 0",
     [SQL_SESSION_REMOVE] = "DELETE FROM session WHERE hash = ?1",
     [SQL_SESSION_PRUNE] = "DELETE FROM session WHERE hash IN (SELECT hash FROM session"
-                          " WHERE created < ?1 OR seen < ?2 LIMIT 256)",
+                          " WHERE created < ?1 OR seen < ?2 LIMIT ?3)",
     [SQL_ENGINE_ADD] = "INSERT INTO engine (fingerprint, name, created, revoked)"
                        " VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING",
     [SQL_ENGINE_GET] = "SELECT fingerprint, name, created, revoked FROM engine"

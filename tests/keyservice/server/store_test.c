@@ -369,6 +369,55 @@ static void an_address_has_a_few_registrations_at_most(void **state)
     assert_int_equal(store_pending_spend(fixture->store, &newest), 0);
 }
 
+static void a_right_code_does_not_take_over_an_account_there_is(void **state)
+{
+    const struct fixture *fixture = *state;
+    uint8_t browser[STORE_HASH_BYTES];
+    uint8_t code[STORE_HASH_BYTES];
+    struct store_account account;
+    assert_int_equal(store_account_add(fixture->store, "new@example.org", "owner's", NOW_MS), 0);
+    const struct store_pending pending = pending_of(browser, code, 1);
+    assert_int_equal(store_pending_put(fixture->store, &pending), 0);
+    assert_int_equal(store_pending_spend(fixture->store, &pending), -EACCES);
+    assert_int_equal(store_account_get(fixture->store, "new@example.org", &account), 0);
+    assert_string_equal(account.password, "owner's");
+}
+
+static void an_accounts_number_is_not_used_again(void **state)
+{
+    const struct fixture *fixture = *state;
+    struct store_account one;
+    struct store_account two;
+    assert_int_equal(store_account_add(fixture->store, "one@example.org", "hash", NOW_MS), 0);
+    assert_int_equal(store_account_get(fixture->store, "one@example.org", &one), 0);
+    assert_int_equal(store_account_remove(fixture->store, "one@example.org"), 0);
+    assert_int_equal(store_account_add(fixture->store, "two@example.org", "hash", NOW_MS), 0);
+    assert_int_equal(store_account_get(fixture->store, "two@example.org", &two), 0);
+    assert_true(two.number > one.number);
+}
+
+static void pruning_leaves_nothing_that_is_over(void **state)
+{
+    const struct fixture *fixture = *state;
+    sqlite3 *db = NULL;
+    sqlite3_stmt *count = NULL;
+    assert_int_equal(sqlite3_open(fixture->database, &db), SQLITE_OK);
+    (void)sqlite3_busy_timeout(db, 5000);
+    assert_int_equal(sqlite3_exec(db,
+                                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                                  " WHERE i < 2000) INSERT INTO pending SELECT 'a' || i, x'00',"
+                                  " x'00', 'hash', 1, i, 0 FROM n",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(store_prune(fixture->store, 0, 0, 1991), 0);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM pending", -1, &count, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
+    assert_int_equal(sqlite3_column_int(count, 0), 10);
+    (void)sqlite3_finalize(count);
+    (void)sqlite3_close(db);
+}
+
 static struct store_session session_of(const struct fixture *fixture, uint8_t number)
 {
     struct store_account account;
@@ -519,6 +568,9 @@ int main(void)
         TEST(a_code_makes_an_account_once),
         TEST(a_code_is_worth_nothing_late_or_elsewhere_or_after_five_tries),
         TEST(an_address_has_a_few_registrations_at_most),
+        TEST(a_right_code_does_not_take_over_an_account_there_is),
+        TEST(an_accounts_number_is_not_used_again),
+        TEST(pruning_leaves_nothing_that_is_over),
         TEST(a_new_session_ends_the_one_before),
         TEST(a_typed_password_is_used_up_once),
         TEST(sessions_end_by_age_by_password_and_with_their_account),
