@@ -62,16 +62,33 @@ static void time_print(char text[32], uint64_t unix_ms)
         (void)snprintf(text, 32, "-");
 }
 
-/* What the operator did is part of the chain, or it is not done. */
-static int admin_audit(const struct command_parts *parts, const char *event, const char *id,
-                       const char *user)
+/* What the operator does is part of the chain first, or it is not done. */
+static int admin_line(const struct command_parts *parts, const char *event, const char *outcome,
+                      const char *id, const char *user)
 {
     struct audit *audit = NULL;
-    const struct audit_event line = {.event = event, .id = id, .user = user, .from = "operator"};
+    const struct audit_event line = {
+        .event = event, .outcome = outcome, .id = id, .user = user, .from = "operator"};
     int rc = audit_open(&audit, parts->config.audit_file);
     if (rc == 0)
         rc = audit_append(audit, &line, true, clock_unix_ns());
     audit_close(audit);
+    return rc;
+}
+
+static int admin_audit(const struct command_parts *parts, const char *event, const char *id,
+                       const char *user)
+{
+    return admin_line(parts, event, NULL, id, user);
+}
+
+/* A second line where the store then refused: the first says what was about to be done. */
+static int admin_done(const struct command_parts *parts, int rc, const char *event, const char *id,
+                      const char *user)
+{
+    const char *outcome = rc == -ENOENT ? "unknown" : rc == -EEXIST ? "conflict" : "away";
+    if (rc != 0 && admin_line(parts, event, outcome, id, user) != 0)
+        (void)fprintf(stderr, "bulla-keyd: the audit log cannot be written\n");
     return rc;
 }
 
@@ -90,8 +107,21 @@ static int password_read(const char *path, char password[ACCOUNT_PASSWORD_BYTES_
     return 0;
 }
 
-static int account_add(const struct command_parts *parts, const struct admin_options *options,
-                       const char *address)
+/* A new account, or another password for one there is, which ends its sessions. */
+static int account_put(const struct command_parts *parts, const char *address, const char *encoded,
+                       bool is_new)
+{
+    const char *event = is_new ? "account_add" : "account_password";
+    int rc = admin_audit(parts, event, NULL, address);
+    if (rc != 0)
+        return rc;
+    rc = is_new ? store_account_add(parts->store, address, encoded, api_now_ms())
+                : store_account_password(parts->store, address, encoded);
+    return admin_done(parts, rc, event, NULL, address);
+}
+
+static int account_write(const struct command_parts *parts, const struct admin_options *options,
+                         const char *address, bool is_new)
 {
     char password[ACCOUNT_PASSWORD_BYTES_MAX + 2] = "";
     char encoded[ACCOUNT_HASH_BYTES];
@@ -110,11 +140,11 @@ static int account_add(const struct command_parts *parts, const struct admin_opt
     }
     int rc = account_password_hash(password, strlen(password), encoded);
     if (rc == 0)
-        rc = admin_audit(parts, "account_add", NULL, address);
-    if (rc == 0)
-        rc = store_account_add(parts->store, address, encoded, api_now_ms());
+        rc = account_put(parts, address, encoded, is_new);
     if (rc == -EEXIST)
         status = command_fail(EX_CANTCREAT, "%s has an account already", address);
+    else if (rc == -ENOENT)
+        status = command_fail(EX_NOUSER, "%s has no account", address);
     else if (rc != 0)
         status = command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
     else if (generated)
@@ -144,12 +174,15 @@ static int account_do(const struct command_parts *parts, const struct admin_opti
     if (account_normalise(address, options->name, strlen(options->name)) != 0)
         return command_fail(EX_DATAERR, "\"%s\" is not an address", options->name);
     if (strcmp(options->verb, "add") == 0)
-        return account_add(parts, options, address);
+        return account_write(parts, options, address, true);
+    if (strcmp(options->verb, "password") == 0)
+        return account_write(parts, options, address, false);
     if (strcmp(options->verb, "remove") != 0)
         return command_fail(EX_USAGE, "%s", usage);
     int rc = admin_audit(parts, "account_remove", NULL, address);
     if (rc == 0)
-        rc = store_account_remove(parts->store, address);
+        rc = admin_done(parts, store_account_remove(parts->store, address), "account_remove", NULL,
+                        address);
     if (rc == -ENOENT)
         return command_fail(EX_NOUSER, "%s has no account", address);
     return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
@@ -176,7 +209,7 @@ int command_account(int argc, char **argv)
 {
     return admin_run(argc, argv,
                      "usage: bulla-keyd account [--config FILE] list | add [--password-file FILE] "
-                     "ADDRESS | remove ADDRESS",
+                     "ADDRESS | password [--password-file FILE] ADDRESS | remove ADDRESS",
                      account_do);
 }
 
@@ -210,7 +243,9 @@ static int engine_add(const struct command_parts *parts, const char *name)
     (void)SHA256((const uint8_t *)code, used, hash);
     int rc = admin_audit(parts, "engine_add", NULL, name);
     if (rc == 0)
-        rc = store_enrol_add(parts->store, hash, name, api_now_ms() + ENROL_LIFE_MS);
+        rc = admin_done(parts,
+                        store_enrol_add(parts->store, hash, name, api_now_ms() + ENROL_LIFE_MS),
+                        "engine_add", NULL, name);
     if (rc != 0)
         return command_fail(EX_IOERR, "%s: %s", name, strerror(-rc));
     (void)printf("%s\n", code);
@@ -237,7 +272,8 @@ static int engine_do(const struct command_parts *parts, const struct admin_optio
         return command_fail(EX_USAGE, "%s", usage);
     int rc = admin_audit(parts, "engine_revoke", NULL, options->name);
     if (rc == 0)
-        rc = store_engine_revoke(parts->store, options->name, api_now_ms());
+        rc = admin_done(parts, store_engine_revoke(parts->store, options->name, api_now_ms()),
+                        "engine_revoke", NULL, options->name);
     if (rc == -ENOENT)
         return command_fail(EX_NOUSER, "no engine \"%s\" is enrolled", options->name);
     return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", options->name, strerror(-rc));
@@ -288,7 +324,8 @@ static int envelope_do(const struct command_parts *parts, const struct admin_opt
     } else if (lock || strcmp(options->verb, "unlock") == 0) {
         rc = admin_audit(parts, lock ? "lock" : "unlock", options->name, NULL);
         if (rc == 0)
-            rc = store_envelope_lock(parts->store, id, lock);
+            rc = admin_done(parts, store_envelope_lock(parts->store, id, lock),
+                            lock ? "lock" : "unlock", options->name, NULL);
     } else {
         return command_fail(EX_USAGE, "%s", usage);
     }

@@ -35,7 +35,7 @@ static void usage_print(FILE *file)
     (void)fputs("usage: bulla-keyd COMMAND …\n"
                 "  init DIR                     make certificates, keys, settings and database\n"
                 "  serve --config FILE          run the key service\n"
-                "  account list|add|remove      recipients' accounts\n"
+                "  account list|add|password|remove  recipients' accounts\n"
                 "  engine list|add|revoke       engines that may register keys\n"
                 "  envelope show|lock|unlock ID one envelope\n"
                 "  audit verify                 check the chained log\n"
