@@ -24,6 +24,7 @@ struct audit {
     int fd;
     uint64_t sequence; /* of the last line */
     uint64_t synced;   /* last line known to be on stable storage; under sync_mutex */
+    int sync_failed;   /* 0, or why no line of this run is trusted any more; under sync_mutex */
     off_t end;         /* of the file as we left it; another length: someone else wrote */
     char hash[AUDIT_HASH_CHARS + 1];
 };
@@ -223,14 +224,16 @@ static int audit_write(struct audit *audit, const struct audit_event *event, uin
 /* One fdatasync covers every line that was written before it began. */
 static int audit_sync(struct audit *audit, uint64_t sequence)
 {
-    int rc = 0;
     (void)pthread_mutex_lock(&audit->sync_mutex);
-    if (audit->synced < sequence) {
+    int rc = audit->sync_failed;
+    if (rc == 0 && audit->synced < sequence) {
         (void)pthread_mutex_lock(&audit->mutex);
         const uint64_t newest = audit->sequence;
         (void)pthread_mutex_unlock(&audit->mutex);
+        /* A failed write-back is reported once, and its pages then pass for clean: another sync
+         * would succeed and prove nothing. So a failure lasts until the file is opened again. */
         if (fdatasync(audit->fd) != 0)
-            rc = -errno;
+            audit->sync_failed = rc = -errno;
         else
             audit->synced = newest;
     }

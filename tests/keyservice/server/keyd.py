@@ -115,7 +115,8 @@ class Answer:
 class Service:
     """init, serve, and calls at both listeners."""
 
-    def __init__(self, folder, settings=""):
+    def __init__(self, folder, settings="", environment=None):
+        self.environment = {**os.environ, **(environment or {})}
         self.folder = folder
         self.dir = os.path.join(folder, "keyd")
         self.config = os.path.join(self.dir, "keyd.conf")
@@ -142,7 +143,8 @@ class Service:
             os.unlink(ports)
         self.log = open(os.path.join(self.folder, "log"), "ab")
         self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--config", self.config, "--ports-file", ports], stderr=self.log)
+            [PROGRAM, "serve", "--config", self.config, "--ports-file", ports], stderr=self.log,
+            env=self.environment)
         until = time.monotonic() + WAIT_S
         while not os.path.exists(ports):
             if self.process.poll() is not None or time.monotonic() > until:
@@ -171,9 +173,13 @@ class Service:
             context.load_cert_chain(certificate + ".crt", certificate + ".key")
         return context
 
-    def call(self, method, path, body=None, headers=(), port=None, certificate=None):
-        connection = http.client.HTTPSConnection("localhost", port or self.public, timeout=WAIT_S,
-                                                 context=self.tls(certificate))
+    def call(self, method, path, body=None, headers=(), port=None, certificate=None,
+             source=None):
+        """`source`: this machine's address that the call comes from, as 127.0.1.1."""
+        host, bound = ("127.0.0.1", (source, 0)) if source else ("localhost", None)
+        connection = http.client.HTTPSConnection(host, port or self.public, timeout=WAIT_S,
+                                                 context=self.tls(certificate),
+                                                 source_address=bound)
         try:
             connection.request(method, path, body, dict(headers))
             return Answer(connection.getresponse())
@@ -216,8 +222,9 @@ class Service:
 class Browser:
     """Cookies and the token, as the pages keep them."""
 
-    def __init__(self, service):
+    def __init__(self, service, source=None):
         self.service = service
+        self.source = source
         self.cookies = {}
         self.csrf = ""
         self.call("GET", "/v1/session")
@@ -226,12 +233,14 @@ class Browser:
         fields = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items())}
         if method != "GET":
             fields.update({"Content-Type": "application/json", "X-Bulla-CSRF": self.csrf,
-                           "Origin": f"https://localhost:{self.service.public}",
+                           "Origin": f"https://{'127.0.0.1' if self.source else 'localhost'}:"
+                                     f"{self.service.public}",
                            "Sec-Fetch-Site": "same-origin"})
         fields.update(headers)
         text = body if isinstance(body, (bytes, str)) or body is None else json.dumps(body)
         answer = self.service.call(method, path, text, {k: v for k, v in fields.items()
-                                                        if v is not None})
+                                                        if v is not None},
+                                   source=self.source)
         for cookie in answer.headers.get_all("Set-Cookie") or []:
             name, value = cookie.split(";")[0].split("=", 1)
             self.cookies[name] = value
@@ -251,11 +260,12 @@ class Case(unittest.TestCase):
     """One service for a class of tests."""
 
     settings = ""
+    environment = None
 
     @classmethod
     def setUpClass(cls):
         cls.temporary = tempfile.TemporaryDirectory()
-        cls.service = Service(cls.temporary.name, cls.settings)
+        cls.service = Service(cls.temporary.name, cls.settings, cls.environment)
 
     @classmethod
     def tearDownClass(cls):
@@ -264,6 +274,10 @@ class Case(unittest.TestCase):
         cls.temporary.cleanup()
         if status != 0:
             raise AssertionError(f"the service ended with {status}:\n{log}")
+
+    def audit(self):
+        with open(self.service.path("audit.log"), encoding="utf-8") as file:
+            return [json.loads(line.split(" ", 1)[1]) for line in file]
 
     def assert_refused(self, answer, status, code):
         self.assertEqual((answer.status, answer.error), (status, code), answer.body)
