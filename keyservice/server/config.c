@@ -203,6 +203,12 @@ static int config_fill(struct config *config, cfg_t *cfg, const char *folder, ch
     if (rc == 0)
         rc = time_set(&config->session_life_s, cfg, "session_life", why);
     if (rc == 0)
+        rc = time_set(&config->request_head_s, cfg, "request_head_time", why);
+    if (rc == 0)
+        rc = time_set(&config->request_body_s, cfg, "request_body_time", why);
+    if (rc == 0)
+        rc = time_set(&config->connection_idle_s, cfg, "connection_idle", why);
+    if (rc == 0)
         rc = count_set(&config->connections_max, cfg, "connections_max", 16, 100000, why);
     if (rc == 0)
         rc = count_set(&config->connections_per_address_max, cfg, "connections_per_address_max", 1,
@@ -258,6 +264,9 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR("mail_from", "bulla@localhost", CFGF_NONE),
         CFG_STR("session_idle", "30min", CFGF_NONE),
         CFG_STR("session_life", "12h", CFGF_NONE),
+        CFG_STR("request_head_time", "20s", CFGF_NONE),
+        CFG_STR("request_body_time", "60s", CFGF_NONE),
+        CFG_STR("connection_idle", "75s", CFGF_NONE),
         CFG_INT("connections_max", 4096, CFGF_NONE),
         CFG_INT("connections_per_address_max", 256, CFGF_NONE),
         CFG_INT("password_threads", 2, CFGF_NONE),

@@ -39,6 +39,9 @@ struct config {
     uint32_t session_life_s;
     uint32_t connections_max;
     uint32_t connections_per_address_max;
+    uint32_t request_head_s;
+    uint32_t request_body_s;
+    uint32_t connection_idle_s;
     uint32_t password_threads_count;
 };
 

@@ -114,7 +114,7 @@ static void connection_started(struct http *http, struct MHD_Connection *connect
         return; /* the library's own time-out is left */
     }
     known->fd = info->connect_fd;
-    deadline_set(known, HTTP_HEAD_S);
+    deadline_set(known, http->config.head_s);
     (void)pthread_mutex_lock(&http->mutex);
     known->next = http->connections;
     if (known->next != NULL)
@@ -151,6 +151,13 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         connection_closed(context, socket_context);
 }
 
+static void client_fill_v4(struct http_request *request, const uint8_t address[4])
+{
+    (void)inet_ntop(AF_INET, address, request->client, sizeof(request->client));
+    request->network[0] = 4;
+    memcpy(request->network + 1, address, 3);
+}
+
 static void client_fill(struct http_request *request, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -159,11 +166,15 @@ static void client_fill(struct http_request *request, struct MHD_Connection *con
         return;
     if (info->client_addr->sa_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)info->client_addr;
-        (void)inet_ntop(AF_INET, &v4->sin_addr, request->client, sizeof(request->client));
-        request->network[0] = 4;
-        memcpy(request->network + 1, &v4->sin_addr, 3);
+        client_fill_v4(request, (const uint8_t *)&v4->sin_addr);
     } else if (info->client_addr->sa_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)info->client_addr;
+        /* A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d: their first seven bytes are all
+         * alike, so that all of them would be one network. */
+        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+            client_fill_v4(request, v6->sin6_addr.s6_addr + 12);
+            return;
+        }
         (void)inet_ntop(AF_INET6, &v6->sin6_addr, request->client, sizeof(request->client));
         request->network[0] = 6;
         memcpy(request->network + 1, &v6->sin6_addr, 7);
@@ -199,7 +210,6 @@ static void request_fill(struct task *task, const char *path)
     struct MHD_Connection *connection = task->connection;
     struct http_request *request = &task->request;
     request->path = path;
-    request->query_m = header_get(connection, MHD_GET_ARGUMENT_KIND, "m");
     request->cookie = header_get(connection, MHD_COOKIE_KIND, HTTP_SESSION_NAME);
     request->device = header_get(connection, MHD_COOKIE_KIND, HTTP_DEVICE_NAME);
     request->csrf = header_get(connection, MHD_HEADER_KIND, "X-Bulla-CSRF");
@@ -230,7 +240,8 @@ static const struct http_route *route_find(const struct http *http, const char *
         const struct http_route *route = &http->config.routes[i];
         if (!path_fits(route, path))
             continue;
-        if (strcmp(route->method, head ? MHD_HTTP_METHOD_GET : method) == 0)
+        if (strcmp(route->method, method) == 0 ||
+            (head && strcmp(route->method, MHD_HTTP_METHOD_GET) == 0))
             return route;
         *status = MHD_HTTP_METHOD_NOT_ALLOWED;
     }
@@ -312,7 +323,7 @@ static enum MHD_Result response_queue(struct task *task)
     response_headers(task->http, request, response);
     log_line(LOG_LEVEL_DEBUG, "request", "path=%s status=%u from=%s",
              request->route == NULL ? "-" : request->route->path, request->status, request->client);
-    deadline_set(task->known, HTTP_BODY_S);
+    deadline_set(task->known, task->http->config.body_s);
     const enum MHD_Result queued = MHD_queue_response(task->connection, request->status, response);
     MHD_destroy_response(response);
     return queued;
@@ -367,7 +378,7 @@ static enum MHD_Result request_begin(struct http *http, struct MHD_Connection *c
     *context = task;
     request_fill(task, path);
     task->request.route = route_find(http, method, path, &status);
-    deadline_set(task->known, HTTP_BODY_S);
+    deadline_set(task->known, http->config.body_s);
     if (task->request.route == NULL)
         return answer_missing(task, status);
     if (http->config.client_ca_pem != NULL && !fingerprint_fill(&task->request, connection))
@@ -440,12 +451,12 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
                          enum MHD_RequestTerminationCode code)
 {
     struct task *task = *request_context;
-    (void)context;
+    const struct http *http = context;
     (void)connection;
     (void)code;
     if (task == NULL)
         return;
-    deadline_set(task->known, HTTP_IDLE_S);
+    deadline_set(task->known, http->config.idle_s);
     if (task->request.body != NULL) {
         explicit_bzero(task->request.body, task->request.body_bytes);
         free(task->request.body);
@@ -478,7 +489,7 @@ static struct MHD_Daemon *daemon_start(struct http *http)
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)config->connections_max, NULL},
         {MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)config->connections_per_address_max, NULL},
-        {MHD_OPTION_CONNECTION_TIMEOUT, HTTP_IDLE_S, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)config->idle_s, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, 2 * HTTP_HEAD_BYTES_MAX, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)config->threads_count, NULL},
         {config->client_ca_pem == NULL ? MHD_OPTION_END : MHD_OPTION_HTTPS_MEM_TRUST, 0,
@@ -493,6 +504,7 @@ static struct MHD_Daemon *daemon_start(struct http *http)
 int http_open(struct http **http, const struct http_config *config, char why[HTTP_WHY_BYTES])
 {
     ASSERT(config->threads_count > 1);
+    ASSERT(config->head_s > 0 && config->body_s > 0 && config->idle_s > 0);
     struct http *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;

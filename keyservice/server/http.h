@@ -6,9 +6,9 @@
  * Units:     bytes; nanoseconds of monotonic time; seconds in the names of limits.
  * Errors:    -errno with a sentence in `why`.
  *
- * libmicrohttpd with GnuTLS, TLS 1.2 or later. A connection has HTTP_HEAD_S for a request's head,
- * HTTP_BODY_S for its body and HTTP_IDLE_S between requests, by the clock and not since its last
- * byte, so that nobody holds one by trickling.
+ * libmicrohttpd with GnuTLS, TLS 1.2 or later. A connection has head_s for a request's head, body_s
+ * for its body and idle_s between requests, by the clock and not since its last byte, so that
+ * nobody holds one by trickling.
  */
 #ifndef KEYSERVICE_SERVER_HTTP_H
 #define KEYSERVICE_SERVER_HTTP_H
@@ -21,9 +21,6 @@
 #include <stdint.h>
 
 #define HTTP_WHY_BYTES          256
-#define HTTP_HEAD_S             20
-#define HTTP_BODY_S             60
-#define HTTP_IDLE_S             75
 #define HTTP_HEAD_BYTES_MAX     (16 * 1024)
 #define HTTP_EXTRA_HEADERS_MAX  8
 #define HTTP_FINGERPRINT_BYTES  32
@@ -40,7 +37,10 @@ enum http_lane {
     HTTP_SLOW,   /* hashes passwords              */
 };
 
-/* A route ends the search when method and path fit; "path" ending in '/' fits what it begins. */
+/*
+ * A route ends the search when method and path fit; "path" ending in '/' fits what it begins. GET
+ * fits HEAD too, unless a route for HEAD stands before it.
+ */
 struct http_route {
     const char *method;
     const char *path;
@@ -59,7 +59,6 @@ struct http_request {
     /* What came; strings live as long as the request. "" or NULL: absent. */
     const struct http_route *route;
     const char *path;
-    const char *query_m; /* ?m=… */
     const char *cookie;
     const char *device;
     const char *csrf;
@@ -109,6 +108,9 @@ struct http_config {
     struct work *slow;
     uint32_t connections_max;
     uint32_t connections_per_address_max;
+    uint32_t head_s; /* for a request's head */
+    uint32_t body_s; /* for its body, and for taking the answer */
+    uint32_t idle_s; /* between requests */
     uint32_t threads_count;
     bool strict_transport; /* Strict-Transport-Security; never for localhost */
 };

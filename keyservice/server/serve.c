@@ -245,6 +245,9 @@ static int listeners_start(struct serve *serve)
         .service = &serve->service,
         .connections_max = config->connections_max,
         .connections_per_address_max = config->connections_per_address_max,
+        .head_s = config->request_head_s,
+        .body_s = config->request_body_s,
+        .idle_s = config->connection_idle_s,
         .threads_count = SERVE_LOOP_THREADS,
         /* A browser would apply it to every port of localhost, other people's programs included. */
         .strict_transport = strcmp(host, "localhost") != 0,
