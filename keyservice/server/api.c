@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "crypto/base64.h"
+#include "crypto/secret.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +40,19 @@ static const struct api_error_text errors[API_ERRORS_COUNT] = {
     [API_TOO_MANY] = {429, "too_many", "Too many attempts; wait and try again."},
     [API_AWAY] = {503, "away", "The service cannot do this now; try again."},
 };
+
+/* Passwords pass through the parser. free() may free its blocks too, as it does answers. */
+static void json_free_wiped(void *block)
+{
+    if (block != NULL)
+        secret_wipe(block, malloc_usable_size(block));
+    free(block);
+}
+
+void api_json_init(void)
+{
+    json_set_alloc_funcs(malloc, json_free_wiped);
+}
 
 const char *api_error_code(enum api_error error)
 {
@@ -144,6 +159,8 @@ int api_fields(const uint8_t *body, size_t body_bytes, const struct api_field *f
         fine = field_take(root, &fields[i], &taken_count) && fine;
     fine = fine && taken_count == json_object_size(root);
     json_decref(root);
+    for (uint32_t i = 0; i < fields_count && !fine; i++)
+        secret_wipe(fields[i].text, fields[i].room); /* one of them may be a password */
     return fine ? 0 : -EBADMSG;
 }
 
@@ -217,7 +234,7 @@ int api_session(const struct service *service, const struct http_request *reques
     return 0;
 }
 
-static bool own_origin(const struct http_request *request)
+bool api_own_origin(const struct http_request *request)
 {
     static const char scheme[] = "https://";
     if (request->fetch_site[0] != '\0' && strcmp(request->fetch_site, "same-origin") != 0)
@@ -234,7 +251,7 @@ bool api_own_page(const struct service *service, struct http_request *request,
     const size_t type_chars = sizeof(API_JSON) - 1;
     const bool json = strncmp(request->content_type, API_JSON, type_chars) == 0 &&
                       strchr("; ", request->content_type[type_chars]) != NULL;
-    if (!json || !own_origin(request) || !session_parse(cookie, request->cookie) ||
+    if (!json || !api_own_origin(request) || !session_parse(cookie, request->cookie) ||
         !session_csrf_valid(service->csrf_secret, cookie, request->csrf)) {
         api_refuse(request, API_CSRF, NULL);
         return false;

@@ -54,7 +54,10 @@ struct api_field {
     size_t room;
     bool optional; /* absent: "" */
 };
-/* -EBADMSG: not an object of exactly such members. Unknown members are refused. */
+/*
+ * -EBADMSG: not an object of exactly such members, and the texts are wiped. Unknown members are
+ * refused.
+ */
 MUST_USE int api_fields(const uint8_t *body, size_t body_bytes, const struct api_field *fields,
                         uint32_t fields_count);
 
@@ -72,6 +75,12 @@ MUST_USE int api_session(const struct service *service, const struct http_reques
  */
 bool api_own_page(const struct service *service, struct http_request *request,
                   struct session_token *cookie);
+
+/* Not of another site's page: no Origin and Sec-Fetch-Site, or our own. Programs send neither. */
+bool api_own_origin(const struct http_request *request);
+
+/* Before the first call: what JSON is parsed from and into is wiped when it is freed. */
+void api_json_init(void);
 
 void api_cookie_set(struct http_request *request, const struct session_token *cookie);
 

@@ -14,7 +14,11 @@
 
 #define CODE_DIGITS      8
 #define CODE_TYPED_BYTES 33 /* with the spaces and hyphens that people put in */
-#define CODE_LIFE_MS     (15 * UINT64_C(60000))
+#define CODE_LIFE_S      (15 * 60)
+#define CODE_LIFE_MS     (CODE_LIFE_S * UINT64_C(1000))
+
+/* So many strangers cannot ask for codes that the one somebody waits for is given up for them. */
+_Static_assert(STORE_PENDING_MAX > GUESS_MAIL_ALL_IN(CODE_LIFE_S), "no code in time is given up");
 
 void api_account_session_get(void *context, struct http_request *request)
 {
@@ -97,7 +101,7 @@ void api_account_session_post(void *context, struct http_request *request)
         api_refuse_wait(request, wait_ns);
     } else {
         const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
-        api_audit_note(service, request, "sign_in", api_error_code(error), NULL, user);
+        signin_audit_refused(service, request, error, user);
         api_refuse(request, error, NULL);
     }
 }
@@ -208,6 +212,41 @@ static int register_begin(const struct service *service, const struct http_reque
     return rc;
 }
 
+/* Takes one mail of each allowance, or none: the wait until there is one. */
+static uint64_t register_take(const struct service *service, const struct http_request *request,
+                              const char *address)
+{
+    uint8_t pair[ACCOUNT_ADDRESS_BYTES + HTTP_NETWORK_BYTES];
+    struct guess *guess = service->guess;
+    const uint64_t now_ns = clock_monotonic_ns();
+    const size_t address_bytes = strlen(address);
+    const size_t pair_bytes = address_bytes + 1 + HTTP_NETWORK_BYTES;
+    memcpy(pair, address, address_bytes + 1);
+    memcpy(pair + address_bytes + 1, request->network, HTTP_NETWORK_BYTES);
+    uint64_t wait_ns =
+        guess_take(guess, GUESS_MAIL_BY, request->network, HTTP_NETWORK_BYTES, now_ns);
+    if (wait_ns != 0)
+        return wait_ns;
+    /* By network first: a stranger elsewhere cannot use up what the owner registers with. */
+    wait_ns = guess_take(guess, GUESS_MAIL_TO, pair, pair_bytes, now_ns);
+    if (wait_ns != 0)
+        goto give_by;
+    wait_ns = guess_take(guess, GUESS_MAIL_ALL, address, address_bytes, now_ns);
+    if (wait_ns == 0)
+        return 0;
+    guess_give(guess, GUESS_MAIL_TO, pair, pair_bytes, now_ns);
+give_by:
+    guess_give(guess, GUESS_MAIL_BY, request->network, HTTP_NETWORK_BYTES, now_ns);
+    return wait_ns;
+}
+
+static bool text_ascii(const char *text)
+{
+    while (*text != '\0' && (uint8_t)*text < 0x80)
+        text++;
+    return *text == '\0';
+}
+
 void api_account_register(void *context, struct http_request *request)
 {
     const struct service *service = context;
@@ -215,6 +254,7 @@ void api_account_register(void *context, struct http_request *request)
     char address[ACCOUNT_ADDRESS_BYTES];
     char password[ACCOUNT_PASSWORD_BYTES_MAX + 1];
     char why[ACCOUNT_WHY_BYTES];
+    static const char not_ascii[] = "A code can be mailed to addresses of ASCII characters only.";
     struct session_token cookie;
     const struct api_field fields[] = {
         {.name = "user", .text = user, .room = sizeof(user)},
@@ -222,9 +262,13 @@ void api_account_register(void *context, struct http_request *request)
     };
     if (!api_own_page(service, request, &cookie))
         return;
-    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
-        account_normalise(address, user, strlen(user)) != 0) {
+    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0) {
         api_refuse(request, API_BAD_REQUEST, NULL);
+        return;
+    }
+    if (account_normalise(address, user, strlen(user)) != 0 || !text_ascii(address)) {
+        secret_wipe(password, sizeof(password));
+        api_refuse(request, API_BAD_REQUEST, text_ascii(user) ? NULL : not_ascii);
         return;
     }
     if (account_password_check(password, strlen(password), address, why) != 0) {
@@ -232,11 +276,7 @@ void api_account_register(void *context, struct http_request *request)
         api_refuse(request, API_WEAK_PASSWORD, why);
         return;
     }
-    const uint64_t now_ns = clock_monotonic_ns();
-    uint64_t wait_ns =
-        guess_take(service->guess, GUESS_MAIL_BY, request->network, HTTP_NETWORK_BYTES, now_ns);
-    if (wait_ns == 0)
-        wait_ns = guess_take(service->guess, GUESS_MAIL_TO, address, strlen(address), now_ns);
+    const uint64_t wait_ns = register_take(service, request, address);
     if (wait_ns != 0) {
         secret_wipe(password, sizeof(password));
         api_refuse_wait(request, wait_ns);

@@ -30,6 +30,37 @@ struct want {
     const char *user; /* NULL: nobody signed in */
 };
 
+/* Whose allowances a request takes from: the account's, so that nobody else uses them up, or those
+ * of the network where nobody signed in. */
+struct asker {
+    uint8_t key[1 + ACCOUNT_ADDRESS_BYTES];
+    size_t key_bytes;
+};
+
+static void asker_fill(struct asker *asker, const struct http_request *request,
+                       const struct want *want)
+{
+    const bool nobody = want->user == NULL;
+    const size_t bytes = nobody ? HTTP_NETWORK_BYTES : strlen(want->user);
+    ASSERT(bytes < sizeof(asker->key));
+    asker->key[0] = nobody ? 'n' : 'a';
+    memcpy(asker->key + 1, nobody ? (const void *)request->network : want->user, bytes);
+    asker->key_bytes = 1 + bytes;
+}
+
+/* Takes from an allowance; false: answered that it is used up. */
+static bool asker_take(const struct service *service, struct http_request *request,
+                       const struct want *want, enum guess_kind kind)
+{
+    struct asker asker;
+    asker_fill(&asker, request, want);
+    const uint64_t wait_ns =
+        guess_take(service->guess, kind, asker.key, asker.key_bytes, clock_monotonic_ns());
+    if (wait_ns != 0)
+        api_refuse_wait(request, wait_ns);
+    return wait_ns == 0;
+}
+
 void api_open_health(void *context, struct http_request *request)
 {
     static const char fine[] = "{\"status\":\"ok\"}";
@@ -66,6 +97,13 @@ void api_open_pickup(void *context, struct http_request *request)
         return;
     }
     http_answer(request, 200, API_JSON, copy, strlen(copy));
+}
+
+/* A look would spend what only the envelope may take. */
+void api_open_pickup_head(void *context, struct http_request *request)
+{
+    (void)context;
+    api_refuse(request, API_METHOD, NULL);
 }
 
 /* May `user` have this envelope's key now? 0 with the envelope, or the error to answer. */
@@ -122,9 +160,19 @@ static int release_text(const struct service *service, const struct want *want,
     return 0;
 }
 
+/*
+ * Who did not sign in is told the same of every id, and writes nothing to the log: it is no
+ * decision about anyone. Whoever did writes as many lines as the allowance has.
+ */
 static void release_refuse(const struct service *service, struct http_request *request,
                            const struct want *want, enum api_error error)
 {
+    if (want->user == NULL && (error == API_UNKNOWN || error == API_CREDENTIALS)) {
+        api_refuse(request, API_CREDENTIALS, NULL);
+        return;
+    }
+    if (!asker_take(service, request, want, GUESS_REFUSE))
+        return;
     api_audit_note(service, request, error == API_EXPIRED ? "expire" : "refuse",
                    api_error_code(error), want->id_hex, want->user);
     api_refuse(request, error, NULL);
@@ -176,9 +224,9 @@ static int open_user(const struct service *service, struct http_request *request
         api_refuse_wait(request, wait_ns);
         return rc;
     }
-    api_audit_note(service, request, "sign_in", rc == -EACCES ? "credentials" : "away", NULL,
-                   typed);
-    api_refuse(request, rc == -EACCES ? API_CREDENTIALS : API_AWAY, NULL);
+    const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
+    signin_audit_refused(service, request, error, typed);
+    api_refuse(request, error, NULL);
     return rc;
 }
 
@@ -198,8 +246,17 @@ void api_open_open(void *context, struct http_request *request)
         {.name = "m", .text = want.id_hex, .room = sizeof(want.id_hex)},
         {.name = "pub", .text = point, .room = sizeof(point)},
     };
-    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
-        !want_parse(&want, point)) {
+    /* Else any page on the web could spend the guesses of its visitors' network. */
+    if (!api_own_origin(request)) {
+        api_refuse(request, API_CSRF, NULL);
+        return;
+    }
+    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0) {
+        api_refuse(request, API_BAD_REQUEST, NULL);
+        return;
+    }
+    if (!want_parse(&want, point)) {
+        secret_wipe(password, sizeof(password));
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
@@ -208,6 +265,8 @@ void api_open_open(void *context, struct http_request *request)
     if (rc != 0)
         return;
     want.user = account.number == 0 ? NULL : account.address;
+    if (!asker_take(service, request, &want, GUESS_RELEASE))
+        return;
     if (envelope_check(service, &want, &envelope, &error) != 0) {
         release_refuse(service, request, &want, error);
         return;
@@ -277,6 +336,7 @@ void api_open_release(void *context, struct http_request *request)
     struct service *service = context;
     char point[POINT_CHARS];
     uint8_t name[PICKUP_NAME_BYTES];
+    struct asker asker;
     struct want want = {.user = NULL};
     struct session_token cookie;
     struct store_session session;
@@ -299,6 +359,8 @@ void api_open_release(void *context, struct http_request *request)
         return;
     }
     want.user = signed_in == 0 ? session.address : NULL;
+    if (!asker_take(service, request, &want, GUESS_RELEASE))
+        return;
     int rc = envelope_check(service, &want, &envelope, &error);
     if (rc == 0 && !release_password(service, &envelope, &session)) {
         error = API_CREDENTIALS;
@@ -311,5 +373,7 @@ void api_open_release(void *context, struct http_request *request)
     if (!release_answer(service, request, &want, &envelope))
         return;
     (void)SHA256(want.pub, sizeof(want.pub), name);
-    pickup_park(service->pickup, name, request->answer, clock_monotonic_ns());
+    asker_fill(&asker, request, &want);
+    pickup_park(service->pickup, asker.key, asker.key_bytes, name, request->answer,
+                clock_monotonic_ns());
 }

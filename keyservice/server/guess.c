@@ -31,8 +31,12 @@ static const struct guess_allowance allowances[GUESS_KINDS_COUNT] = {
     [GUESS_ACCOUNT] = {.burst = 100, .refill_ns = 30 * NS_PER_S},
     [GUESS_NETWORK] = {.burst = 100, .refill_ns = 10 * NS_PER_S},
     [GUESS_MAIL_TO] = {.burst = 5, .refill_ns = 900 * NS_PER_S},
+    [GUESS_MAIL_ALL] = {.burst = GUESS_MAIL_ALL_BURST,
+                        .refill_ns = GUESS_MAIL_ALL_REFILL_S * NS_PER_S},
     [GUESS_MAIL_BY] = {.burst = 30, .refill_ns = 120 * NS_PER_S},
     [GUESS_CODE] = {.burst = 30, .refill_ns = 20 * NS_PER_S},
+    [GUESS_RELEASE] = {.burst = 200, .refill_ns = 2 * NS_PER_S},
+    [GUESS_REFUSE] = {.burst = 50, .refill_ns = 30 * NS_PER_S},
 };
 
 struct guess {

@@ -59,7 +59,7 @@ static bool address_plain(const char *address)
         return false;
     for (size_t i = 0; i < bytes; i++) {
         const unsigned char byte = (unsigned char)address[i];
-        if (byte <= 0x20 || byte == 0x7f || strchr("<>()[]\\,;:\"", (char)byte) != NULL)
+        if (byte <= 0x20 || byte >= 0x7f || strchr("<>()[]\\,;:\"", (char)byte) != NULL)
             return false;
     }
     return true;

@@ -1,21 +1,30 @@
 #include "keyservice/server/pickup.h"
 
 #include "base/assert.h"
+#include "base/bytes.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+
+#define PICKUP_SECRET_BYTES 32
+#define PICKUP_GROUPS       16384 /* a power of two: two owners seldom meet in one */
 
 struct pickup_place {
     uint8_t name[PICKUP_NAME_BYTES];
     uint64_t until_ns; /* 0: free */
+    uint32_t group;    /* the owner's */
     char text[PICKUP_TEXT_BYTES];
 };
 
 struct pickup {
     pthread_mutex_t mutex;
-    uint32_t next_index; /* the oldest place, given to the next */
+    uint8_t secret[PICKUP_SECRET_BYTES]; /* so that nobody can aim at another's group */
+    uint16_t held_count[PICKUP_GROUPS];  /* places of a group that are taken */
     struct pickup_place places[PICKUP_COUNT];
 };
 
@@ -24,6 +33,10 @@ int pickup_open(struct pickup **pickup)
     struct pickup *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
+    if (getrandom(made->secret, sizeof(made->secret), 0) != (ssize_t)sizeof(made->secret)) {
+        free(made);
+        return -EIO;
+    }
     (void)pthread_mutex_init(&made->mutex, NULL);
     *pickup = made;
     return 0;
@@ -47,20 +60,82 @@ static struct pickup_place *pickup_find(struct pickup *pickup, const uint8_t *na
     return NULL;
 }
 
-void pickup_park(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES], const char *text,
-                 uint64_t now_ns)
+static uint32_t owner_group(const struct pickup *pickup, const void *owner, size_t owner_bytes)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned int digest_bytes = 0;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    const bool fine = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+                      EVP_DigestUpdate(ctx, pickup->secret, sizeof(pickup->secret)) == 1 &&
+                      EVP_DigestUpdate(ctx, owner, owner_bytes) == 1 &&
+                      EVP_DigestFinal_ex(ctx, digest, &digest_bytes) == 1;
+    EVP_MD_CTX_free(ctx);
+    /* Without memory for a digest all owners share one group: a smaller share, never a larger. */
+    return fine ? (uint32_t)(bytes_load_le64(digest) % PICKUP_GROUPS) : 0;
+}
+
+static void place_free(struct pickup *pickup, struct pickup_place *place)
+{
+    ASSERT(place->until_ns != 0);
+    ASSERT(pickup->held_count[place->group] > 0);
+    pickup->held_count[place->group]--;
+    place->until_ns = 0;
+}
+
+/* The place to give up: of this group when its share is used up, else of the largest group. */
+static bool place_worse(const struct pickup *pickup, const struct pickup_place *one,
+                        const struct pickup_place *other)
+{
+    const uint16_t one_count = pickup->held_count[one->group];
+    const uint16_t other_count = pickup->held_count[other->group];
+    return one_count != other_count ? one_count > other_count : one->until_ns < other->until_ns;
+}
+
+/* A free place; what is out of time is freed on the way. */
+static struct pickup_place *place_take(struct pickup *pickup, uint32_t group, uint64_t now_ns)
+{
+    struct pickup_place *open = NULL;
+    struct pickup_place *own = NULL; /* the group's oldest */
+    struct pickup_place *worst = NULL;
+    for (uint32_t i = 0; i < PICKUP_COUNT; i++) {
+        struct pickup_place *place = &pickup->places[i];
+        if (place->until_ns != 0 && place->until_ns <= now_ns)
+            place_free(pickup, place);
+        if (place->until_ns == 0) {
+            open = place;
+            continue;
+        }
+        if (place->group == group && (own == NULL || place->until_ns < own->until_ns))
+            own = place;
+        if (worst == NULL || place_worse(pickup, place, worst))
+            worst = place;
+    }
+    struct pickup_place *place = pickup->held_count[group] >= PICKUP_SHARE ? own : open;
+    if (place == NULL)
+        place = worst;
+    ASSERT(place != NULL);
+    if (place->until_ns != 0)
+        place_free(pickup, place);
+    return place;
+}
+
+void pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
+                 const uint8_t name[PICKUP_NAME_BYTES], const char *text, uint64_t now_ns)
 {
     const size_t bytes = strlen(text) + 1;
     ASSERT(bytes <= PICKUP_TEXT_BYTES);
+    const uint32_t group = owner_group(pickup, owner, owner_bytes);
     (void)pthread_mutex_lock(&pickup->mutex);
     struct pickup_place *place = pickup_find(pickup, name);
-    if (place == NULL) {
-        place = &pickup->places[pickup->next_index];
-        pickup->next_index = (pickup->next_index + 1) % PICKUP_COUNT;
-    }
+    if (place != NULL)
+        place_free(pickup, place);
+    else
+        place = place_take(pickup, group, now_ns);
     memcpy(place->name, name, PICKUP_NAME_BYTES);
     memcpy(place->text, text, bytes);
+    place->group = group;
     place->until_ns = now_ns + PICKUP_LIFE_NS;
+    pickup->held_count[group]++;
     (void)pthread_mutex_unlock(&pickup->mutex);
 }
 
@@ -75,7 +150,7 @@ int pickup_take(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES], ui
             memcpy(text, place->text, PICKUP_TEXT_BYTES);
             rc = 0;
         }
-        place->until_ns = 0; /* once, or never */
+        place_free(pickup, place); /* once, or never */
     }
     (void)pthread_mutex_unlock(&pickup->mutex);
     return rc;

@@ -3,7 +3,8 @@
  * Ownership: pickup_open() allocates a fixed table; texts are copied in and out.
  * Threads:   any; one lock.
  * Units:     nanoseconds of monotonic time, passed in; PICKUP_LIFE_NS from parking.
- * Errors:    pickup_take() gives -ENOENT. When all places are taken the oldest is given up.
+ * Errors:    pickup_take() gives -ENOENT. Who holds PICKUP_SHARE places gives up the oldest of them
+ *            for the next; when all are taken, one of those who hold the most gives one up.
  */
 #ifndef KEYSERVICE_SERVER_PICKUP_H
 #define KEYSERVICE_SERVER_PICKUP_H
@@ -16,6 +17,7 @@
 
 #define PICKUP_LIFE_NS    (60 * NS_PER_S)
 #define PICKUP_COUNT      4096
+#define PICKUP_SHARE      128 /* one owner's */
 #define PICKUP_NAME_BYTES 32
 #define PICKUP_TEXT_BYTES 512
 
@@ -24,9 +26,12 @@ struct pickup;
 MUST_USE int pickup_open(struct pickup **pickup);
 void pickup_close(struct pickup *pickup); /* NULL is harmless */
 
-/* `text` with its NUL is at most PICKUP_TEXT_BYTES. An earlier one of that name goes. */
-void pickup_park(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES], const char *text,
-                 uint64_t now_ns);
+/*
+ * `text` with its NUL is at most PICKUP_TEXT_BYTES. An earlier one of that name goes. `owner` is
+ * any bytes: who asked for it, an account or a network.
+ */
+void pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
+                 const uint8_t name[PICKUP_NAME_BYTES], const char *text, uint64_t now_ns);
 MUST_USE int pickup_take(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES],
                          uint64_t now_ns, char text[PICKUP_TEXT_BYTES]);
 

@@ -33,11 +33,11 @@
 
 static const struct http_route public_routes[] = {
     {"GET", "/v1/health", HTTP_INLINE, true, 0, api_open_health},
+    {"HEAD", "/pickup/", HTTP_INLINE, true, 0, api_open_pickup_head},
     {"GET", "/pickup/", HTTP_INLINE, true, 0, api_open_pickup},
-    {"POST", "/v1/open", HTTP_SLOW, true, API_BODY_BYTES_MAX, api_open_open},
+    {"POST", "/v1/open", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_open_open},
     {"OPTIONS", "/v1/health", HTTP_INLINE, true, 0, api_open_preflight},
     {"OPTIONS", "/pickup/", HTTP_INLINE, true, 0, api_open_preflight},
-    {"OPTIONS", "/v1/open", HTTP_INLINE, true, 0, api_open_preflight},
     {"POST", "/v1/enrol", HTTP_FAST, false, API_BODY_BYTES_MAX, api_engine_enrol},
     {"GET", "/v1/session", HTTP_FAST, false, 0, api_account_session_get},
     {"POST", "/v1/session", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_account_session_post},
@@ -374,6 +374,7 @@ int command_serve(int argc, char **argv)
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    api_json_init();
 
     struct serve *serve = calloc(1, sizeof(*serve));
     if (serve == NULL)

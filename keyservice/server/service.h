@@ -44,6 +44,7 @@ http_handle api_open_health;
 http_handle api_open_open;
 http_handle api_open_preflight;
 http_handle api_open_pickup;
+http_handle api_open_pickup_head;
 http_handle api_open_envelope;
 http_handle api_open_release;
 /* api_account.c */

@@ -21,7 +21,8 @@ struct signin_try {
     const char *address;
     uint8_t pair[SIGNIN_KEY_BYTES_MAX];
     size_t pair_bytes;
-    bool known; /* this account was signed in from this browser or network before */
+    bool device; /* a browser that this account was signed in with before */
+    bool known;  /* the same, or a network it was signed in from before   */
 };
 
 static void device_token(const struct service *service, const char *address,
@@ -65,6 +66,7 @@ static void try_fill(struct signin_try *attempt, const struct service *service,
 {
     const size_t address_bytes = strlen(address);
     const bool device = device_known(service, request, address);
+    attempt->device = device;
     attempt->guess = service->guess;
     attempt->now_ns = clock_monotonic_ns();
     attempt->network = request->network;
@@ -85,8 +87,11 @@ static uint64_t try_take(const struct signin_try *attempt)
 {
     struct guess *guess = attempt->guess;
     const size_t address_bytes = strlen(attempt->address);
-    uint64_t wait_ns =
-        guess_take(guess, GUESS_NETWORK, attempt->network, HTTP_NETWORK_BYTES, attempt->now_ns);
+    uint64_t wait_ns = 0;
+    /* What others on its network guess must not keep a known browser out. */
+    if (!attempt->device)
+        wait_ns =
+            guess_take(guess, GUESS_NETWORK, attempt->network, HTTP_NETWORK_BYTES, attempt->now_ns);
     if (wait_ns != 0)
         return wait_ns;
     wait_ns = guess_take(guess, GUESS_PAIR, attempt->pair, attempt->pair_bytes, attempt->now_ns);
@@ -99,14 +104,16 @@ static uint64_t try_take(const struct signin_try *attempt)
         return 0;
     guess_give(guess, GUESS_PAIR, attempt->pair, attempt->pair_bytes, attempt->now_ns);
 give_network:
-    guess_give(guess, GUESS_NETWORK, attempt->network, HTTP_NETWORK_BYTES, attempt->now_ns);
+    if (!attempt->device)
+        guess_give(guess, GUESS_NETWORK, attempt->network, HTTP_NETWORK_BYTES, attempt->now_ns);
     return wait_ns;
 }
 
 static void try_right(const struct signin_try *attempt)
 {
     struct guess *guess = attempt->guess;
-    guess_give(guess, GUESS_NETWORK, attempt->network, HTTP_NETWORK_BYTES, attempt->now_ns);
+    if (!attempt->device)
+        guess_give(guess, GUESS_NETWORK, attempt->network, HTTP_NETWORK_BYTES, attempt->now_ns);
     guess_give(guess, GUESS_PAIR, attempt->pair, attempt->pair_bytes, attempt->now_ns);
     if (!attempt->known)
         guess_give(guess, GUESS_ACCOUNT, attempt->address, strlen(attempt->address),
@@ -136,4 +143,13 @@ int signin_check(const struct service *service, const struct http_request *reque
         return -EACCES;
     try_right(&attempt);
     return 0;
+}
+
+void signin_audit_refused(const struct service *service, const struct http_request *request,
+                          enum api_error error, const char *typed_address)
+{
+    char address[ACCOUNT_ADDRESS_BYTES];
+    const bool is_address = account_normalise(address, typed_address, strlen(typed_address)) == 0;
+    api_audit_note(service, request, "sign_in", api_error_code(error), NULL,
+                   is_address ? address : NULL);
 }

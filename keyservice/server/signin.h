@@ -12,7 +12,7 @@
 #define KEYSERVICE_SERVER_SIGNIN_H
 
 #include "base/macros.h"
-#include "keyservice/server/service.h"
+#include "keyservice/server/api.h"
 
 #include <stdint.h>
 
@@ -24,5 +24,12 @@ MUST_USE int signin_check(const struct service *service, const struct http_reque
  */
 void signin_device_set(const struct service *service, struct http_request *request,
                        const char *address);
+
+/*
+ * The audit line of a sign-in that failed. Of what was typed only an address is kept: a password
+ * typed into the wrong field is not.
+ */
+void signin_audit_refused(const struct service *service, const struct http_request *request,
+                          enum api_error error, const char *typed_address);
 
 #endif

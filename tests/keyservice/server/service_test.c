@@ -162,33 +162,76 @@ static void a_pickup_is_there_once_and_for_a_minute(void **state)
     const uint8_t name[PICKUP_NAME_BYTES] = {1};
     const uint8_t other[PICKUP_NAME_BYTES] = {2};
     assert_int_equal(pickup_open(&pickup), 0);
-    pickup_park(pickup, name, "text", START_NS);
+    pickup_park(pickup, "owner", 5, name, "text", START_NS);
     assert_int_equal(pickup_take(pickup, other, START_NS, text), -ENOENT);
     assert_int_equal(pickup_take(pickup, name, START_NS + PICKUP_LIFE_NS - 1, text), 0);
     assert_string_equal(text, "text");
     assert_int_equal(pickup_take(pickup, name, START_NS, text), -ENOENT);
-    pickup_park(pickup, name, "late", START_NS);
+    pickup_park(pickup, "owner", 5, name, "late", START_NS);
     assert_int_equal(pickup_take(pickup, name, START_NS + PICKUP_LIFE_NS, text), -ENOENT);
     assert_int_equal(pickup_take(pickup, name, START_NS, text), -ENOENT);
     pickup_close(pickup);
 }
 
-static void too_many_pickups_cost_the_oldest(void **state)
+static void pickups_fill(struct pickup *pickup, const char *owner, uint32_t start, uint32_t count)
+{
+    uint8_t name[PICKUP_NAME_BYTES] = {0};
+    for (uint32_t i = start; i < start + count; i++) {
+        memcpy(name, &i, sizeof(i));
+        pickup_park(pickup, owner, strlen(owner), name, "text", START_NS + i);
+    }
+}
+
+static int pickup_number(struct pickup *pickup, uint32_t number)
+{
+    char text[PICKUP_TEXT_BYTES];
+    uint8_t name[PICKUP_NAME_BYTES] = {0};
+    memcpy(name, &number, sizeof(number));
+    return pickup_take(pickup, name, START_NS + number, text);
+}
+
+static void too_many_pickups_cost_their_owners_oldest(void **state)
 {
     (void)state;
     struct pickup *pickup = NULL;
-    char text[PICKUP_TEXT_BYTES];
-    uint8_t name[PICKUP_NAME_BYTES] = {0};
     assert_int_equal(pickup_open(&pickup), 0);
-    for (uint32_t i = 0; i <= PICKUP_COUNT; i++) {
-        memcpy(name, &i, sizeof(i));
-        pickup_park(pickup, name, "text", START_NS);
-    }
-    memset(name, 0, sizeof(name));
-    assert_int_equal(pickup_take(pickup, name, START_NS, text), -ENOENT);
-    name[0] = 1;
-    assert_int_equal(pickup_take(pickup, name, START_NS, text), 0);
+    pickups_fill(pickup, "another", 0, 1);
+    pickups_fill(pickup, "flood", 1, 2 * PICKUP_COUNT);
+    assert_int_equal(pickup_number(pickup, 0), 0); /* the oldest of all, and still there */
+    const uint32_t kept = 2 * PICKUP_COUNT - PICKUP_SHARE;
+    assert_int_equal(pickup_number(pickup, kept), -ENOENT);
+    for (uint32_t i = kept + 1; i <= 2 * PICKUP_COUNT; i++)
+        assert_int_equal(pickup_number(pickup, i), 0);
     pickup_close(pickup);
+}
+
+static void in_a_full_table_who_holds_most_gives_up(void **state)
+{
+    (void)state;
+    struct pickup *pickup = NULL;
+    uint32_t next = 1;
+    assert_int_equal(pickup_open(&pickup), 0);
+    pickups_fill(pickup, "another", 0, 1);
+    for (uint32_t i = 0; i < 2 * PICKUP_COUNT / PICKUP_SHARE; i++, next += PICKUP_SHARE) {
+        char owner[16];
+        (void)snprintf(owner, sizeof(owner), "flood %u", i);
+        pickups_fill(pickup, owner, next, PICKUP_SHARE);
+    }
+    assert_int_equal(pickup_number(pickup, 0), 0);
+    assert_int_equal(pickup_number(pickup, next - 1), 0);
+    pickup_close(pickup);
+}
+
+static void what_is_refused_as_malformed_is_wiped(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"password\":\"correct horse\",\"more\":\"x\"}";
+    static const char none[32];
+    char password[32] = "what stood there";
+    const struct api_field fields[] = {
+        {.name = "password", .text = password, .room = sizeof(password)}};
+    assert_int_equal(api_fields((const uint8_t *)body, sizeof(body) - 1, fields, 1), -EBADMSG);
+    assert_memory_equal(password, none, sizeof(password));
 }
 
 static void passwords_verify_against_their_own_hash_alone(void **state)
@@ -412,7 +455,9 @@ int main(void)
         cmocka_unit_test(a_token_fits_its_own_cookie_and_secret_alone),
         cmocka_unit_test(cookies_that_cannot_be_ours_are_refused),
         cmocka_unit_test(a_pickup_is_there_once_and_for_a_minute),
-        cmocka_unit_test(too_many_pickups_cost_the_oldest),
+        cmocka_unit_test(too_many_pickups_cost_their_owners_oldest),
+        cmocka_unit_test(in_a_full_table_who_holds_most_gives_up),
+        cmocka_unit_test(what_is_refused_as_malformed_is_wiped),
         cmocka_unit_test(passwords_verify_against_their_own_hash_alone),
         cmocka_unit_test(addresses_are_one_mailbox_in_lower_case),
         cmocka_unit_test(weak_passwords_are_told_apart),
