@@ -321,8 +321,9 @@ static void verify_answer(const struct service *service, struct http_request *re
     if (rc == 0)
         rc = store_account_get(service->store, address, &account);
     if (rc != 0) {
-        api_audit_note(service, request, "register", "credentials", NULL, address);
-        api_refuse(request, rc == -EACCES ? API_CREDENTIALS : API_AWAY, NULL);
+        const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
+        api_audit_note(service, request, "register", api_error_code(error), NULL, address);
+        api_refuse(request, error, NULL);
         return;
     }
     secret_wipe(account.password, sizeof(account.password));

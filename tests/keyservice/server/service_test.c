@@ -222,6 +222,22 @@ static void in_a_full_table_who_holds_most_gives_up(void **state)
     pickup_close(pickup);
 }
 
+static void no_mail_has_a_header_that_is_not_ascii(void **state)
+{
+    (void)state;
+    static const uint8_t unique[16] = {1};
+    char mail[MAIL_BYTES_MAX];
+    struct mail_message message = {
+        .to = "joerg@example.org", .subject = "Grüße", .text = "Grüße", .language = "de"};
+    const size_t bytes = mail_format(mail, "bulla@example.org", &message, unique, START_NS);
+    assert_true(bytes > 0);
+    for (size_t i = 0; i < bytes; i++)
+        assert_true((unsigned char)mail[i] < 0x80);
+    assert_int_equal(mail_format(mail, "bülla@example.org", &message, unique, START_NS), 0);
+    message.to = "jörg@example.org";
+    assert_int_equal(mail_format(mail, "bulla@example.org", &message, unique, START_NS), 0);
+}
+
 static void what_is_refused_as_malformed_is_wiped(void **state)
 {
     (void)state;
@@ -458,6 +474,7 @@ int main(void)
         cmocka_unit_test(too_many_pickups_cost_their_owners_oldest),
         cmocka_unit_test(in_a_full_table_who_holds_most_gives_up),
         cmocka_unit_test(what_is_refused_as_malformed_is_wiped),
+        cmocka_unit_test(no_mail_has_a_header_that_is_not_ascii),
         cmocka_unit_test(passwords_verify_against_their_own_hash_alone),
         cmocka_unit_test(addresses_are_one_mailbox_in_lower_case),
         cmocka_unit_test(weak_passwords_are_told_apart),
