@@ -4,7 +4,7 @@
  * Threads:   any; processes too: each append takes the file's lock and goes on from its last line.
  * Units:     unix nanoseconds, passed in.
  * Errors:    -errno; -EBADMSG where the chain is broken. Once a sync has failed, every append that
- * is to be durable fails, until the file is opened again.
+ *            is to be durable fails, until the file is opened again.
  *
  * docs/keyservice/audit.md. With `durable` the line is on stable storage when audit_append()
  * returns; appends side by side share one fdatasync. Never a key, code, password or subject.
