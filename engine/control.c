@@ -29,7 +29,8 @@
 #define CONTROL_ARENA_FIXED   (UINT64_C(1) << 20) /* header, templates, slack of one mail    */
 #define CONTROL_ARENA_SLOT    (UINT64_C(64) << 10)
 #define CONTROL_GROUP_BYTES   16384
-#define CONTROL_STOP_S        20 /* after the drain, for threads and memory to end */
+#define CONTROL_EVICT_NS      (5 * NS_PER_S) /* that a reload waits for a place of its own accord */
+#define CONTROL_STOP_S        20             /* after the drain, for threads and memory to end */
 
 /* What an epoll event is about: a session's index, or one of these. */
 enum control_event {
@@ -75,7 +76,8 @@ struct control {
     uint64_t watchdog_due_ns;
     bool listening;
     bool draining;
-    bool reload_due; /* a reload that found no place: tried again at each tick */
+    uint64_t evict_ns; /* while reload_due: when sessions must make room */
+    bool reload_due;   /* a reload that found no place: tried again at each tick */
 };
 
 static int control_watch(const struct control *control, int fd, uint32_t what)
@@ -425,10 +427,16 @@ static void control_reload(struct control *control)
                      (unsigned long long)(clock_monotonic_ns() / NS_PER_US));
     const int rc = engine_reload(control->engine, &restart_needed, why);
     (void)sd_notify(0, "READY=1");
+    const uint64_t now_ns = clock_monotonic_ns();
+    if (rc == -EBUSY && !control->reload_due) {
+        log_line(LOG_LEVEL_WARNING, "reload_waits", "why=\"%s\"", why);
+        control->evict_ns = now_ns + CONTROL_EVICT_NS;
+    }
     control->reload_due = rc == -EBUSY;
     if (rc == -EBUSY) {
-        log_line(LOG_LEVEL_WARNING, "reload_waits", "why=\"%s\"", why);
-        engine_evict_oldest(control->engine);
+        /* A worker that is only behind comes up by itself; mail that nobody releases does not. */
+        if (now_ns >= control->evict_ns)
+            engine_evict_oldest(control->engine);
         return;
     }
     if (rc != 0) {
