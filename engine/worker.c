@@ -506,6 +506,8 @@ int worker_run(void *user)
     } else {
         atomic_store_explicit(&worker->ready, rc, memory_order_release);
     }
+    /* Pairs with the acquire in worker_close(). */
+    atomic_store_explicit(&worker->ended, 1, memory_order_release);
     return rc;
 }
 
@@ -518,6 +520,8 @@ void worker_close(struct worker *worker)
 {
     if (worker == NULL)
         return;
+    /* The lcore has been waited for; this says so in the language's own terms. */
+    (void)atomic_load_explicit(&worker->ended, memory_order_acquire);
     /* Kept until no key thread can read a record or wake the worker any more. */
     worker_fini_pages(worker);
     if (worker->wait != NULL)

@@ -162,6 +162,7 @@ struct worker {
     _Atomic uint64_t beat_ns;     /* monotonic time of the last turn of the loop */
     _Atomic uint32_t large_bytes; /* the largest over size_warning; control sets it to 0 */
     _Atomic int ready;
+    _Atomic uint32_t ended;
 };
 
 /* One writer, so no locked instruction: a load, an add and a store. */
