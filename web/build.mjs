@@ -20,7 +20,7 @@ const RTL = new Set(['ar']);
 const TARGETS = ['es2022', 'chrome109', 'firefox115', 'safari16.4'];
 // Names of the opener's own properties, which it uses of no browser's object: they are shortened.
 const OWN_PROPERTIES = ['baseNonce', 'bodies', 'boundary', 'bytes', 'chunkIndex', 'cid', 'ciphertext', 'css', 'dataBytes',
-    'disposition', 'element', 'end', 'eol', 'extended', 'fields', 'fileName', 'header', 'importAead', 'inner', 'isHidden',
+    'disposition', 'element', 'end', 'eol', 'extended', 'fields', 'fileName', 'header', 'importAead', 'inner', 'isCut', 'isHidden',
     'isOpened', 'isShown', 'keyBytes', 'parameters', 'part', 'pickup', 'point', 'related', 'remoteCount', 'segments', 'sender',
     'show', 'shown', 'start', 'suite', 'tag', 'text', 'total'];
 export const SUITES = { aes256: 1, aes192: 2 };

@@ -9,9 +9,9 @@ import test from 'node:test';
 import { DIST, SOURCE, WEB_BUILD } from './support/paths.mjs';
 
 const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
-const SCRIPT_BYTES_MAX = 18350;
-const SHELL_BYTES_MAX = { en: 23650 };
-const SHELL_BYTES_MAX_ELSE = 25150;
+const SCRIPT_BYTES_MAX = 18450;
+const SHELL_BYTES_MAX = { en: 23800 };
+const SHELL_BYTES_MAX_ELSE = 25350;
 const shells = () => readdirSync(DIST).filter((name) => name.startsWith('envelope-'));
 const recorded = Object.fromEntries(readFileSync(join(SOURCE, 'web/opener.sha256'), 'utf8').trim().split('\n')
     .map((line) => line.split('  ').reverse()));

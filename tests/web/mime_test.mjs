@@ -3,14 +3,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import test from 'node:test';
-import { decodeWords, readParameters, shownField } from '../../web/opener/header.js';
+import { decodeText, oneLine } from '../../web/opener/charset.js';
+import { decodeWords, readDate, readHeader, readParameters, shownField } from '../../web/opener/header.js';
 import { layOut, parseMail, safeName } from '../../web/opener/mime.js';
 import { decodeTransfer, decodedBytes } from '../../web/opener/transfer.js';
 import { PNG, REPORT, TEXT, mixed } from './support/mails.mjs';
 import { CORPUS, corpusFiles, load } from './support/paths.mjs';
 
 const WORDS = { message: 'Message', attachment: 'Attachment' };
-const bytes = (text) => Uint8Array.from(text, (c) => c.charCodeAt(0));
+const bytes = (text) => new Uint8Array(Buffer.from(text, 'latin1'));
 const read = (mail) => {
     const root = parseMail(typeof mail === 'string' ? bytes(mail) : new Uint8Array(mail));
     return { root, ...layOut(root, WORDS) };
@@ -160,6 +161,62 @@ test('stays_within_its_bounds', () => {
     assert.ok(read(`Content-Type: text/plain${'; a="'.repeat(100000)}`).root);
     const long = `${MULTI}${'--'.repeat(500000)}`;
     assert.ok(read(long).root);
+});
+
+test('reads_dates_with_comments', () => {
+    const date = (value) => readDate(new Map([['date', value]])).getTime();
+    assert.equal(date('Fri, 21 Nov 2025 18:33:20 +0000 (UTC)'), Date.UTC(2025, 10, 21, 18, 33, 20));
+    assert.equal(date('Fri (a day), 21 Nov 2025 18:33:20 +0100'), Date.UTC(2025, 10, 21, 17, 33, 20));
+    assert.ok(Number.isNaN(date('(')) && Number.isNaN(date('')));
+});
+
+/*
+ * A reader that looks at any run of characters again from each of its characters needs 10^10 steps for
+ * one of these texts, in each of its places and rounds: it would not end before the whole program is
+ * stopped. The others take seconds.
+ */
+const ROUNDS = 2;
+const RUNS = ['(', ')', '.', ' ', '\t', '\r', '\n', '\r\n', '=', '=\n', '=?', '=?a?q?', '?', '*', '"', '\\', '\\"', ';', ';a', ';a="', ';a*0=', ';a*0*=',
+    "'", "''", '%', '%4', '-', '--', '--b\n', '<', '<meta ', '>', ':', '/', 'a', 'a-', 'a.', '@', 'a@', 'A=', '4', '\u00e9', '\u202e', '_', '> \n',
+    'jp', 'jis-', ',', '\0'].map((piece) => piece.repeat(200000 / piece.length));
+
+test('no_run_of_characters_makes_a_reader_slow', () => {
+    for (let round = 0; round < ROUNDS; round++) {
+        for (const run of RUNS) {
+            for (const text of [run, `a${run}b`, `a; a=${run}`, `=?utf-8?q?${run}`]) {
+                const fields = new Map([['date', text]]);
+                readDate(fields);
+                shownField(fields, 'date');
+                readParameters(text.slice(0, 1e5)); // of which rawField() gives no more
+                decodeWords(text);
+                oneLine(text);
+                safeName(text);
+                readHeader(text, 0, true);
+            }
+        }
+    }
+    for (const run of RUNS) {
+        decodeText(bytes(run), run);
+        for (const encoding of ['base64', 'quoted-printable', run]) {
+            decodeTransfer(bytes(run), encoding);
+            decodedBytes(bytes(run), encoding);
+        }
+        for (const mail of [run, `Date: ${run}`, header(`Content-Type: text/plain; format=flowed; name="${run}"`) + run,
+            header('Content-Type: text/html') + run, `${header('Content-Type: multipart/mixed; boundary=b')}--b\n${run}`,
+            header(`Content-Type: multipart/mixed; boundary="${run}"`) + run]) {
+            const { bodies, attachments } = read(mail);
+            bodies.forEach((part) => part.text());
+            attachments.forEach(({ part }) => part.data());
+        }
+    }
+});
+
+test('long_runs_in_dates_and_names_are_read_at_once', () => {
+    for (let round = 0; round < 1000; round++) {
+        assert.ok(Number.isNaN(readDate(new Map([['date', '('.repeat(60000)]])).getTime()));
+        assert.equal(safeName(`a${'.'.repeat(60000)}b`), 'b'); // of a name only the end is kept
+        assert.equal(safeName(`a${'.'.repeat(990)}b`).length, 180);
+    }
 });
 
 test('never_throws_on_cut_or_changed_messages', () => {

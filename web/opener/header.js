@@ -68,6 +68,11 @@ export const decodeWords = (raw) => {
 // A field as the reader sees it: one line of text.
 export const shownField = (fields, name) => oneLine(decodeWords(rawField(fields, name)));
 
+// The Date field without its comments. Only the beginning is looked at: of what is left open, each "("
+// would be searched to the end.
+const DATE_CHARS_MAX = 200;
+export const readDate = (fields) => new Date(shownField(fields, 'date').slice(0, DATE_CHARS_MAX).replace(/\([^)]*\)/g, ''));
+
 // RFC 2231: name*0="a"; name*1*=utf-8''b  The pieces are put in order and decoded as one.
 const joinPieces = (pieces) => {
     let charset;
@@ -92,7 +97,7 @@ export const readParameters = (raw) => {
         const value = /^".*"$/.test(text) ? text.slice(1, -1).replace(/\\(.)/g, '$1') : text.trim();
         const [, name, index, extended] = /^(.*?)(?:\*(\d{1,3}))?(\*)?$/.exec(fullName.toLowerCase());
         if (index || extended)
-            split.set(name, [...split.get(name) || [], { index, extended, value }]);
+            split.set(name, split.get(name) || []).get(name).push({ index, extended, value });
         else if (!parameters.has(name))
             parameters.set(name, decodeWords(value));
     }

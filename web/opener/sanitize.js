@@ -2,6 +2,7 @@
 // and style properties that are listed here, and nothing else. The result is handed over as nodes,
 // never as text, so no parser reads it again. Sandbox and CSP stand behind this (docs/web.md).
 
+const HTML_CHARS_MAX = 4e6;
 const NODES_MAX = 2e5;
 const STYLE_CHARS_MAX = 5e5;
 const ELEMENTS_AND_TEXT = 5; // of NodeFilter's SHOW_
@@ -26,7 +27,8 @@ const PROPERTIES = new RegExp('^(background-color|border|box-siz|caption-|clear|
 // Whatever could end a style element or name a resource: of functions only these are let through. Values
 // come from the browser's own serialiser, so escapes have been resolved before this looks at them.
 const OUT_OF_PLACE = /[<\\@{}]/;
-const REFUSED = /[<>\\@{}]|\b(?!(rgb|hsl)a?\(|calc\()[\w-]+\(/i;
+// Each name is looked at from its beginning only: "a-a-a-" has many places where a word begins.
+const REFUSED = /[<>\\@{}]|(?<![\w-])(?!(rgb|hsl)a?\(|calc\()[\w-]+\(/i;
 
 // An absolute address of a listed scheme, as the browser would read it; else ''.
 export const safeLink = (text) => {
@@ -44,8 +46,9 @@ export const lead = (anchor, href) => Object.assign(anchor, { href, target: '_bl
 const declarations = (style) => {
     let text = '';
     for (const name of style) {
-        const value = style.getPropertyValue(name);
-        if (PROPERTIES.test(name) && value && value !== 'initial' && !REFUSED.test(value))
+        // Asked last: a style may have a hundred thousand "--x", and a browser searches them one by one.
+        const value = PROPERTIES.test(name) && style.getPropertyValue(name);
+        if (value && value !== 'initial' && !REFUSED.test(value))
             text += `${name}:${value}${style.getPropertyPriority(name) && '!important'};`;
     }
     return text;
@@ -72,17 +75,19 @@ const styleRules = (css) => {
 };
 
 /*
- * Gives { body, css, remoteCount }: a div to adopt into the frame's document, the style text for it, and
- * how many pictures from elsewhere were left out. resolveCid(cid) gives a blob: address or ''.
+ * Gives { body, css, remoteCount, isCut }: a div to adopt into the frame's document, the style text for
+ * it, how many pictures from elsewhere were left out, and whether there was more than is shown. resolveCid(cid) gives a blob: address or ''.
  */
 export const sanitize = (html, resolveCid) => {
     const parse = (text) => new DOMParser().parseFromString(text, 'text/html');
-    const source = parse(html);
+    const source = parse(html.slice(0, HTML_CHARS_MAX));
     const inert = parse('');
     const body = inert.createElement('div');
     const copies = new Map(); // what the content of an element goes into
     let css = '';
     let remoteCount = 0;
+    let isCut = html.length > HTML_CHARS_MAX;
+    let count = 0;
 
     const copyLooks = (from, to) => {
         for (const { name, value } of from.attributes) {
@@ -105,7 +110,11 @@ export const sanitize = (html, resolveCid) => {
 
     // The walker's way cannot be overlaid, as a document's or a form's properties can by <img name="body">.
     const walker = document.createTreeWalker(source, ELEMENTS_AND_TEXT);
-    for (let count = 0; count < NODES_MAX && walker.nextNode(); count++) {
+    while (walker.nextNode()) {
+        if (count++ >= NODES_MAX) {
+            isCut = true;
+            break;
+        }
         const node = walker.currentNode;
         const name = node.localName;
         const to = copies.get(node.parentNode);
@@ -132,5 +141,5 @@ export const sanitize = (html, resolveCid) => {
             copies.set(node, copy);
         }
     }
-    return { body, css, remoteCount };
+    return { body, css, remoteCount, isCut };
 };

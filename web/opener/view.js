@@ -1,13 +1,12 @@
 // Shows the opened message: who wrote it, its text or HTML, its attachments.
 import { button, el, factList } from './dom.js';
-import { shownField } from './header.js';
+import { readDate, shownField } from './header.js';
 import { HTML, layOut, parseMail } from './mime.js';
 import { lead, safeLink, sanitize } from './sanitize.js';
 import { dateText, sizeText, word } from './words.js';
 
 const TEXT_CHARS_SHOWN = 4e5; // at once; the rest on request, so that a huge text opens at once
 const BLOCK = /([^\n]{0,9999}\n){1,100}|[^]{1,9999}/g; // laid out only when near the screen
-const HTML_CHARS_MAX = 4e6;
 const ADDRESS = /\b(?:https?:\/\/|mailto:)[^\s<>"']{1,2000}|\b[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}\b/gi;
 
 const FRAME_HTML = '<!DOCTYPE html><meta http-equiv="Content-Security-Policy" '
@@ -15,14 +14,15 @@ const FRAME_HTML = '<!DOCTYPE html><meta http-equiv="Content-Security-Policy" '
 const FRAME_STYLE = 'html{overflow:auto hidden;background:#fff}body{margin:0;font:16px/1.55 system-ui;overflow-wrap:break-word}'
     + 'body>div{padding:1px}img{max-width:100%}img:not([src]){display:none}pre{white-space:pre-wrap}';
 
-// Addresses in plain text become links; what follows one as punctuation is left out of it.
+// Addresses in plain text become links; what follows one as punctuation is left out of it. The last
+// character to keep is searched from the end, so that no run of others is looked at twice.
 const linkify = (text) => {
     const pieces = [];
     let at = 0;
     for (const { 0: match, index } of text.matchAll(ADDRESS)) {
-        let shown = match.replace(/[.,;:!?\u3001\u3002]+$/, '');
+        let [shown] = /.*[^.,;:!?\u3001\u3002]/.exec(match);
         if (!shown.includes('('))
-            shown = shown.replace(/\)+$/, '');
+            [shown] = /.*[^)]/.exec(shown);
         const href = safeLink(/^(https?|mailto):/i.test(shown) ? shown : `mailto:${shown}`);
         if (href) {
             pieces.push(text.slice(at, index), lead(el('a', shown), href));
@@ -55,7 +55,7 @@ const textView = (text) => {
  * pictures load and nodes can be handed in; the content comes as nodes that sanitize() built.
  */
 const htmlView = (html, resolveCid, pending) => {
-    const { body, css, remoteCount } = sanitize(html.slice(0, HTML_CHARS_MAX), resolveCid);
+    const { body, css, remoteCount, isCut } = sanitize(html, resolveCid);
     const frame = el('iframe', {
         title: word(W.message),
         sandbox: 'allow-same-origin allow-popups allow-popups-to-escape-sandbox',
@@ -75,7 +75,8 @@ const htmlView = (html, resolveCid, pending) => {
             resolve();
         };
     }));
-    return [el('div.paper', frame), remoteCount && el('p.note', word(W.remote))];
+    return [el('div.paper', frame), remoteCount && el('p.note', word(W.remote)),
+        isCut && el('p.note', word(W.long))];
 };
 
 const address = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
@@ -114,7 +115,6 @@ export const messageView = (mail) => {
 
     const { fields } = root;
     const field = (name) => shownField(fields, name);
-    const date = new Date(field('date').replace(/\([^)]*\)/g, ''));
 
     // Before the files, which leave out what the HTML shows.
     const views = bodies.flatMap((part) => {
@@ -130,7 +130,7 @@ export const messageView = (mail) => {
         el('header',
             el('h1', { tabindex: -1 }, el('bdi', field('subject') || word(W.no_subject))),
             factList([W.from, field('from')], [W.to, field('to')], [W.cc, field('cc')],
-                [W.date, dateText(date) || field('date')])),
+                [W.date, dateText(readDate(fields)) || field('date')])),
         files[0] && el('section.files', el('h2', word(W.attached)), el('ul', ...files)),
         el('div.body', ...views),
         el('footer',
