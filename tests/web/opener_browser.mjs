@@ -297,6 +297,46 @@ test('hostile_html_loads_nothing_runs_nothing_and_stays_in_its_frame', async () 
     }
 });
 
+test('says_so_when_html_is_too_long_to_show_whole', async () => {
+    const mail = Buffer.from(`Subject: x\r\nContent-Type: text/html\r\n\r\n<p>begin</p><!--${'x'.repeat(4e6)}--><p>end</p>`);
+    const packed = pack(mail, { compress: true });
+    const tab = await browser.tab();
+    for (const locale of ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh']) {
+        await openMessage(mail, { tab, options: { locale, packed } });
+        const strings = JSON.parse(readFileSync(join(SOURCE, `web/locales/${locale}.json`), 'utf8'));
+        assert.equal(await textOf(tab, '.body .note'), strings.long, locale);
+        assert.equal(await textOf(tab, 'footer a.plain'), strings.save_original, locale);
+        assert.equal((await inFrame(tab)).text.trim(), 'begin', locale);
+    }
+    await openMessage(mixed(), { tab });
+    assert.equal(await textOf(tab, '.body .note'), undefined);
+    await tab.close();
+});
+
+test('a_text_of_broken_addresses_and_a_date_of_brackets_open', async () => {
+    const address = (filler) => `http://example.org/${filler.repeat(1900)}x `;
+    const text = address('.').repeat(100) + address(')').repeat(100) + 'see (https://example.org/end).';
+    const tab = await openMessage(Buffer.from(`Subject: x\r\nDate: ${'('.repeat(60000)}\r\n\r\n${text}`));
+    assert.equal(await state(tab), 'shown');
+    assert.equal(await tab.evaluate(() => [...document.querySelectorAll('.text a')].at(-1).href), 'https://example.org/end');
+    await tab.close();
+});
+
+// The form is for a page of the service that may come (docs/format/envelope.md).
+test('nothing_visible_sends_the_form', async () => {
+    const tab = await openFile(TEXT);
+    const offers = () => tab.evaluate(() => {
+        const form = document.getElementById('bulla');
+        return [form.checkVisibility?.() ?? form.offsetParent !== null, form.querySelectorAll('button, input:not([type=hidden])').length,
+            document.querySelectorAll('[form], [type=submit], [formaction], [href*="/online"], label').length];
+    });
+    assert.deepEqual(await offers(), [false, 0, 0]);
+    await tab.click(READY);
+    await tab.waitFor(ENDED);
+    assert.deepEqual(await offers(), [false, 0, 0]);
+    await tab.close();
+});
+
 test('keeps_nothing_and_sends_no_cookie', async () => {
     const tab = await openMessage(TEXT);
     assert.deepEqual(await tab.evaluate(async () => [localStorage.length, sessionStorage.length,
