@@ -265,7 +265,8 @@ void api_open_open(void *context, struct http_request *request)
     if (rc != 0)
         return;
     want.user = account.number == 0 ? NULL : account.address;
-    if (!asker_take(service, request, &want, GUESS_RELEASE))
+    if (!asker_take(service, request, &want,
+                    want.user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
         return;
     if (envelope_check(service, &want, &envelope, &error) != 0) {
         release_refuse(service, request, &want, error);
@@ -359,7 +360,8 @@ void api_open_release(void *context, struct http_request *request)
         return;
     }
     want.user = signed_in == 0 ? session.address : NULL;
-    if (!asker_take(service, request, &want, GUESS_RELEASE))
+    if (!asker_take(service, request, &want,
+                    want.user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
         return;
     int rc = envelope_check(service, &want, &envelope, &error);
     if (rc == 0 && !release_password(service, &envelope, &session)) {

@@ -35,7 +35,9 @@ static const struct guess_allowance allowances[GUESS_KINDS_COUNT] = {
                         .refill_ns = GUESS_MAIL_ALL_REFILL_S * NS_PER_S},
     [GUESS_MAIL_BY] = {.burst = 30, .refill_ns = 120 * NS_PER_S},
     [GUESS_CODE] = {.burst = 30, .refill_ns = 20 * NS_PER_S},
-    [GUESS_RELEASE] = {.burst = 200, .refill_ns = 2 * NS_PER_S},
+    /* An account is answerable for what it does, and may be a whole department's archive. */
+    [GUESS_RELEASE] = {.burst = 10000, .refill_ns = NS_PER_S / 20},
+    [GUESS_RELEASE_NETWORK] = {.burst = 200, .refill_ns = 2 * NS_PER_S},
     [GUESS_REFUSE] = {.burst = 50, .refill_ns = 30 * NS_PER_S},
 };
 

@@ -20,17 +20,18 @@
 #include <stdint.h>
 
 enum guess_kind {
-    GUESS_PAIR,     /* an account from one network: guessing passwords             */
-    GUESS_ACCOUNT,  /* an account from networks that never signed in to it, all    */
-    GUESS_NETWORK,  /* a network, whatever the account                             */
-    GUESS_MAIL_TO,  /* mails that one network has sent to one address              */
-    GUESS_MAIL_ALL, /* mails that all networks together have sent to one address  */
-    GUESS_MAIL_BY,  /* registrations that a network asks for                       */
-    GUESS_CODE,     /* codes that a network tries: mailed ones and engines'        */
-    GUESS_RELEASE,  /* keys asked for by an account, or by a network without one   */
-    GUESS_REFUSE,   /* refusals that stand in the audit log, of the same           */
+    GUESS_PAIR,            /* an account from one network: guessing passwords             */
+    GUESS_ACCOUNT,         /* an account from networks that never signed in to it, all    */
+    GUESS_NETWORK,         /* a network, whatever the account                             */
+    GUESS_MAIL_TO,         /* mails that one network has sent to one address              */
+    GUESS_MAIL_ALL,        /* mails that all networks together have sent to one address  */
+    GUESS_MAIL_BY,         /* registrations that a network asks for                       */
+    GUESS_CODE,            /* codes that a network tries: mailed ones and engines'        */
+    GUESS_RELEASE,         /* keys asked for by an account                                */
+    GUESS_RELEASE_NETWORK, /* by a network that did not sign in                      */
+    GUESS_REFUSE,          /* refusals that stand in the audit log, of either             */
 };
-#define GUESS_KINDS_COUNT 9
+#define GUESS_KINDS_COUNT 10
 
 /* The most mails to one address in a time: the burst, and what is refilled meanwhile. */
 #define GUESS_MAIL_ALL_BURST    20
