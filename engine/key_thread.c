@@ -115,9 +115,9 @@ static bool thread_waiting(const struct key_thread *thread)
 /* How long the client may sleep: not at all when work came while the sleep was announced. */
 static uint32_t thread_sleep_ms(struct key_thread *thread)
 {
-    /* Sequentially consistent, as in key_thread_wake(): one of the two sees the other. */
-    atomic_store_explicit(&thread->asleep, 1, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst);
+    /* Pairs with the one in key_thread_wake(). Of two read-modify-writes of one word one comes
+     * first: a waker's, and we see what it had pushed; or ours, and it sees that we sleep. */
+    (void)atomic_exchange_explicit(&thread->asleep, 1, memory_order_acq_rel);
     return thread_waiting(thread) ? 0 : KEY_THREAD_SLEEP_MS;
 }
 
@@ -134,7 +134,8 @@ static void *thread_main(void *user)
         const uint32_t wait_ms = any ? 0 : thread_sleep_ms(thread);
         uint32_t count = key_client_run(thread->client, clock_monotonic_ns(), wait_ms, results,
                                         KEY_THREAD_RESULTS);
-        atomic_store_explicit(&thread->asleep, 0, memory_order_relaxed);
+        /* An exchange too, so that no plain store parts a waker from the next announcement. */
+        (void)atomic_exchange_explicit(&thread->asleep, 0, memory_order_acq_rel);
         for (uint32_t pass = 0; pass < KEY_THREAD_PASSES_MAX && count > 0; pass++) {
             thread_give(thread, results, count);
             count = count < KEY_THREAD_RESULTS
@@ -205,8 +206,8 @@ void key_thread_close(struct key_thread *thread)
 
 void key_thread_wake(struct key_thread *thread)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in thread_sleep_ms() */
-    if (atomic_load_explicit(&thread->asleep, memory_order_seq_cst) != 0)
+    /* Reads the word by a read-modify-write that changes nothing; see thread_sleep_ms(). */
+    if (atomic_fetch_or_explicit(&thread->asleep, 0, memory_order_acq_rel) != 0)
         key_client_wake(thread->client);
 }
 

@@ -402,9 +402,9 @@ static bool worker_may_sleep(struct worker *worker)
         if (client->state == CLIENT_LIVE && !channel_sleep(client->channel, may_take))
             return false;
     }
-    /* Sequentially consistent, as in worker_wake(): one of the two sees the other. */
-    atomic_store_explicit(&worker->asleep, 1, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst);
+    /* Pairs with the one in worker_wake(). Of two read-modify-writes of one word one comes first: a
+     * waker's, and we see what it had pushed; or ours, and it sees that we sleep. */
+    (void)atomic_exchange_explicit(&worker->asleep, 1, memory_order_acq_rel);
     if (!rte_ring_empty(worker->orders))
         return false;
     for (uint32_t k = 0; k < worker->config.key_services_count; k++) {
@@ -422,7 +422,8 @@ static void worker_sleep(struct worker *worker)
         worker_count(worker, COUNTER_SLEEPS, 1);
         events_count = wait_for(worker->wait, WORKER_SLEEP_NS, events, WORKER_EVENTS_MAX);
     }
-    atomic_store_explicit(&worker->asleep, 0, memory_order_relaxed);
+    /* An exchange too, so that no plain store parts a waker from the next announcement. */
+    (void)atomic_exchange_explicit(&worker->asleep, 0, memory_order_acq_rel);
     for (uint32_t n = 0; n < worker->live_count; n++)
         channel_awake(worker->clients[worker->live[n]].channel);
     for (uint32_t i = 0; i < events_count; i++) {
@@ -546,8 +547,8 @@ uint32_t worker_hear(struct worker *worker, struct worker_notice *notices, uint3
 
 void worker_wake(struct worker *worker)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in worker_may_sleep() */
-    if (atomic_load_explicit(&worker->asleep, memory_order_seq_cst) != 0)
+    /* Reads the word by a read-modify-write that changes nothing; see worker_may_sleep(). */
+    if (atomic_fetch_or_explicit(&worker->asleep, 0, memory_order_acq_rel) != 0)
         wait_ring(worker->wait);
 }
 
