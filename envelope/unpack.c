@@ -90,7 +90,7 @@ int unpack_bytes(const uint8_t *packed, size_t packed_bytes, size_t *mail_bytes)
     if (packed_bytes < PACK_MAGIC_BYTES || memcmp(packed, PACK_MAGIC, PACK_MAGIC_BYTES) != 0)
         return -EBADMSG;
     for (const uint8_t *end = packed + packed_bytes; at != end;) {
-        struct segment segment;
+        struct segment segment = {0};
         if (segment_read(&segment, at, (size_t)(end - at)) != 0)
             return -EBADMSG;
         if (segment.mail_bytes > UNPACK_MAIL_BYTES_MAX - sum_bytes)
@@ -163,7 +163,7 @@ int unpack(uint8_t *mail, size_t mail_bytes, const uint8_t *packed, size_t packe
     const uint8_t *at = packed + PACK_MAGIC_BYTES;
     size_t written_bytes = 0;
     while (at != end) {
-        struct segment segment;
+        struct segment segment = {0};
         rc = segment_read(&segment, at, (size_t)(end - at));
         ASSERT(rc == 0);
         ASSERT(segment.mail_bytes <= mail_bytes - written_bytes);
