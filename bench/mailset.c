@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #define MAILSET_TEXT_BYTES_MAX (16 * 1024)
+#define MAILSET_SIZE_BYTES_MAX ((uint64_t)1 << 40)
 #define MAILSET_SEED           UINT64_C(0x62756c6c61)
 
 uint64_t mailset_random(uint64_t *state)
@@ -140,7 +141,14 @@ static size_t mailset_parse_size(const char *text, char **end)
         bytes *= **end == 'K' ? 1024 : 1024 * 1024;
         *end += 3;
     }
-    return bytes > MAILSET_MAIL_BYTES_MAX ? 0 : (size_t)bytes;
+    return bytes > MAILSET_SIZE_BYTES_MAX ? 0 : (size_t)bytes;
+}
+
+uint64_t mailset_size(const char *text)
+{
+    char *end;
+    const size_t bytes = mailset_parse_size(text, &end);
+    return *end == '\0' ? bytes : 0;
 }
 
 int mailset_open_sizes(struct mailset **set, const char *sizes, char why[MAILSET_WHY_BYTES])
@@ -156,7 +164,8 @@ int mailset_open_sizes(struct mailset **set, const char *sizes, char why[MAILSET
         const size_t bytes = mailset_parse_size(at, &end);
         if (bytes != 0 && *end == ':')
             weight = strtoull(end + 1, &end, 10);
-        if (bytes == 0 || weight == 0 || (*end != '\0' && *end != ',')) {
+        if (bytes == 0 || bytes > MAILSET_MAIL_BYTES_MAX || weight == 0 ||
+            (*end != '\0' && *end != ',')) {
             (void)snprintf(why, MAILSET_WHY_BYTES,
                            "sizes \"%s\": say 4KiB, or 4KiB:70,25MiB:5 (up to 64MiB)", sizes);
             rc = -EINVAL;

@@ -38,6 +38,9 @@ MUST_USE int mailset_open_sizes(struct mailset **set, const char *sizes,
 /* Every regular file of a folder, in name order, equal weights. */
 MUST_USE int mailset_open_folder(struct mailset **set, const char *path,
                                  char why[MAILSET_WHY_BYTES]);
+/* "40MiB", "4096": bytes, or 0 when it is no size. */
+uint64_t mailset_size(const char *text);
+
 void mailset_close(struct mailset *set); /* NULL is harmless */
 
 /* By weight; `random` is any 64 bits. */

@@ -3,7 +3,8 @@
  *
  * Claim:   sealed messages a second and their latency, through the real shared-memory queue.
  * Metric:  messages/s, MB/s of original mail, latency percentiles from the moment a message was
- * due. Command: tools/demo --exec bulla-bench --sizes 4KiB --json out.json
+ * due. Command: bulla-bench --instant --sizes 4KiB --json out.json (an engine of its own, whose key
+ * service acknowledges at once), or tools/demo --exec bulla-bench --sizes 4KiB (the real thing).
  */
 #include "base/clock.h"
 #include "base/macros.h"
@@ -12,6 +13,7 @@
 #include "bench/mailset.h"
 #include "bench/peer.h"
 #include "bench/report.h"
+#include "bench/spawn.h"
 #include "mta/bulla.h"
 
 #include <errno.h>
@@ -26,6 +28,11 @@ static const char usage[] =
     "usage: bulla-bench [option]...\n"
     "\n"
     "  --socket PATH      the engine's socket ($BULLA_SOCKET, else " BULLA_SOCKET_DEFAULT ")\n"
+    "  --instant          starts and stops an engine of its own instead, whose key service\n"
+    "                     acknowledges at once; only from a build tree\n"
+    "  --workers N        of that engine (all cores but one)\n"
+    "  --sleeping         that engine waits adaptively instead of polling for ever\n"
+    "  --arena SIZE       its output arena for each client (the engine's default)\n"
     "  --profile NAME     the engine's profile (default)\n"
     "  --sizes LIST       4KiB, or a mix 4KiB:70,64KiB:25,25MiB:5 (4KiB)\n"
     "  --mail FOLDER      the messages of a folder instead\n"
@@ -54,6 +61,9 @@ struct bench {
     struct engine_view view; /* before the first run */
     int cpu;
     bool peers;
+    bool instant;
+    struct spawn_config spawn_config;
+    struct spawn *spawn; /* NULL: somebody else's engine */
 };
 
 static double bench_number(const char *option, const char *text, double min, double max)
@@ -69,8 +79,22 @@ static double bench_number(const char *option, const char *text, double min, dou
     return number;
 }
 
+static uint64_t bench_size(const char *option, const char *text)
+{
+    const uint64_t bytes = mailset_size(text);
+    if (bytes == 0) {
+        (void)fprintf(stderr, "bulla-bench: --%s %s: write a size as 40MiB\n", option, text);
+        exit(EX_USAGE);
+    }
+    return bytes;
+}
+
 enum bench_option {
     BENCH_SOCKET = 1,
+    BENCH_INSTANT,
+    BENCH_WORKERS,
+    BENCH_SLEEPING,
+    BENCH_ARENA,
     BENCH_PROFILE,
     BENCH_SIZES,
     BENCH_MAIL,
@@ -92,6 +116,10 @@ enum bench_option {
 
 static const struct option bench_options[] = {
     {"socket", required_argument, NULL, BENCH_SOCKET},
+    {"instant", no_argument, NULL, BENCH_INSTANT},
+    {"workers", required_argument, NULL, BENCH_WORKERS},
+    {"sleeping", no_argument, NULL, BENCH_SLEEPING},
+    {"arena", required_argument, NULL, BENCH_ARENA},
     {"profile", required_argument, NULL, BENCH_PROFILE},
     {"sizes", required_argument, NULL, BENCH_SIZES},
     {"mail", required_argument, NULL, BENCH_MAIL},
@@ -117,6 +145,12 @@ static void bench_option(struct bench *bench, int option, const char *value)
     struct load_config *load = &bench->load;
     switch (option) {
     case BENCH_SOCKET: load->socket_path = value; break;
+    case BENCH_INSTANT: bench->instant = true; break;
+    case BENCH_WORKERS:
+        bench->spawn_config.workers = (uint32_t)bench_number("workers", value, 0, 64);
+        break;
+    case BENCH_SLEEPING: bench->spawn_config.sleeping = true; break;
+    case BENCH_ARENA: bench->spawn_config.output_arena_bytes = bench_size("arena", value); break;
     case BENCH_PROFILE: load->profile = value; break;
     case BENCH_SIZES: bench->sizes = value; break;
     case BENCH_MAIL: bench->folder = value; break;
@@ -221,6 +255,51 @@ static int bench_measure(struct bench *bench, const struct mailset *set, struct 
     return rc;
 }
 
+/* Finds the engine, or starts one. */
+static bool bench_attach(struct bench *bench)
+{
+    char why[MAILSET_WHY_BYTES] = "";
+    if (bench->instant) {
+        if (spawn_open(&bench->spawn, &bench->spawn_config, why) != 0) {
+            (void)bench_fail(why);
+            return false;
+        }
+        bench->load.socket_path = bench->spawn->socket_path;
+    }
+    if (bench->load.socket_path == NULL)
+        bench->load.socket_path = BULLA_SOCKET_DEFAULT;
+    const int rc = engine_view_take(&bench->view, bench->load.socket_path);
+    if (rc != 0)
+        (void)fprintf(stderr,
+                      "bulla-bench: no engine at %s (%s): start bullad, or give --socket or "
+                      "--instant\n",
+                      bench->load.socket_path, strerror(-rc));
+    return rc == 0;
+}
+
+static int bench_run(struct bench *bench, const struct mailset *set)
+{
+    char why[MAILSET_WHY_BYTES] = "";
+    struct load_result *runs = calloc(bench->runs_count, sizeof(*runs));
+    if (runs == NULL)
+        return EX_OSERR;
+    bench_pin(bench);
+    struct report report = {.mail = bench->folder != NULL ? bench->folder : bench->sizes,
+                            .config = &bench->load,
+                            .workers_count = bench->view.workers_count,
+                            .runs = runs,
+                            .runs_count = bench->runs_count};
+    const int rc = bench_measure(bench, set, &report, runs, why);
+    int status = rc == 0 ? 0 : bench_fail(why);
+    if (rc == 0) {
+        report_table(&report);
+        if (bench->json_path != NULL && report_json(&report, bench->json_path) != 0)
+            status = bench_fail("the JSON file cannot be written");
+    }
+    free(runs);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     const char *user = getenv("BULLA_USER");
@@ -252,36 +331,10 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "bulla-bench: %s\n", why);
         return EX_NOINPUT;
     }
-    struct load_result *runs = calloc(bench.runs_count, sizeof(*runs));
-    if (runs == NULL)
-        return EX_OSERR;
     /* A client needs room for several of the largest message at once. */
     bench.load.input_bytes = MAX((uint64_t)64 << 20, 4 * (uint64_t)set->bytes_max);
-    if (bench.load.socket_path == NULL)
-        bench.load.socket_path = BULLA_SOCKET_DEFAULT;
-    rc = engine_view_take(&bench.view, bench.load.socket_path);
-    if (rc != 0) {
-        (void)fprintf(stderr, "bulla-bench: no engine at %s (%s): start bullad, or give --socket\n",
-                      bench.load.socket_path, strerror(-rc));
-        free(runs);
-        mailset_close(set);
-        return EX_UNAVAILABLE;
-    }
-    bench_pin(&bench);
-
-    struct report report = {.mail = bench.folder != NULL ? bench.folder : bench.sizes,
-                            .config = &bench.load,
-                            .workers_count = bench.view.workers_count,
-                            .runs = runs,
-                            .runs_count = bench.runs_count};
-    rc = bench_measure(&bench, set, &report, runs, why);
-    int status = rc == 0 ? 0 : bench_fail(why);
-    if (rc == 0) {
-        report_table(&report);
-        if (bench.json_path != NULL && report_json(&report, bench.json_path) != 0)
-            status = bench_fail("the JSON file cannot be written");
-    }
-    free(runs);
+    const int status = bench_attach(&bench) ? bench_run(&bench, set) : EX_UNAVAILABLE;
+    spawn_close(bench.spawn);
     mailset_close(set);
     return status;
 }
