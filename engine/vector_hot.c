@@ -13,6 +13,7 @@ static uint8_t *stage_take(struct worker *worker, size_t bytes)
         return NULL;
     uint8_t *at = worker->secrets->stage + worker->stage_used;
     worker->stage_used += whole;
+    worker->stage_high = MAX(worker->stage_high, worker->stage_used);
     return at;
 }
 
@@ -162,6 +163,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
         return ADMIT_LARGE;
     struct vector_entry *entry = &worker->secrets->entries[worker->vector_count];
     const size_t stage_used = worker->stage_used;
+    entry->stage_from = stage_used;
     uint8_t *meta_at = stage_take(worker, submission->meta_bytes);
     if (meta_at == NULL)
         return ADMIT_NO_ROOM;
@@ -185,7 +187,6 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     admit_message(worker, entry);
     const enum admit admitted = admit_room(worker, entry);
     if (admitted != ADMIT_TAKEN) {
-        secret_wipe(mail_at, entry->mail_bytes);
         worker->stage_used = stage_used;
         return admitted;
     }
@@ -237,6 +238,26 @@ static void seal_bytes(struct worker *worker, struct job *job, const uint8_t *sr
     job->body_bytes += sealer_step(job->sealer, worker->core, worker->scratch, src, bytes, last,
                                    job->space_at + at, job->space_bytes - at);
     job->mail_done += bytes;
+}
+
+/* Key, subject and copies go as soon as nothing reads them: they still stand in the first cache. */
+static void entry_wipe(struct worker *worker, struct vector_entry *entry, size_t stage_end)
+{
+    secret_wipe(entry->key, sizeof(entry->key));
+    secret_wipe(entry->subject, sizeof(entry->subject));
+    secret_wipe(worker->secrets->stage + entry->stage_from, stage_end - entry->stage_from);
+}
+
+/* What messages left that were looked at and did not get into the vector. */
+static void vector_wipe_rest(struct worker *worker)
+{
+    struct worker_secrets *secrets = worker->secrets;
+    if (worker->vector_count < WORKER_VECTOR_MAX)
+        secret_wipe(secrets->entries[worker->vector_count].subject,
+                    sizeof(secrets->entries[0].subject));
+    secret_wipe(secrets->stage + worker->stage_used, worker->stage_high - worker->stage_used);
+    worker->stage_used = 0;
+    worker->stage_high = 0;
 }
 
 /* Table, prologue, epilogue, fields, and the first slice of the ciphertext. */
@@ -357,7 +378,7 @@ void vector_seal(struct worker *worker)
                COBBLE_COMMITMENT_BYTES);
         job_enter(job, JOB_SEALING);
         seal_entry(worker, entry);
-        secret_wipe(entry->key, sizeof(entry->key));
+        entry_wipe(worker, entry, i + 1 < count ? entry[1].stage_from : worker->stage_used);
         if (job->mail_done == job->submission.mail_bytes) {
             seal_finish(worker, job);
             seal_ask_key(worker, job);
@@ -365,14 +386,7 @@ void vector_seal(struct worker *worker)
             job_list_append(&worker->sealing, worker->jobs, worker_job_index(worker, job));
         }
     }
-    /* Copies and subjects do not outlive their vector; the entry after the last had that of a
-     * message which found no room. What was packed is written over by the next, and wiped when
-     * idle. */
-    for (uint32_t i = 0; i < MIN(count + 1, (uint32_t)WORKER_VECTOR_MAX); i++)
-        secret_wipe(secrets->entries[i].subject, sizeof(secrets->entries[i].subject));
-    secret_wipe(secrets->stage, worker->stage_used);
-    worker->scratch_used = worker->scratch_used || count > 0;
-    worker->stage_used = 0;
+    vector_wipe_rest(worker);
     worker->vector_count = 0;
     worker_count(worker, COUNTER_VECTORS, count > 0);
 }
@@ -386,7 +400,6 @@ bool vector_slice(struct worker *worker, struct job *job)
     ASSERT(bytes > 0);
     channel_copy_mail(job->client->channel, &job->submission, job->mail_done, slice, bytes);
     seal_bytes(worker, job, slice, bytes);
-    worker->scratch_used = true;
     worker_count(worker, COUNTER_SLICES, 1);
     if (bytes < left)
         return false;

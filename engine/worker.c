@@ -445,9 +445,7 @@ static void worker_idle(struct worker *worker)
         worker_client_retry(&worker->clients[worker->live[n]]);
     if (worker_pass(worker) > 0)
         return;
-    if (worker->scratch_used)
-        secret_wipe(worker->scratch, sealer_scratch_bytes());
-    worker->scratch_used = false;
+    sealer_scratch_wipe(worker->scratch);
     if (worker->config.busy_poll) {
         rte_pause();
         return;

@@ -98,6 +98,16 @@ static void answer_count(struct worker *worker, const struct job *job,
     }
 }
 
+/* pass_publish() empties the list before anything drops or adopts a client. */
+static void client_note_dirty(struct worker *worker, struct client *client)
+{
+    if (client->dirty)
+        return;
+    ASSERT(worker->dirty_count < WORKER_CLIENTS_MAX);
+    client->dirty = true;
+    worker->dirty[worker->dirty_count++] = (uint32_t)(client - worker->clients);
+}
+
 /* Queues the completion and frees the job; false when that must wait for the client's release. */
 static bool job_answer(struct worker *worker, struct job *job)
 {
@@ -121,7 +131,7 @@ static bool job_answer(struct worker *worker, struct job *job)
         return false;
     job->space_bytes = 0; /* the channel's until the client releases it */
     answer_count(worker, job, &completion);
-    client->dirty = true;
+    client_note_dirty(worker, client);
     worker_job_free(worker, job);
     return true;
 }
@@ -189,7 +199,7 @@ static uint32_t pass_verdicts(struct worker *worker)
     return done;
 }
 
-static uint32_t answer_client(struct worker *worker, struct client *client)
+static uint32_t serve_answers(struct worker *worker, struct client *client)
 {
     uint32_t done = 0;
     while (client->answers.count > 0 && !client->answers_full && done < WORKER_ANSWERS_MAX) {
@@ -201,17 +211,6 @@ static uint32_t answer_client(struct worker *worker, struct client *client)
             job_list_prepend(&client->answers, worker->jobs, index);
             client->answers_full = true;
         }
-    }
-    return done;
-}
-
-static uint32_t pass_answers(struct worker *worker)
-{
-    uint32_t done = 0;
-    for (uint32_t n = 0; n < worker->live_count; n++) {
-        struct client *client = &worker->clients[worker->live[n]];
-        if (client->state == CLIENT_LIVE)
-            done += answer_client(worker, client);
     }
     return done;
 }
@@ -297,6 +296,8 @@ static uint32_t serve_new(struct worker *worker, struct client *client)
     bool go_on = true;
     for (uint32_t i = 0; i < count; i++) {
         struct job *job = job_take(worker, client, &submissions[i]);
+        if (i + 1 < count)
+            channel_prefetch(client->channel, &submissions[i + 1]);
         if (go_on)
             go_on = pass_admit(worker, job);
         else
@@ -310,6 +311,8 @@ static uint32_t serve_client(struct worker *worker, struct client *client)
     uint32_t done = channel_reclaim(client->channel) ? 1 : 0;
     if (done > 0)
         worker_client_retry(client);
+    if (client->answers.count > 0)
+        done += serve_answers(worker, client);
     if (client->room.count > 0)
         done += serve_room(worker, client);
     done += serve_new(worker, client);
@@ -325,15 +328,16 @@ static uint32_t serve_client(struct worker *worker, struct client *client)
 static uint32_t pass_clients(struct worker *worker)
 {
     uint32_t done = 0;
+    uint32_t turn = worker->turn + 1 < worker->live_count ? worker->turn + 1 : 0;
+    worker->turn = turn;
     for (uint32_t n = 0; n < worker->live_count; n++) {
-        const uint32_t turn = (worker->turn + n) % worker->live_count;
         struct client *client = &worker->clients[worker->live[turn]];
         if (client->state == CLIENT_LIVE)
             done += serve_client(worker, client);
         if (worker->vector_count == WORKER_VECTOR_MAX)
             break;
+        turn = turn + 1 < worker->live_count ? turn + 1 : 0;
     }
-    worker->turn = worker->live_count == 0 ? 0 : (worker->turn + 1) % worker->live_count;
     return done;
 }
 
@@ -404,25 +408,35 @@ static void pass_keys(struct worker *worker)
 
 static void pass_publish(struct worker *worker)
 {
-    for (uint32_t n = 0; n < worker->live_count; n++) {
-        struct client *client = &worker->clients[worker->live[n]];
-        if (!client->dirty)
-            continue;
+    for (uint32_t n = 0; n < worker->dirty_count; n++) {
+        struct client *client = &worker->clients[worker->dirty[n]];
         client->dirty = false;
         channel_publish(client->channel);
     }
+    worker->dirty_count = 0;
+}
+
+/* What is decided goes out at once: no sealed mail waits for the sealing of others. */
+static uint32_t pass_settle(struct worker *worker)
+{
+    const uint32_t done = pass_verdicts(worker);
+    pass_publish(worker);
+    return done;
 }
 
 uint32_t worker_pass(struct worker *worker)
 {
-    uint32_t done = pass_verdicts(worker);
-    done += pass_answers(worker);
+    uint32_t done = pass_settle(worker);
     done += pass_clients(worker);
     done += pass_large(worker);
-    if (worker->vector_count > 0)
+    if (worker->vector_count > 0 || worker->stage_high > 0)
         vector_seal(worker);
-    done += pass_slice(worker);
     pass_keys(worker);
+    if (worker->sealing.count > 0) {
+        done += pass_settle(worker);
+        done += pass_slice(worker);
+        pass_keys(worker);
+    }
     pass_publish(worker);
     return done;
 }

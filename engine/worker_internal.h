@@ -69,7 +69,7 @@ struct client {
     bool large_full;         /* ... for a large one ...                              */
     bool answers_full;       /* ... for a text; not tried again before some is freed */
     bool watched;            /* its doorbell is registered                           */
-    bool dirty;              /* completions to publish                                  */
+    bool dirty;              /* stands in the worker's `dirty`                        */
 };
 
 /* One message of the vector that is being sealed. Secret. */
@@ -81,6 +81,7 @@ struct vector_entry {
     const uint8_t *mail;
     uint32_t mail_bytes; /* of the first slice */
     uint32_t subject_bytes;
+    size_t stage_from; /* where its copies begin; they end where the next one's do */
     uint8_t key[COBBLE_KEY_BYTES_MAX];
     uint8_t salt_commitment[COBBLE_HEADER_BYTES];
     uint8_t boundary[FRAME_BOUNDARY_BYTES];
@@ -120,6 +121,8 @@ struct worker {
     struct client *clients; /* WORKER_CLIENTS_MAX */
     uint32_t live[WORKER_CLIENTS_MAX];
     uint32_t live_count;
+    uint32_t dirty[WORKER_CLIENTS_MAX]; /* have completions to publish; empty between passes */
+    uint32_t dirty_count;
     uint32_t turn;           /* of `live`: who is served first                    */
     uint32_t turn_large;     /* whose large message is tried first                */
     uint32_t share;          /* jobs that one client may have                     */
@@ -136,6 +139,7 @@ struct worker {
     uint64_t now_ns;
     uint64_t unix_ns;
     size_t stage_used;
+    size_t stage_high; /* most of the stage that holds bytes not yet wiped */
     uint32_t vector_count;
     bool draining;
     bool drained;
@@ -148,7 +152,6 @@ struct worker {
     uint8_t *records;               /* secret: jobs_count × WORKER_RECORD_BYTES */
     uint8_t *sealers;               /* secret: WORKER_SEALERS × sealer_stride   */
     struct sealer_scratch *scratch; /* secret */
-    bool scratch_used;              /* since it was wiped last */
     size_t sealer_stride;
     uint64_t spin_ns; /* adapts between nothing and spin_ns_max */
 
@@ -207,7 +210,7 @@ enum admit {
     ADMIT_LARGE,    /* waits for one of the large messages to be done    */
 };
 
-/* vector_hot.c: fills and seals one vector. */
+/* vector_hot.c: fills and seals one vector; also wipes what others that it looked at left. */
 HOT enum admit vector_admit(struct worker *worker, struct job *job);
 HOT void vector_seal(struct worker *worker);
 /* The next slice of a large message; true when that was the last. */

@@ -46,5 +46,7 @@ HOT size_t sealer_step(struct sealer *sealer, struct crypto_core *core,
                        bool last, uint8_t *dst, size_t dst_room);
 
 void sealer_wipe(struct sealer *sealer);
+/* The plaintext in it: no more bytes than the longest slice since the last wipe can have touched. */
+void sealer_scratch_wipe(struct sealer_scratch *scratch);
 
 #endif

@@ -32,6 +32,7 @@ struct sealer {
 struct sealer_scratch {
     _Alignas(CACHE_LINE) uint8_t packed[COBBLE_CHUNK_BYTES + PACK_STEP_ROOM(SEALER_SLICE_BYTES)];
     _Alignas(CACHE_LINE) uint8_t sealed[BASE64_LINE_BYTES + COBBLE_SEALED_CHUNK_BYTES];
+    size_t packed_bytes_used; /* of `packed`, since it was wiped; `sealed` is no secret */
 };
 
 size_t sealer_bytes(void)
@@ -146,6 +147,8 @@ size_t sealer_step(struct sealer *sealer, struct crypto_core *core, struct seale
     ASSERT(src_bytes <= SEALER_SLICE_BYTES);
     ASSERT(src_bytes != 0 || last);
     memcpy(scratch->packed, sealer->partial, sealer->partial_bytes);
+    scratch->packed_bytes_used =
+        MAX(scratch->packed_bytes_used, sealer->partial_bytes + PACK_STEP_ROOM(src_bytes));
     size_t left_bytes =
         sealer->partial_bytes +
         pack_step(&sealer->pack, scratch->packed, sealer->partial_bytes, src, src_bytes, last);
@@ -172,4 +175,11 @@ void sealer_wipe(struct sealer *sealer)
     secret_wipe(sealer->partial, sealer->partial_bytes_used);
     sealer->partial_bytes = 0;
     sealer->partial_bytes_used = 0;
+}
+
+void sealer_scratch_wipe(struct sealer_scratch *scratch)
+{
+    ASSERT(scratch->packed_bytes_used <= sizeof(scratch->packed));
+    secret_wipe(scratch->packed, scratch->packed_bytes_used);
+    scratch->packed_bytes_used = 0;
 }

@@ -60,6 +60,9 @@ HOT void channel_copy_mail(const struct channel *channel, const struct ipc_submi
 HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
                            uint8_t *dst);
 
+/* Has the processor fetch what the copies above will read: no read, a hint alone. */
+HOT void channel_prefetch(const struct channel *channel, const struct ipc_submission *submission);
+
 /* Space in the output arena. take: false when full (try again after completions are released);
  * *at is writable, *offset is what a span says. trim and give as queue/extent.h. */
 HOT bool channel_space_take(struct channel *channel, size_t bytes, uint64_t *offset, uint8_t **at);
