@@ -21,6 +21,7 @@
 #define CONFIG_NAME_DB_BYTES 16384
 #define CONFIG_ARENA_SPARE   (UINT64_C(4) << 20)
 #define CONFIG_ARENA_MAX     (UINT64_C(1) << 30)
+#define CONFIG_ARENA_LARGEST 2 /* of the largest messages, sealed side by side */
 #define CONFIG_ENVELOPE_FIXED                                                                      \
     (UINT64_C(1) << 20) /* header, templates, slack: far more than used                            \
                          */
@@ -471,8 +472,10 @@ static int load_arena(struct config *config, cfg_t *cfg)
         }
     }
     uint64_t *arena = &config->engine.output_arena_bytes;
+    /* Each takes the most it can need until it is sealed: with room for one, the next could not
+     * even be begun before the client has released it. */
     if (*arena == 0)
-        *arena = MIN(need + CONFIG_ARENA_SPARE, CONFIG_ARENA_MAX);
+        *arena = MIN(CONFIG_ARENA_LARGEST * need + CONFIG_ARENA_SPARE, CONFIG_ARENA_MAX);
     *arena = (*arena + 4095) & ~UINT64_C(4095);
     if (*arena < need)
         return load_fault(
