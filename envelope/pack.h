@@ -13,6 +13,7 @@
 
 #include "base/macros.h"
 #include "crypto/base64.h"
+#include "envelope/scan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +41,7 @@
 
 struct pack {
     const struct base64_codec *codec;
+    scan_fn *scan;
     size_t
         open_back; /* from the header of the segment that may grow to the output's end; 0: none */
     uint32_t carry_bytes; /* used of carry */

@@ -4,16 +4,16 @@
 #include "base/bytes.h"
 #include "crypto/secret.h"
 
-#include <emmintrin.h>
 #include <string.h>
 
 /*
- * A run that is worth its header is found by its density: 32 bytes side by side that are all from
- * the alphabet, '=', CR or LF. Ordinary text has a blank in nearly every such block, so it is
- * passed over at two compares a block. A run of at least 63 bytes always holds a whole block.
+ * A run that is worth its header is found by its density (envelope/scan.h): ordinary text has no
+ * dense block, so it is copied and passed over in one go. A run of at least 63 bytes always holds a
+ * whole block.
  */
-#define BLOCK_BYTES    32
 #define LINE_BYTES_MAX (PACK_WIDTH_MAX + 2)
+
+#define LITERAL_GROWTH_MAX (PACK_CARRY_BYTES + PACK_SLICE_BYTES) /* in one step */
 
 _Static_assert(PACK_CARRY_BYTES == LINE_BYTES_MAX - 1, "all of a line but its LF");
 _Static_assert(BASE64_LINE_BYTES == PACK_WIDTH_MAX / 4 * 3, "the widest line");
@@ -37,20 +37,36 @@ struct run {
     size_t data_bytes;
 };
 
-static void literal(struct output *out, const uint8_t *bytes, size_t bytes_count)
+/* Where the next byte of literal goes: behind the open one, or where a header leaves room. */
+static uint8_t *literal_at(const struct output *out)
 {
+    const bool is_open = out->open != NULL && out->open[0] == PACK_TAG_LITERAL &&
+                         bytes_load_le32(out->open + 1) <= UINT32_MAX - LITERAL_GROWTH_MAX;
+
+    return out->end + (is_open ? 0 : PACK_LITERAL_HEADER);
+}
+
+/* Makes bytes that stand at literal_at() part of the output. */
+static void literal_take(struct output *out, size_t bytes_count)
+{
+    uint8_t *const at = literal_at(out);
+
+    ASSERT_HOT(bytes_count <= LITERAL_GROWTH_MAX);
     if (bytes_count == 0)
         return;
-    if (out->open == NULL || out->open[0] != PACK_TAG_LITERAL ||
-        bytes_load_le32(out->open + 1) > UINT32_MAX - bytes_count) {
+    if (at != out->end) {
         out->open = out->end;
         out->open[0] = PACK_TAG_LITERAL;
         bytes_store_le32(out->open + 1, 0);
-        out->end += PACK_LITERAL_HEADER;
     }
-    memcpy(out->end, bytes, bytes_count);
-    out->end += bytes_count;
+    out->end = at + bytes_count;
     bytes_store_le32(out->open + 1, bytes_load_le32(out->open + 1) + (uint32_t)bytes_count);
+}
+
+static void literal(struct output *out, const uint8_t *bytes, size_t bytes_count)
+{
+    memcpy(literal_at(out), bytes, bytes_count);
+    literal_take(out, bytes_count);
 }
 
 static struct run run_begin(const struct output *out, uint32_t width, uint32_t eol_bytes)
@@ -153,6 +169,8 @@ static size_t run_last(struct run *run, const struct base64_codec *codec, const 
     }
     if (chars_count == 0 || chars_count > run->width || chars_count % 4 != 0)
         return 0;
+    if (lf != NULL && chars_count == run->width && text[chars_count - 1] != '=')
+        return 0; /* a full line that run_lines() did not take: it is not canonical */
     const size_t data_bytes = line_decode(codec, run->end, text, chars_count);
     if (data_bytes == 0)
         return 0;
@@ -199,70 +217,53 @@ static bool line_shape(const uint8_t *line, size_t line_bytes, uint32_t *width, 
     return true;
 }
 
-/* One bit for each of 16 bytes that cannot stand in a run. */
-static uint32_t outside(__m128i bytes)
+/*
+ * The start of the first line, at or after the line start `at`, that may begin a run; or `end`.
+ * What comes before it is copied to `dst`.
+ */
+static const uint8_t *dense_line(scan_fn *scan, uint8_t *dst, const uint8_t *at, const uint8_t *end)
 {
-    const __m128i lower = _mm_or_si128(bytes, _mm_set1_epi8(0x20));
-    const __m128i letter = _mm_sub_epi8(lower, _mm_set1_epi8('a'));
-    const __m128i digit = _mm_sub_epi8(bytes, _mm_set1_epi8('/')); /* '/' stands before '0' */
-    __m128i in = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+    const size_t left_bytes = (size_t)(end - at);
+    const size_t block = scan(dst, at, left_bytes);
 
-    in = _mm_or_si128(in, _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(10)), digit));
-    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('+')));
-    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('=')));
-    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')));
-    in = _mm_or_si128(in, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')));
-    return (uint32_t)_mm_movemask_epi8(in) ^ 0xffff;
+    if (block == 0 || block == left_bytes)
+        return at + block;
+    /* Everything since the last byte of another kind is dense. */
+    const uint32_t outside = scan_outside(at + block - SCAN_BLOCK_BYTES);
+    ASSERT_HOT(outside != 0);
+    const size_t start = block - (size_t)__builtin_clz(outside);
+    const uint8_t *lf = memchr(at + start, '\n', left_bytes - start);
+    const size_t line = lf == NULL ? left_bytes : (size_t)(lf - at) + 1;
+    if (line > block)
+        memcpy(dst + block, at + block, line - block);
+    return at + line;
 }
 
-/* The start of the first line, at or after the line start `at`, that may begin a run; or `end`. */
-static const uint8_t *dense_line(const uint8_t *at, const uint8_t *end)
-{
-    const uint8_t *start = at; /* everything since is dense */
-
-    for (const uint8_t *block = at; end - block >= BLOCK_BYTES; block += BLOCK_BYTES) {
-        const __m128i low = _mm_loadu_si128((const __m128i *)(const void *)block);
-        const __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(block + 16));
-        const __m128i blank = _mm_set1_epi8(' ');
-        uint32_t mask = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(low, blank)) |
-                        (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(high, blank)) << 16;
-        if (mask == 0)
-            mask = outside(low) | outside(high) << 16;
-        if (mask != 0) {
-            start = block + (BLOCK_BYTES - __builtin_clz(mask));
-            continue;
-        }
-        if (start == at)
-            return at;
-        const uint8_t *lf = memchr(start, '\n', (size_t)(end - start));
-        return lf == NULL ? end : lf + 1;
-    }
-    return end;
-}
-
-/* Tries a run at the line start `line`; returns the bytes that are settled, as run or as no run. */
-static size_t run_try(const struct base64_codec *codec, struct output *out, const uint8_t **pending,
-                      const uint8_t *line, const uint8_t *end, bool last)
+/*
+ * Tries a run at the line start `line`, whose line ends in this slice or is the message's last.
+ * Returns the bytes that are now in the output, as run or as literal; 0 when the line has no end.
+ */
+static size_t run_try(const struct base64_codec *codec, struct output *out, const uint8_t *line,
+                      const uint8_t *end, bool last)
 {
     const size_t left_bytes = (size_t)(end - line);
-    const uint8_t *lf = memchr(line, '\n', MIN(left_bytes, LINE_BYTES_MAX));
+    const uint8_t *lf = memchr(line, '\n', left_bytes);
+    size_t line_bytes = lf == NULL ? left_bytes : (size_t)(lf - line) + 1;
     uint32_t width = 0;
     uint32_t eol_bytes = 0;
 
-    if (lf == NULL && left_bytes >= LINE_BYTES_MAX)
-        lf = memchr(line, '\n', left_bytes);
-    const size_t line_bytes = lf == NULL ? left_bytes : (size_t)(lf - line) + 1;
-    if ((lf == NULL && !last) || !line_shape(line, line_bytes, &width, &eol_bytes))
-        return line_bytes;
-
-    literal(out, *pending, (size_t)(line - *pending));
-    *pending = line;
-    struct run run = run_begin(out, width, eol_bytes);
-    size_t taken_bytes = run_lines(&run, codec, line, left_bytes);
-    taken_bytes += run_last(&run, codec, line + taken_bytes, left_bytes - taken_bytes, last);
-    if (run_end(&run, out))
-        *pending = line + taken_bytes;
-    return MAX(taken_bytes, line_bytes);
+    if (lf == NULL && !last)
+        return 0;
+    if (line_shape(line, line_bytes, &width, &eol_bytes)) {
+        struct run run = run_begin(out, width, eol_bytes);
+        size_t taken_bytes = run_lines(&run, codec, line, left_bytes);
+        taken_bytes += run_last(&run, codec, line + taken_bytes, left_bytes - taken_bytes, last);
+        if (run_end(&run, out))
+            return taken_bytes;
+        line_bytes = MAX(line_bytes, taken_bytes);
+    }
+    literal(out, line, line_bytes);
+    return line_bytes;
 }
 
 /* A line began in an earlier slice: completes it if that can still be a run's. Returns the bytes of
@@ -313,21 +314,23 @@ static size_t tail_bytes(const uint8_t *from, const uint8_t *end)
     const uint8_t *lf = memrchr(end - window_bytes, '\n', window_bytes);
     const uint8_t *tail = lf != NULL ? lf + 1 : from;
     const size_t bytes_count = (size_t)(end - tail);
-    uint8_t block[BLOCK_BYTES * 3];
+    uint8_t blocks[SCAN_BLOCK_BYTES * 3];
     uint32_t mask = 0;
 
+    _Static_assert(sizeof(blocks) >= PACK_CARRY_BYTES, "room for all that may wait");
     if (bytes_count > PACK_CARRY_BYTES)
         return 0;
-    memset(block, 'A', sizeof(block));
-    memcpy(block, tail, bytes_count);
-    for (size_t i = 0; i < sizeof(block); i += 16)
-        mask |= outside(_mm_loadu_si128((const __m128i *)(const void *)(block + i)));
+    memset(blocks, 'A', sizeof(blocks));
+    memcpy(blocks, tail, bytes_count);
+    for (size_t i = 0; i < sizeof(blocks); i += SCAN_BLOCK_BYTES)
+        mask |= scan_outside(blocks + i);
     return mask == 0 ? bytes_count : 0;
 }
 
 void pack_init(struct pack *pack, const struct base64_codec *codec)
 {
     pack->codec = codec;
+    pack->scan = scan_for(codec->isa);
     pack->open_back = 0;
     pack->carry_bytes = 0;
     pack->started = false;
@@ -338,22 +341,30 @@ static void slice(struct pack *pack, struct output *out, const uint8_t *src, siz
                   bool last)
 {
     const uint8_t *end = src + src_bytes;
-    const uint8_t *pending = src; /* literal that is not written yet */
+    const uint8_t *at = src; /* everything before it is in the output */
+    size_t settled_bytes = 0;
 
     if (pack->carry_bytes != 0)
-        pending += carry_complete(pack, out, src, src_bytes, last);
-    const uint8_t *line = pending;
-    while ((line = dense_line(line, end)) != end) {
-        ASSERT_HOT(line < end);
-        line += run_try(pack->codec, out, &pending, line, end, last);
-    }
-    if (!last && pending != end) {
-        const size_t carry_bytes = tail_bytes(pending, end);
-        end -= carry_bytes;
-        memcpy(pack->carry, end, carry_bytes);
-        pack->carry_bytes = (uint32_t)carry_bytes;
-    }
-    literal(out, pending, (size_t)(end - pending));
+        at += carry_complete(pack, out, src, src_bytes, last);
+    if (at == end)
+        return; /* the carry, if it is still one, stays */
+    do {
+        const uint8_t *line = dense_line(pack->scan, literal_at(out), at, end);
+        ASSERT_HOT(line >= at && line <= end);
+        if (line == end)
+            break;
+        literal_take(out, (size_t)(line - at));
+        settled_bytes = run_try(pack->codec, out, line, end, last);
+        at = line + settled_bytes;
+        if (settled_bytes == 0)
+            memcpy(literal_at(out), at, (size_t)(end - at));
+    } while (settled_bytes != 0);
+
+    const size_t left_bytes = (size_t)(end - at);
+    const size_t carry_bytes = last ? 0 : tail_bytes(at, end);
+    memcpy(pack->carry, end - carry_bytes, carry_bytes);
+    pack->carry_bytes = (uint32_t)carry_bytes;
+    literal_take(out, left_bytes - carry_bytes);
 }
 
 size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8_t *src,
