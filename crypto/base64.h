@@ -49,6 +49,22 @@ size_t base64_lines_chars(size_t bytes);
 size_t base64_encode(const struct base64_codec *codec, uint8_t *dst, const uint8_t *src,
                      size_t bytes);
 
+/* Bytes that the caller will copy soon. They are asked for, never read: they may be a client's. */
+struct base64_ahead {
+    const uint8_t *bytes_at;
+    size_t bytes;
+};
+
+/*
+ * As encode_lines, for texts larger than the caches: what is written goes past them, so that memory
+ * is not read for the sake of being written over, and meanwhile the next ahead_bytes of `ahead`,
+ * which moves on, are brought close. Writes nothing past the last line. base64_stream_end() comes
+ * before anything by which another thread learns that the text is there.
+ */
+HOT void base64_stream_lines(const struct base64_codec *codec, uint8_t *dst, const uint8_t *src,
+                             size_t lines_count, struct base64_ahead *ahead, size_t ahead_bytes);
+HOT void base64_stream_end(void);
+
 /* One unbroken padded run without line ends (JSON, headers); returns characters written. */
 size_t base64_encode_run(uint8_t *dst, const uint8_t *src, size_t bytes);
 /* The same in the URL-safe alphabet, unpadded (RFC 4648 section 5). */

@@ -399,6 +399,9 @@ bool vector_slice(struct worker *worker, struct job *job)
     ASSERT(job->state == JOB_SEALING);
     ASSERT(bytes > 0);
     channel_copy_mail(job->client->channel, &job->submission, job->mail_done, slice, bytes);
+    sealer_ahead(job->sealer,
+                 channel_mail_ahead(job->client->channel, &job->submission, job->mail_done + bytes),
+                 MIN(left - bytes, (uint32_t)SEALER_SLICE_BYTES));
     seal_bytes(worker, job, slice, bytes);
     worker_count(worker, COUNTER_SLICES, 1);
     if (bytes < left)

@@ -7,7 +7,8 @@
  *
  * One pass through cache: original bytes are packed (envelope/pack.h), sealed in 16 KiB chunks
  * (crypto/cobblestone.h) and encoded as 76-column base64 in hidden inputs of 57 chunks each, which
- * are exactly 16,400 lines (docs/format/envelope.md).
+ * are exactly 16,400 lines (docs/format/envelope.md). What a message has beyond SEALER_CACHED_BYTES
+ * is written past the caches, and is in memory when the step returns.
  */
 #ifndef ENVELOPE_SEALER_H
 #define ENVELOPE_SEALER_H
@@ -20,7 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SEALER_SLICE_BYTES (64 * 1024)
+#define SEALER_SLICE_BYTES  (64 * 1024)
+#define SEALER_CACHED_BYTES (256 * 1024) /* packed */
 
 struct sealer;         /* one message in progress; sealer_bytes() large, CACHE_LINE aligned */
 struct sealer_scratch; /* a thread's working buffers; sealer_scratch_bytes() large          */
@@ -44,6 +46,10 @@ struct cobble *sealer_cobble(struct sealer *sealer);
 HOT size_t sealer_step(struct sealer *sealer, struct crypto_core *core,
                        struct sealer_scratch *scratch, const uint8_t *src, size_t src_bytes,
                        bool last, uint8_t *dst, size_t dst_room);
+
+/* Where the next step's bytes will be copied from: a long message has them brought close while this
+ * one's step runs. They are never read here. Holds for the next step alone. */
+HOT void sealer_ahead(struct sealer *sealer, const uint8_t *bytes_at, size_t bytes);
 
 void sealer_wipe(struct sealer *sealer);
 /* The plaintext in it: no more bytes than the longest slice since the last wipe can have touched. */

@@ -17,6 +17,10 @@ _Static_assert(FIELD_CHUNKS_COUNT *COBBLE_SEALED_CHUNK_BYTES % BASE64_LINE_BYTES
                "a full field ends with a full line");
 _Static_assert(SEALER_SLICE_BYTES <= PACK_SLICE_BYTES, "a slice is one packing step");
 
+/* What the next slice has for each chunk of this one, were it all base64: what is asked for sooner
+ * than it can come stands in the way of what is written. */
+#define AHEAD_BYTES (COBBLE_CHUNK_BYTES / 57 * 78)
+
 struct sealer {
     struct cobble cobble;
     struct pack pack;
@@ -25,6 +29,8 @@ struct sealer {
     uint32_t carry_bytes;        /* sealed bytes that wait for a full line                */
     uint32_t partial_bytes;      /* packed bytes that wait for a full chunk               */
     uint32_t partial_bytes_used; /* most that partial ever held: what there is to wipe    */
+    uint32_t cached_chunks_left; /* before what is written goes past the caches           */
+    struct base64_ahead ahead;   /* of the step under way                                 */
     uint8_t carry[BASE64_LINE_BYTES];
     _Alignas(CACHE_LINE) uint8_t partial[COBBLE_CHUNK_BYTES];
 };
@@ -71,11 +77,18 @@ void sealer_init(struct sealer *sealer, const struct base64_codec *codec)
     sealer->carry_bytes = 0;
     sealer->partial_bytes = 0;
     sealer->partial_bytes_used = 0;
+    sealer->cached_chunks_left = SEALER_CACHED_BYTES / COBBLE_CHUNK_BYTES;
+    sealer->ahead = (struct base64_ahead){.bytes_at = NULL};
 }
 
 struct cobble *sealer_cobble(struct sealer *sealer)
 {
     return &sealer->cobble;
+}
+
+void sealer_ahead(struct sealer *sealer, const uint8_t *bytes_at, size_t bytes)
+{
+    sealer->ahead = (struct base64_ahead){.bytes_at = bytes_at, .bytes = bytes};
 }
 
 /* Encodes the sealed bytes in scratch, carried ones first; whole lines only, unless `last`. */
@@ -89,7 +102,12 @@ static uint8_t *encode(struct sealer *sealer, const uint8_t *sealed, size_t seal
     const size_t lines_count = sealed_bytes / BASE64_LINE_BYTES;
     const size_t encoded_bytes = lines_count * BASE64_LINE_BYTES;
 
-    sealer->codec->encode_lines(dst, sealed, lines_count);
+    if (sealer->cached_chunks_left > 0) {
+        sealer->codec->encode_lines(dst, sealed, lines_count);
+        sealer->cached_chunks_left--;
+    } else {
+        base64_stream_lines(sealer->codec, dst, sealed, lines_count, &sealer->ahead, AHEAD_BYTES);
+    }
     sealer->carry_bytes = (uint32_t)(sealed_bytes - encoded_bytes);
     memcpy(sealer->carry, sealed + encoded_bytes, sealer->carry_bytes);
     return dst + lines_count * BASE64_LINE_STRIDE;
@@ -165,6 +183,9 @@ size_t sealer_step(struct sealer *sealer, struct crypto_core *core, struct seale
         sealer->partial_bytes = (uint32_t)left_bytes;
         sealer->partial_bytes_used = MAX(sealer->partial_bytes_used, sealer->partial_bytes);
     }
+    if (sealer->cached_chunks_left == 0)
+        base64_stream_end();
+    sealer->ahead = (struct base64_ahead){.bytes_at = NULL};
     return (size_t)(dst_end - dst);
 }
 

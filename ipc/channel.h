@@ -57,6 +57,9 @@ HOT bool channel_pending(const struct channel *channel);
  * must lie inside the submission, which the channel has checked. */
 HOT void channel_copy_mail(const struct channel *channel, const struct ipc_submission *submission,
                            size_t skip_bytes, uint8_t *dst, size_t bytes);
+/* Where channel_copy_mail() would copy from: to have it brought close, never to read it. */
+HOT const uint8_t *channel_mail_ahead(const struct channel *channel,
+                                      const struct ipc_submission *submission, size_t skip_bytes);
 HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
                            uint8_t *dst);
 

@@ -98,6 +98,13 @@ HOT void channel_copy_mail(const struct channel *channel, const struct ipc_submi
     read_once();
 }
 
+HOT const uint8_t *channel_mail_ahead(const struct channel *channel,
+                                      const struct ipc_submission *submission, size_t skip_bytes)
+{
+    ASSERT(skip_bytes <= submission->mail_bytes);
+    return channel->client_at + submission->mail_offset + skip_bytes;
+}
+
 HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
                            uint8_t *dst)
 {

@@ -95,6 +95,9 @@ static void work_seal(struct bench *bench, size_t mail_bytes)
     memcpy(sealer_cobble(bench->sealer), &bench->derived, sizeof(bench->derived));
     for (size_t at = 0; at < mail_bytes;) {
         const size_t bytes = MIN(mail_bytes - at, (size_t)SEALER_SLICE_BYTES);
+        const size_t next = at + bytes;
+        sealer_ahead(bench->sealer, bench->src + next,
+                     MIN(mail_bytes - next, (size_t)SEALER_SLICE_BYTES));
         out += sealer_step(bench->sealer, bench->core, bench->scratch, bench->src + at, bytes,
                            at + bytes == mail_bytes, bench->dst + out, bench->dst_bytes - out);
         at += bytes;

@@ -86,6 +86,50 @@ static void encode_agrees_with_rfc_4648(void **state)
     assert_memory_equal(got, "-__-AA", 6);
 }
 
+/* At every place in a cache line; what comes ahead stands where reading it would be a SIGSEGV. */
+static void one_stream(enum isa isa, const struct guard *in, const struct guard *out, size_t lines)
+{
+    const struct base64_codec *codec = base64_codec(isa);
+    const size_t chars = lines * BASE64_LINE_STRIDE;
+    const uint8_t *src = in->end - lines * BASE64_LINE_BYTES;
+    uint8_t *want = malloc(chars + BASE64_SLACK_BYTES);
+    assert_non_null(want);
+    reference()->encode_lines(want, src, lines);
+    for (size_t before = 0; before < CACHE_LINE; before++) {
+        uint8_t *dst = out->end - chars - before;
+        struct base64_ahead ahead = {.bytes_at = in->end, .bytes = before * 100};
+        memset(out->end - chars - CACHE_LINE, CANARY, chars + CACHE_LINE);
+        base64_stream_lines(codec, dst, src, lines, &ahead, before * 200);
+        base64_stream_end();
+        assert_memory_equal(dst, want, chars);
+        for (const uint8_t *at = out->end - chars - CACHE_LINE; at < dst; at++)
+            assert_int_equal(*at, CANARY);
+        for (const uint8_t *at = dst + chars; at < out->end; at++)
+            assert_int_equal(*at, CANARY);
+        assert_true(ahead.bytes <= before * 100);
+        assert_ptr_equal(ahead.bytes_at + ahead.bytes, in->end + before * 100);
+    }
+    free(want);
+}
+
+static void stream_agrees_with_the_plain_one_and_stays_inside(void **state)
+{
+    (void)state;
+    struct guard in;
+    struct guard out;
+    guard_open(&in, 300 * BASE64_LINE_BYTES);
+    guard_open(&out, 300 * BASE64_LINE_STRIDE + CACHE_LINE);
+    test_random_fill(in.first, (size_t)(in.end - in.first));
+    FOR_EACH_ISA(isa)
+    {
+        for (size_t lines = 0; lines <= 50; lines++)
+            one_stream(isa, &in, &out, lines);
+        one_stream(isa, &in, &out, 287);
+    }
+    guard_close(&out);
+    guard_close(&in);
+}
+
 /* Source against the page that may not be read, at both ends; destination up to its slack. */
 static void one_encode(enum isa isa, const struct guard *in, const struct guard *out, size_t bytes)
 {
@@ -408,6 +452,7 @@ int main(void)
         cmocka_unit_test(encode_agrees_with_openssl),
         cmocka_unit_test(encode_agrees_with_rfc_4648),
         cmocka_unit_test(encode_agrees_with_the_plain_one_and_stays_inside),
+        cmocka_unit_test(stream_agrees_with_the_plain_one_and_stays_inside),
         cmocka_unit_test(decode_lines_of_the_plain_one_is_right),
         cmocka_unit_test(decode_lines_agrees_with_the_plain_one_and_stays_inside),
         cmocka_unit_test(decode_lines_refuses_every_wrong_byte_at_every_place),
