@@ -34,7 +34,6 @@ struct master {
 
 struct master_burst {
     EVP_CIPHER_CTX *wrap;
-    EVP_MAC_CTX *mac;
 };
 
 static int hex_digit(char c)
@@ -275,25 +274,6 @@ int master_derive(const struct master *master, const char *purpose, uint8_t key[
     return hkdf_sha256(master->keys[0].bytes, MASTER_KEY_BYTES, purpose, key, MASTER_KEY_BYTES);
 }
 
-static int burst_mac_init(struct master_burst *burst, const uint8_t *key)
-{
-    uint8_t digest_key[MASTER_KEY_BYTES] __attribute__((cleanup(secret_wipe_32)));
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
-        OSSL_PARAM_construct_end(),
-    };
-    int rc = hkdf_sha256(key, MASTER_KEY_BYTES, "bulla-keyd record digest", digest_key,
-                         sizeof(digest_key));
-    if (rc != 0)
-        return rc;
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    burst->mac = mac == NULL ? NULL : EVP_MAC_CTX_new(mac);
-    EVP_MAC_free(mac);
-    if (burst->mac == NULL)
-        return -ENOMEM;
-    return EVP_MAC_init(burst->mac, digest_key, sizeof(digest_key), params) == 1 ? 0 : -EIO;
-}
-
 int master_burst_open(struct master_burst **burst, const struct master *master, uint32_t version)
 {
     if (version == 0 || version > master->versions_count)
@@ -301,12 +281,9 @@ int master_burst_open(struct master_burst **burst, const struct master *master, 
     struct master_burst *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    const uint8_t *key = master->keys[version - 1].bytes;
-    int rc = kwp_open(&made->wrap, key, MASTER_KEY_BYTES);
-    if (rc == 0)
-        rc = burst_mac_init(made, key);
+    const int rc = kwp_open(&made->wrap, master->keys[version - 1].bytes, MASTER_KEY_BYTES);
     if (rc != 0) {
-        master_burst_close(made);
+        free(made);
         return rc;
     }
     *burst = made;
@@ -317,8 +294,7 @@ void master_burst_close(struct master_burst *burst)
 {
     if (burst == NULL)
         return;
-    EVP_CIPHER_CTX_free(burst->wrap); /* both wipe their keys */
-    EVP_MAC_CTX_free(burst->mac);
+    EVP_CIPHER_CTX_free(burst->wrap); /* wipes its key */
     free(burst);
 }
 
@@ -355,18 +331,6 @@ int master_burst_wrap(struct master_burst *burst, struct master_wrap *wraps, uin
         at += lanes_count;
     }
     return rc;
-}
-
-int master_burst_digest(struct master_burst *burst, const uint8_t *wire, size_t wire_bytes,
-                        uint8_t digest[MASTER_DIGEST_BYTES])
-{
-    size_t done = 0;
-    if (EVP_MAC_init(burst->mac, NULL, 0, NULL) != 1 ||
-        EVP_MAC_update(burst->mac, wire, wire_bytes) != 1 ||
-        EVP_MAC_final(burst->mac, digest, &done, MASTER_DIGEST_BYTES) != 1)
-        return -EIO;
-    ASSERT(done == MASTER_DIGEST_BYTES);
-    return 0;
 }
 
 int master_kwp_wrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *plain, size_t plain_bytes,

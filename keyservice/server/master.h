@@ -7,7 +7,7 @@
  *
  * docs/keyservice/master-key.md. New keys are wrapped under the highest version; older versions
  * stay for what was wrapped under them. Everything else the service keeps secret from its database
- * (digests of records, codes, anti-forgery tokens) is keyed by HKDF-SHA-256 of a master key.
+ * (codes, anti-forgery tokens, devices) is keyed by HKDF-SHA-256 of a master key.
  */
 #ifndef KEYSERVICE_SERVER_MASTER_H
 #define KEYSERVICE_SERVER_MASTER_H
@@ -23,7 +23,6 @@
 #define MASTER_ID_BYTES          16
 #define MASTER_PLAIN_BYTES_MAX   32
 #define MASTER_WRAPPED_BYTES_MAX 56 /* RFC 5649: 16 of id and 32 of key, and 8 */
-#define MASTER_DIGEST_BYTES      32
 
 struct master;
 
@@ -42,9 +41,8 @@ MUST_USE int master_derive(const struct master *master, const char *purpose,
                            uint8_t key[MASTER_KEY_BYTES]);
 
 /*
- * Many operations under one version with the key schedule done once.
- * wrap: AES-256-KWP of id || key, so that a wrapped key moved to another row does not open.
- * digest: HMAC-SHA-256 of a record's wire bytes; tells equal records without showing the key.
+ * Many wraps under one version with the key schedule done once: AES-256-KWP of id || key, so that a
+ * wrapped key moved to another row does not open. The same id and key give the same bytes again.
  */
 struct master_burst;
 MUST_USE int master_burst_open(struct master_burst **burst, const struct master *master,
@@ -60,8 +58,6 @@ struct master_wrap {
 };
 MUST_USE int master_burst_wrap(struct master_burst *burst, struct master_wrap *wraps,
                                uint32_t wraps_count);
-MUST_USE int master_burst_digest(struct master_burst *burst, const uint8_t *wire, size_t wire_bytes,
-                                 uint8_t digest[MASTER_DIGEST_BYTES]);
 
 MUST_USE int master_unwrap(const struct master *master, uint32_t version,
                            const uint8_t id[MASTER_ID_BYTES], const uint8_t *wrapped,

@@ -102,8 +102,6 @@ static int jobs_commit(struct store *store, struct store_job *jobs)
     log_line(LOG_LEVEL_ERROR, "store_commit_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
     if (sqlite3_get_autocommit(sql->db) == 0 && sql_run(sql, sql_use(sql, SQL_ROLLBACK)) < 0)
         log_line(LOG_LEVEL_ERROR, "store_rollback_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
-    /* Numbers given out in what was undone must not be used again. */
-    memset(store->writer.addresses, 0, ADDRESS_CACHE_COUNT * sizeof(struct address_cache_entry));
     return -EIO;
 }
 
@@ -248,10 +246,7 @@ int store_open(struct store **store, const struct store_config *config, char why
     if (made == NULL)
         return -ENOMEM;
     made->writer.master = config->master;
-    made->writer.addresses = calloc(ADDRESS_CACHE_COUNT, sizeof(struct address_cache_entry));
-    int rc = made->writer.addresses == NULL ? -ENOMEM : 0;
-    if (rc == 0)
-        rc = connections_open(made, config, why);
+    int rc = connections_open(made, config, why);
     if (rc != 0)
         goto free_made;
     (void)pthread_mutex_init(&made->mutex, NULL);
@@ -269,7 +264,6 @@ int store_open(struct store **store, const struct store_config *config, char why
 close_connections:
     connections_close(made);
 free_made:
-    free(made->writer.addresses);
     free(made);
     return rc;
 }
@@ -289,6 +283,5 @@ void store_close(struct store *store)
     (void)pthread_cond_destroy(&store->waiting);
     (void)pthread_mutex_destroy(&store->readers_mutex);
     (void)pthread_mutex_destroy(&store->mutex);
-    free(store->writer.addresses);
     free(store);
 }

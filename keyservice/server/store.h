@@ -98,6 +98,7 @@ MUST_USE int store_envelope_lock(struct store *store, const uint8_t id[RECORD_ID
                                  bool locked);
 
 typedef void store_text_visit(void *context, const char *text);
+/* Each once, in the order of their bytes. */
 MUST_USE int store_envelope_recipients(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                                        store_text_visit *visit, void *context);
 

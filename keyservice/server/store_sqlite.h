@@ -20,13 +20,9 @@ enum sql_id {
     SQL_BEGIN,
     SQL_COMMIT,
     SQL_ROLLBACK,
-    SQL_ENVELOPE_ADD,
-    SQL_ENVELOPE_DIGEST,
-    SQL_ADDRESS_ADD,
-    SQL_ADDRESS_GET,
-    SQL_RECIPIENT_ADD,
-    SQL_RECIPIENT_HAS,
-    SQL_RECIPIENT_LIST,
+    SQL_ENVELOPE_ADD_1,
+    SQL_ENVELOPE_ADD_8,
+    SQL_ENVELOPE_ADD_64,
     SQL_ENVELOPE_GET,
     SQL_ENVELOPE_LOCK,
     SQL_ACCOUNT_GET,
@@ -86,23 +82,10 @@ bool sql_column_blob(sqlite3_stmt *statement, int index, void *bytes_at, size_t 
 bool sql_column_string(sqlite3_stmt *statement, int index, char *text, size_t room);
 uint64_t sql_column_u64(sqlite3_stmt *statement, int index);
 
-/* Numbers of an envelope's recipients begin at its own times this. */
-#define STORE_RECIPIENTS_STRIDE 1024
-_Static_assert(STORE_RECIPIENTS_STRIDE >= RECORD_RECIPIENTS_MAX, "each has a number of its own");
-
-/* Addresses the writer met lately: number by address, so that most need no look-up. */
-#define ADDRESS_CACHE_COUNT 16384
-struct address_cache_entry {
-    int64_t number; /* 0: empty */
-    uint16_t bytes;
-    char address[RECORD_ADDRESS_BYTES_MAX];
-};
-
 /* What a write runs in, on the writer thread. */
 struct store_writer {
     struct sql sql;
     const struct master *master;
-    struct address_cache_entry *addresses; /* ADDRESS_CACHE_COUNT; forgotten at a rollback */
 };
 
 /*

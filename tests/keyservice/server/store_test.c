@@ -100,6 +100,8 @@ static void made_fill(struct made *made, uint32_t number, const char *recipient)
                                    .recipients = made->recipients,
                                    .recipients_bytes = (uint32_t)recipient_bytes + 2};
     bytes_store_le32(made->record.id, number);
+    made->record.id[6] = 0x70; /* a UUIDv7, as no other record is taken */
+    made->record.id[8] = 0x80;
     memset(made->record.key, (int)number, sizeof(made->record.key));
     const size_t bytes = record_write(made->wire, sizeof(made->wire), &made->record);
     assert_int_not_equal(bytes, 0);
@@ -227,6 +229,55 @@ static void the_same_record_is_stored_again_and_another_conflicts(void **state)
     assert_int_equal(put(fixture, &made), STORE_PUT_STORED);
 }
 
+/* Enough for every size of statement, one of them stored before. */
+static void of_a_batch_every_record_has_its_own_end(void **state)
+{
+    enum { COUNT = 64 + 2 * 8 + 3 };
+    const struct fixture *fixture = *state;
+    struct made made[COUNT];
+    struct made taken;
+    struct store_put puts[COUNT];
+    for (uint32_t n = 0; n < COUNT; n += 13) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            made_fill(&made[i], 1000 * (n + 1) + i, "bob@example.org");
+            puts[i] = made[i].put;
+        }
+        made_fill(&taken, 1000 * (n + 1) + n, "eve@example.org");
+        assert_int_equal(put(fixture, &taken), STORE_PUT_STORED);
+        for (uint32_t again = 0; again < 2; again++) {
+            assert_int_equal(store_register_batch(fixture->store, puts, COUNT), 0);
+            for (uint32_t i = 0; i < COUNT; i++)
+                assert_int_equal(puts[i].result, i == n ? STORE_PUT_CONFLICT : STORE_PUT_STORED);
+        }
+        for (uint32_t i = 0; i < COUNT; i++)
+            assert_int_equal(store_envelope_recipient(fixture->store, made[i].record.id,
+                                                      "bob@example.org"),
+                             i == n ? -ENOENT : 0);
+    }
+}
+
+static void a_record_is_the_same_under_a_later_master_key(void **state)
+{
+    struct fixture *fixture = *state;
+    char why[MASTER_WHY_BYTES];
+    struct made made;
+    struct made other;
+    made_fill(&made, 9, "bob@example.org");
+    made_fill(&other, 9, "bob@example.org");
+    other.record.key[0] ^= 1;
+    other.put.wire_bytes = (uint32_t)record_write(other.wire, sizeof(other.wire), &other.record);
+    assert_int_equal(put(fixture, &made), STORE_PUT_STORED);
+    store_close(fixture->store);
+    fixture->store = NULL;
+    master_close(fixture->master);
+    fixture->master = NULL;
+    assert_int_equal(master_add(fixture->master_path, why), 0);
+    assert_int_equal(master_open(&fixture->master, fixture->master_path, why), 0);
+    fixture_open(fixture);
+    assert_int_equal(put(fixture, &made), STORE_PUT_STORED);
+    assert_int_equal(put(fixture, &other), STORE_PUT_CONFLICT);
+}
+
 static void a_batch_may_name_an_id_twice(void **state)
 {
     const struct fixture *fixture = *state;
@@ -287,6 +338,72 @@ static void a_newer_database_is_refused(void **state)
         .path = fixture->database, .master = fixture->master, .readers_count = 1};
     assert_int_equal(store_open(&fixture->store, &config, why), -EPROTO);
     assert_non_null(strstr(why, "newer"));
+}
+
+/* Version 1 as its program made it, with an envelope for two people. */
+static const char version_1[] =
+    "DROP TABLE envelope; DELETE FROM schema_version; INSERT INTO schema_version VALUES (1, 0);"
+    "CREATE TABLE address (number INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE envelope (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,"
+    " digest BLOB NOT NULL, key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
+    " suite INTEGER NOT NULL, level INTEGER NOT NULL, flags INTEGER NOT NULL,"
+    " locked INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " read_by INTEGER NOT NULL, mail_bytes INTEGER NOT NULL, profile TEXT NOT NULL,"
+    " sender TEXT NOT NULL, subject TEXT NOT NULL);"
+    "CREATE TABLE recipient (number INTEGER PRIMARY KEY, address INTEGER NOT NULL);"
+    "INSERT INTO address VALUES (3, 'bob@example.org'), (4, 'eve@example.org'),"
+    " (5, 'sue@example.org');"
+    "INSERT INTO envelope VALUES (7, x'00000000000070008000000000000007', x'00', 1, x'0102', 1, 2,"
+    " 3, 1, 1700000000000, 1700000000001, 0, 17, 'p', 'a@b', 'subject');"
+    "INSERT INTO recipient VALUES (7168, 5), (7169, 3), (8192, 4);";
+
+static void fixture_to_version_1(struct fixture *fixture, const char *more)
+{
+    sqlite3 *db = NULL;
+    store_close(fixture->store);
+    fixture->store = NULL;
+    assert_int_equal(sqlite3_open(fixture->database, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, version_1, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, more, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static void an_older_database_is_taken_forward_whole(void **state)
+{
+    static const uint8_t id[RECORD_ID_BYTES] = {[6] = 0x70, [8] = 0x80, [15] = 7};
+    struct fixture *fixture = *state;
+    struct store_envelope envelope;
+    struct made made;
+    fixture_to_version_1(fixture, "");
+    fixture_open(fixture);
+    assert_int_equal(store_envelope_get(fixture->store, id, &envelope), 0);
+    assert_true(envelope.locked);
+    assert_int_equal(envelope.level, 2);
+    assert_int_equal(envelope.flags, 3);
+    assert_int_equal(envelope.expires_unix_ms, NOW_MS + 1);
+    assert_int_equal(envelope.mail_bytes, 17);
+    assert_string_equal(envelope.subject, "subject");
+    assert_int_equal(envelope.wrapped_bytes, 2);
+    assert_int_equal(store_envelope_recipient(fixture->store, id, "bob@example.org"), 0);
+    assert_int_equal(store_envelope_recipient(fixture->store, id, "sue@example.org"), 0);
+    assert_int_equal(store_envelope_recipient(fixture->store, id, "eve@example.org"), -ENOENT);
+    made_fill(&made, 8, "bob@example.org");
+    assert_int_equal(put(fixture, &made), STORE_PUT_STORED);
+}
+
+static void an_older_database_that_is_damaged_stays_as_it_is(void **state)
+{
+    struct fixture *fixture = *state;
+    char why[STORE_WHY_BYTES] = "";
+    sqlite3 *db = NULL;
+    const struct store_config config = {
+        .path = fixture->database, .master = fixture->master, .readers_count = 1};
+    fixture_to_version_1(fixture, "DELETE FROM recipient");
+    assert_int_equal(store_open(&fixture->store, &config, why), -EIO);
+    assert_non_null(strstr(why, "damaged"));
+    assert_int_equal(sqlite3_open(fixture->database, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "SELECT digest FROM envelope", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static void a_missing_database_is_not_made_unasked(void **state)
@@ -560,10 +677,14 @@ int main(void)
         TEST(every_envelope_knows_its_own_recipients),
         TEST(a_thousand_recipients_are_its_own_alone),
         TEST(the_same_record_is_stored_again_and_another_conflicts),
+        TEST(of_a_batch_every_record_has_its_own_end),
+        TEST(a_record_is_the_same_under_a_later_master_key),
         TEST(a_batch_may_name_an_id_twice),
         TEST(what_was_stored_is_there_after_opening_again),
         TEST(an_envelope_is_locked_and_unlocked),
         TEST(a_newer_database_is_refused),
+        TEST(an_older_database_is_taken_forward_whole),
+        TEST(an_older_database_that_is_damaged_stays_as_it_is),
         TEST(a_missing_database_is_not_made_unasked),
         TEST(a_code_makes_an_account_once),
         TEST(a_code_is_worth_nothing_late_or_elsewhere_or_after_five_tries),
