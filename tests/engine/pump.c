@@ -77,14 +77,15 @@ static void pump_take(struct running *running)
     running->held_count += (uint32_t)n;
     if (n == 0 && running->held_count > 0)
         bulla_release(running->bulla, &running->held[--running->held_count]);
-    else if (n == 0)
+    else if (n == 0 && running->done < running->submitted)
         assert_true(bulla_wait(running->bulla, DAEMON_WAIT_MS) >= 0);
 }
 
 void pump_run(const struct pump *pump)
 {
     const struct bulla_config config = {.socket_path = pump->daemon->socket,
-                                        .slots_count = pump->slots_count};
+                                        .slots_count = pump->slots_count,
+                                        .input_bytes = pump->input_bytes};
     struct running running = {.pump = pump};
     size_t largest = 0;
     const uint64_t until_ns = clock_monotonic_ns() + DAEMON_WAIT_MS * NS_PER_MS * 6;

@@ -19,6 +19,7 @@ struct pump {
     uint32_t count;       /* messages in all                            */
     uint32_t held_max;    /* completions that are kept unreleased       */
     uint32_t slots_count; /* 0: the library's own                       */
+    size_t input_bytes;   /* 0: the library's own                       */
     const char *profile;  /* NULL: the default                          */
     bool opens;           /* each mail is opened and compared           */
     void (*check)(const struct bulla_completion *completion); /* NULL: none */
