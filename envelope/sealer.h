@@ -52,7 +52,8 @@ HOT size_t sealer_step(struct sealer *sealer, struct crypto_core *core,
 HOT void sealer_ahead(struct sealer *sealer, const uint8_t *bytes_at, size_t bytes);
 
 void sealer_wipe(struct sealer *sealer);
-/* The plaintext in it: no more bytes than the longest slice since the last wipe can have touched. */
+/* The plaintext in it: no more bytes than the longest slice since the last wipe can have touched.
+ */
 void sealer_scratch_wipe(struct sealer_scratch *scratch);
 
 #endif
