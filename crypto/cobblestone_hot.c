@@ -56,13 +56,11 @@ static uint32_t info_build(uint8_t info[INFO_BYTES_MAX], const struct cobble_der
     return (uint32_t)(at - info);
 }
 
-/* key || base nonce || commitment */
-static void derivation_finish(struct crypto_core *core, struct cobble_derivation *derivation,
-                              const uint8_t *okm)
+/* key || base nonce || commitment; the key's turn comes with the others'. */
+static void derivation_finish(struct cobble_derivation *derivation, const uint8_t *okm)
 {
     struct cobble *cobble = derivation->cobble;
     const uint32_t key_bytes = cobble_key_bytes(derivation->suite);
-    gcm_expand(core, cobble->expanded, okm, key_bytes);
     memcpy(cobble->base_nonce, okm + key_bytes, COBBLE_NONCE_BYTES);
     memcpy(derivation->commitment, okm + key_bytes + COBBLE_NONCE_BYTES, COBBLE_COMMITMENT_BYTES);
     cobble->suite = derivation->suite;
@@ -77,6 +75,7 @@ void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *der
         return;
     uint8_t infos[COBBLE_DERIVE_BURST_MAX][INFO_BYTES_MAX];
     struct hkdf_expansion expansions[COBBLE_DERIVE_BURST_MAX];
+    struct gcm_expansion keys[COBBLE_DERIVE_BURST_MAX];
     uint8_t(*okm)[CORE_OKM_BYTES] = core->secrets->okm;
 
     for (uint32_t i = 0; i < derivations_count; i++) {
@@ -92,8 +91,15 @@ void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *der
         };
     }
     hkdf_expand_burst(core, expansions, derivations_count);
-    for (uint32_t i = 0; i < derivations_count; i++)
-        derivation_finish(core, &derivations[i], okm[i]);
+    for (uint32_t i = 0; i < derivations_count; i++) {
+        derivation_finish(&derivations[i], okm[i]);
+        keys[i] = (struct gcm_expansion){
+            .expanded = derivations[i].cobble->expanded,
+            .key = okm[i],
+            .key_bytes = expansions[i].prk_bytes,
+        };
+    }
+    gcm_expand_burst(core, keys, derivations_count);
     secret_wipe(okm, derivations_count * sizeof(okm[0]));
 }
 

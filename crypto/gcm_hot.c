@@ -1,12 +1,15 @@
 #include "crypto/gcm_internal.h"
 
 #include "base/assert.h"
+#include "crypto/aes_schedule_internal.h"
 #include "crypto/core_internal.h"
 #include "crypto/secret.h"
 
 #include <string.h>
 
 _Static_assert(sizeof(struct gcm_key_data) <= GCM_EXPANDED_BYTES, "an expanded key has room");
+_Static_assert(sizeof(((struct gcm_key_data *)NULL)->expanded_keys) >= AES_SCHEDULE_BYTES,
+               "so have its round keys");
 _Static_assert(_Alignof(struct gcm_key_data) <= CACHE_LINE, "and its alignment");
 
 void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key, uint32_t key_bytes)
@@ -18,6 +21,48 @@ void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key,
     case 24: IMB_AES192_GCM_PRE(core->mgr, key, data); return;
     case 32: IMB_AES256_GCM_PRE(core->mgr, key, data); return;
     default: assert_failed("an AES key of 16, 24 or 32 bytes", __FILE__, __LINE__);
+    }
+}
+
+/* The next keys are as many as go side by side, and all of AES-256. */
+static bool group_fits(const struct gcm_expansion *expansions, uint32_t expansions_count)
+{
+    if (expansions_count < AES_SCHEDULE_KEYS)
+        return false;
+    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++)
+        if (expansions[i].key_bytes != AES_SCHEDULE_KEY_BYTES)
+            return false;
+    return true;
+}
+
+/* The library's own key schedule is one key's after the other; what GHASH needs is left to it. */
+static void group_expand(struct crypto_core *core, const struct gcm_expansion *expansions)
+{
+    const uint8_t *keys[AES_SCHEDULE_KEYS];
+    uint8_t *schedules[AES_SCHEDULE_KEYS];
+    struct gcm_key_data *data[AES_SCHEDULE_KEYS];
+    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
+        ASSERT((uintptr_t)expansions[i].expanded % CACHE_LINE == 0);
+        data[i] = (struct gcm_key_data *)(void *)expansions[i].expanded;
+        schedules[i] = data[i]->expanded_keys;
+        keys[i] = expansions[i].key;
+    }
+    aes_schedule_256(schedules, keys);
+    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++)
+        IMB_AES256_GCM_PRECOMP(core->mgr, data[i]);
+}
+
+void gcm_expand_burst(struct crypto_core *core, const struct gcm_expansion *expansions,
+                      uint32_t expansions_count)
+{
+    for (uint32_t i = 0; i < expansions_count;) {
+        if (group_fits(expansions + i, expansions_count - i)) {
+            group_expand(core, expansions + i);
+            i += AES_SCHEDULE_KEYS;
+        } else {
+            gcm_expand(core, expansions[i].expanded, expansions[i].key, expansions[i].key_bytes);
+            i++;
+        }
     }
 }
 

@@ -31,6 +31,16 @@ struct gcm_aad {
 HOT void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key,
                     uint32_t key_bytes);
 
+struct gcm_expansion {
+    uint8_t *expanded;
+    const uint8_t *key;
+    uint32_t key_bytes;
+};
+
+/* The same for many keys, those of 32 bytes side by side. */
+HOT void gcm_expand_burst(struct crypto_core *core, const struct gcm_expansion *expansions,
+                          uint32_t expansions_count);
+
 /* Writes `bytes` and the tag after them to `sealed`. */
 HOT void gcm_seal(struct crypto_core *core, const uint8_t *expanded, uint32_t key_bytes,
                   const uint8_t nonce[GCM_NONCE_BYTES], struct gcm_aad aad, uint8_t *sealed,

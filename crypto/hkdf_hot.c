@@ -5,11 +5,22 @@
 #include "crypto/core_internal.h"
 #include "crypto/secret.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 /* FIPS 198-1: a byte repeated. */
 #define HMAC_INNER_PAD UINT64_C(0x3636363636363636)
 #define HMAC_OUTER_PAD UINT64_C(0x5c5c5c5c5c5c5c5c)
+
+#define END_MARK UINT64_C(0x80) /* SHA-512's byte after the message (FIPS 180-4, 5.1.2) */
+/* The length that ends it, in bits, with the key's block that went before. */
+#define LENGTH_BITS(bytes) ((uint64_t)(SHA512_BLOCK_BYTES + (bytes)) * 8)
+
+/* Behind a digest that followed one block of key. */
+static const uint64_t outer_padding[SHA512_BLOCK_ROWS - SHA512_STATE_ROWS] = {
+    [0] = END_MARK << 56,
+    [7] = LENGTH_BITS(SHA512_DIGEST_BYTES),
+};
 
 /* One group: at most SHA512_LANES expansions that go through every block together. */
 struct group {
@@ -19,121 +30,165 @@ struct group {
     uint32_t lanes_count;
 };
 
-/* Block `block_index` of every lane; a lane past lanes_count repeats the first. */
-static void group_compress(const struct group *group, struct sha512_lanes *lanes,
-                           uint32_t block_index)
+/* A lane's bytes as big-endian words, the last one's missing bytes zeros. */
+static inline void lane_load(sha512_row *rows, uint32_t lane, const uint8_t *bytes_at,
+                             uint32_t bytes)
 {
-    const uint8_t *blocks[SHA512_LANES];
-    for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
-        blocks[lane] = group->scratch->blocks[lane < group->lanes_count ? lane : 0] +
-                       block_index * SHA512_BLOCK_BYTES;
-    group->compress(lanes, blocks, group->lanes_count);
+    const uint32_t whole = bytes / 8;
+    for (uint32_t i = 0; i < whole; i++)
+        rows[i][lane] = bytes_load_be64(bytes_at + 8 * i);
+    uint64_t word = 0;
+    for (uint32_t i = whole * 8; i < bytes; i++)
+        word |= (uint64_t)bytes_at[i] << (56 - i % 8 * 8);
+    if (bytes % 8 != 0)
+        rows[whole][lane] = word;
+}
+
+/* And back. */
+static inline void lane_store(uint8_t *dst, const sha512_row *rows, uint32_t lane, uint32_t bytes)
+{
+    const uint32_t whole = bytes / 8;
+    for (uint32_t i = 0; i < whole; i++)
+        bytes_store_be64(dst + 8 * i, rows[i][lane]);
+    for (uint32_t i = whole * 8; i < bytes; i++)
+        dst[i] = (uint8_t)(rows[whole][lane] >> (56 - i % 8 * 8));
 }
 
 /* Each lane's key, zeros up to a block; group_key() turns it into its padded forms. */
 static void group_load_keys(const struct group *group)
 {
+    sha512_row *key = group->scratch->key;
+    memset(key, 0, sizeof(group->scratch->key));
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
         const struct hkdf_expansion *expansion = &group->expansions[lane];
-        uint8_t *block = group->scratch->blocks[lane];
-        memset(block, 0, SHA512_BLOCK_BYTES);
-        if (expansion->prk_bytes > 0)
-            memcpy(block, expansion->prk, expansion->prk_bytes);
+        lane_load(key, lane, expansion->prk, expansion->prk_bytes);
+    }
+}
+
+/* info, a counter that is still 0, and the mark of the end, behind the place of T(n - 1). */
+static void group_load_infos(const struct group *group)
+{
+    sha512_row *message = group->scratch->message + SHA512_STATE_ROWS;
+    memset(message, 0, sizeof(group->scratch->message) - SHA512_STATE_ROWS * sizeof(message[0]));
+    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
+        const struct hkdf_expansion *expansion = &group->expansions[lane];
+        const uint32_t mark = expansion->info_bytes + 1;
+        lane_load(message, lane, expansion->info, expansion->info_bytes);
+        message[mark / 8][lane] |= END_MARK << (56 - mark % 8 * 8);
     }
 }
 
 /*
  * The chaining value after the key's padded block: the same for every HMAC under that key. The
- * blocks stay as they are hashed, so the next pad is XORed onto the last one.
+ * rows stay as they are hashed, so the next pad is XORed onto the last one.
  */
-static void group_key(const struct group *group, struct sha512_lanes *lanes, uint64_t pad)
+static void group_key(const struct group *group, sha512_row *after, uint64_t pad)
 {
-    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-        uint8_t *block = group->scratch->blocks[lane];
-        for (uint32_t i = 0; i < SHA512_BLOCK_BYTES; i += 8)
-            bytes_store_le64(block + i, bytes_load_le64(block + i) ^ pad);
-    }
-    for (uint32_t i = 0; i < 8; i++)
+    sha512_row *key = group->scratch->key;
+    for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
         for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
-            lanes->word[i][lane] = sha512_initial[i];
-    group_compress(group, lanes, 0);
+            key[i][lane] ^= pad;
+    group->compress(after, sha512_initial, key, group->lanes_count);
 }
 
-/* SHA-512's end (FIPS 180-4, 5.1.2) of a message that followed one block of key. Returns blocks. */
-static uint32_t message_pad(uint8_t *blocks, uint32_t bytes)
+/* The outer hash's block is a digest and its padding, which is always the same. */
+static void group_outer_padding(const struct group *group)
 {
-    const uint32_t blocks_count = (bytes + 17 + SHA512_BLOCK_BYTES - 1) / SHA512_BLOCK_BYTES;
-    const uint32_t end = blocks_count * SHA512_BLOCK_BYTES;
-    ASSERT_HOT(blocks_count <= HKDF_MESSAGE_BLOCKS_MAX);
-    blocks[bytes] = 0x80;
-    memset(blocks + bytes + 1, 0, end - bytes - 1 - 8);
-    bytes_store_be64(blocks + end - 8, (uint64_t)(SHA512_BLOCK_BYTES + bytes) * 8);
-    return blocks_count;
+    sha512_row *padding = group->scratch->digest + SHA512_STATE_ROWS;
+    for (uint32_t i = 0; i < SHA512_BLOCK_ROWS - SHA512_STATE_ROWS; i++)
+        for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
+            padding[i][lane] = outer_padding[i];
 }
 
-/* T(n - 1) || info || n for each lane that still wants bytes, padded. Returns the most blocks. */
-static uint32_t group_messages(const struct group *group, uint32_t round,
-                               uint32_t blocks_count[SHA512_LANES])
+static uint32_t message_bytes(const struct hkdf_expansion *expansion, uint32_t round)
 {
-    uint32_t blocks_most = 0;
+    return (round > 1 ? SHA512_DIGEST_BYTES : 0) + expansion->info_bytes + 1;
+}
+
+static uint32_t message_blocks(const struct hkdf_expansion *expansion, uint32_t round)
+{
+    return (message_bytes(expansion, round) + 17 + SHA512_BLOCK_BYTES - 1) / SHA512_BLOCK_BYTES;
+}
+
+static sha512_row *round_message(const struct group *group, uint32_t round)
+{
+    return group->scratch->message + (round > 1 ? 0 : SHA512_STATE_ROWS);
+}
+
+/* The last word of the lane's last block. */
+static uint64_t *message_length(const struct group *group, uint32_t lane, uint32_t round)
+{
+    const uint32_t blocks_count = message_blocks(&group->expansions[lane], round);
+    return &round_message(group, round)[blocks_count * SHA512_BLOCK_ROWS - 1][lane];
+}
+
+/* The counter goes on by one, and the length stands where this round's message ends. */
+static void group_messages(const struct group *group, uint32_t round)
+{
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
         const struct hkdf_expansion *expansion = &group->expansions[lane];
-        uint8_t *message = group->scratch->blocks[lane];
-        uint32_t bytes = 0;
-        if (round > 1) {
-            memcpy(message, group->scratch->digests[lane], SHA512_DIGEST_BYTES);
-            bytes = SHA512_DIGEST_BYTES;
-        }
-        if (expansion->info_bytes > 0)
-            memcpy(message + bytes, expansion->info, expansion->info_bytes);
-        bytes += expansion->info_bytes;
-        message[bytes++] = (uint8_t)round;
-        blocks_count[lane] = message_pad(message, bytes);
-        blocks_most = MAX(blocks_most, blocks_count[lane]);
+        const uint32_t counter = expansion->info_bytes;
+        group->scratch->message[SHA512_STATE_ROWS + counter / 8][lane] += UINT64_C(1)
+                                                                          << (56 - counter % 8 * 8);
+        if (round > 1)
+            *message_length(group, lane, round - 1) = 0;
+        *message_length(group, lane, round) = LENGTH_BITS(message_bytes(expansion, round));
     }
-    return blocks_most;
 }
 
-static void group_digests(const struct group *group)
-{
-    for (uint32_t lane = 0; lane < group->lanes_count; lane++)
-        for (uint32_t i = 0; i < 8; i++)
-            bytes_store_be64(group->scratch->digests[lane] + 8 * i,
-                             group->scratch->work.word[i][lane]);
-}
-
-/* The messages of a group may differ in blocks: a lane's digest is taken after its own last. */
-static void group_hash(const struct group *group, const uint32_t blocks_count[SHA512_LANES],
-                       uint32_t blocks_most)
+/* Lanes whose message is over keep the digest they had. */
+static void group_keep_digests(const struct group *group, uint32_t round, uint32_t blocks_done)
 {
     struct hkdf_scratch *scratch = group->scratch;
-    for (uint32_t block = 0; block < blocks_most; block++) {
-        group_compress(group, &scratch->work, block);
-        for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-            if (blocks_count[lane] != block + 1)
-                continue;
-            for (uint32_t i = 0; i < 8; i++)
-                bytes_store_be64(scratch->digests[lane] + 8 * i, scratch->work.word[i][lane]);
-        }
+    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
+        if (message_blocks(&group->expansions[lane], round) != blocks_done)
+            continue;
+        for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
+            scratch->digest[i][lane] = scratch->work[i][lane];
     }
 }
 
-/* T(round) of every lane into `digests`. */
+/* The inner hash of every lane into `digest`. */
+static void group_hash(const struct group *group, uint32_t round)
+{
+    struct hkdf_scratch *scratch = group->scratch;
+    const sha512_row *block = round_message(group, round);
+    const sha512_row *before = scratch->inner;
+    uint32_t blocks_least = UINT32_MAX;
+    uint32_t blocks_most = 0;
+    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
+        const uint32_t blocks_count = message_blocks(&group->expansions[lane], round);
+        blocks_least = MIN(blocks_least, blocks_count);
+        blocks_most = MAX(blocks_most, blocks_count);
+    }
+    for (uint32_t n = 1; n <= blocks_most; n++) {
+        const bool all_end = n == blocks_most && blocks_least == blocks_most;
+        sha512_row *after = all_end ? scratch->digest : scratch->work;
+        group->compress(after, before, block, group->lanes_count);
+        if (blocks_least != blocks_most)
+            group_keep_digests(group, round, n);
+        before = after;
+        block += SHA512_BLOCK_ROWS;
+    }
+}
+
+/* T(round) of every lane, to where the next message begins. */
 static void group_round(const struct group *group, uint32_t round)
 {
     struct hkdf_scratch *scratch = group->scratch;
-    uint32_t blocks_count[SHA512_LANES];
-    const uint32_t blocks_most = group_messages(group, round, blocks_count);
-    scratch->work = scratch->inner;
-    group_hash(group, blocks_count, blocks_most);
+    group_messages(group, round);
+    group_hash(group, round);
+    group->compress(scratch->message, scratch->outer, scratch->digest, group->lanes_count);
+}
 
-    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-        memcpy(scratch->blocks[lane], scratch->digests[lane], SHA512_DIGEST_BYTES);
-        (void)message_pad(scratch->blocks[lane], SHA512_DIGEST_BYTES);
-    }
-    scratch->work = scratch->outer;
-    group_compress(group, &scratch->work, 0);
-    group_digests(group);
+/* The lane's share of T(round), as far as it is wanted. */
+static void lane_give(const struct group *group, uint32_t lane, uint32_t round)
+{
+    const struct hkdf_expansion *expansion = &group->expansions[lane];
+    const uint32_t done = (round - 1) * SHA512_DIGEST_BYTES;
+    if (done < expansion->okm_bytes)
+        lane_store(expansion->okm + done, group->scratch->message, lane,
+                   MIN(expansion->okm_bytes - done, (uint32_t)SHA512_DIGEST_BYTES));
 }
 
 static void group_expand(const struct group *group)
@@ -147,19 +202,15 @@ static void group_expand(const struct group *group)
         okm_most = MAX(okm_most, expansion->okm_bytes);
     }
     group_load_keys(group);
-    group_key(group, &group->scratch->inner, HMAC_INNER_PAD);
-    group_key(group, &group->scratch->outer, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
+    group_load_infos(group);
+    group_key(group, group->scratch->inner, HMAC_INNER_PAD);
+    group_key(group, group->scratch->outer, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
+    group_outer_padding(group);
     const uint32_t rounds = (okm_most + SHA512_DIGEST_BYTES - 1) / SHA512_DIGEST_BYTES;
     for (uint32_t round = 1; round <= rounds; round++) {
         group_round(group, round);
-        for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-            const struct hkdf_expansion *expansion = &group->expansions[lane];
-            const uint32_t done = (round - 1) * SHA512_DIGEST_BYTES;
-            if (done >= expansion->okm_bytes)
-                continue;
-            const uint32_t now = MIN(expansion->okm_bytes - done, (uint32_t)SHA512_DIGEST_BYTES);
-            memcpy(expansion->okm + done, group->scratch->digests[lane], now);
-        }
+        for (uint32_t lane = 0; lane < group->lanes_count; lane++)
+            lane_give(group, lane, round);
     }
 }
 

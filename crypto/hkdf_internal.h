@@ -22,6 +22,8 @@
 #define HKDF_MESSAGE_BLOCKS_MAX                                                                    \
     ((SHA512_DIGEST_BYTES + HKDF_INFO_BYTES_MAX + 1 + 17 + SHA512_BLOCK_BYTES - 1) /               \
      SHA512_BLOCK_BYTES)
+/* T(n - 1)'s place, empty for the first message, then the rest. */
+#define HKDF_MESSAGE_ROWS (SHA512_STATE_ROWS + HKDF_MESSAGE_BLOCKS_MAX * SHA512_BLOCK_ROWS)
 
 struct hkdf_expansion {
     const uint8_t *prk;
@@ -34,11 +36,12 @@ struct hkdf_expansion {
 
 /* One group of lanes at work; secret. */
 struct hkdf_scratch {
-    struct sha512_lanes inner; /* after the key's ipad block */
-    struct sha512_lanes outer; /* after the key's opad block */
-    struct sha512_lanes work;
-    _Alignas(CACHE_LINE) uint8_t blocks[SHA512_LANES][HKDF_MESSAGE_BLOCKS_MAX * SHA512_BLOCK_BYTES];
-    uint8_t digests[SHA512_LANES][SHA512_DIGEST_BYTES];
+    _Alignas(CACHE_LINE) sha512_row inner[SHA512_STATE_ROWS]; /* after the key's ipad block */
+    sha512_row outer[SHA512_STATE_ROWS];                      /* after its opad block       */
+    sha512_row work[SHA512_STATE_ROWS];
+    sha512_row key[SHA512_BLOCK_ROWS];    /* padded                                    */
+    sha512_row digest[SHA512_BLOCK_ROWS]; /* of the inner hash, as the outer one's block */
+    sha512_row message[HKDF_MESSAGE_ROWS];
 };
 
 HOT void hkdf_expand_burst(struct crypto_core *core, const struct hkdf_expansion *expansions,

@@ -1,14 +1,18 @@
 #include "crypto/sha512_internal.h"
 
 #include "base/assert.h"
-#include "base/bytes.h"
 #include "crypto/secret.h"
 
 /* FIPS 180-4, 5.3.5. */
-const uint64_t sha512_initial[8] = {
-    UINT64_C(0x6a09e667f3bcc908), UINT64_C(0xbb67ae8584caa73b), UINT64_C(0x3c6ef372fe94f82b),
-    UINT64_C(0xa54ff53a5f1d36f1), UINT64_C(0x510e527fade682d1), UINT64_C(0x9b05688c2b3e6c1f),
-    UINT64_C(0x1f83d9abfb41bd6b), UINT64_C(0x5be0cd19137e2179),
+#define EVERY_LANE(word)                                                                           \
+    {                                                                                              \
+        (word), (word), (word), (word), (word), (word), (word), (word)                             \
+    }
+const _Alignas(CACHE_LINE) sha512_row sha512_initial[SHA512_STATE_ROWS] = {
+    EVERY_LANE(UINT64_C(0x6a09e667f3bcc908)), EVERY_LANE(UINT64_C(0xbb67ae8584caa73b)),
+    EVERY_LANE(UINT64_C(0x3c6ef372fe94f82b)), EVERY_LANE(UINT64_C(0xa54ff53a5f1d36f1)),
+    EVERY_LANE(UINT64_C(0x510e527fade682d1)), EVERY_LANE(UINT64_C(0x9b05688c2b3e6c1f)),
+    EVERY_LANE(UINT64_C(0x1f83d9abfb41bd6b)), EVERY_LANE(UINT64_C(0x5be0cd19137e2179)),
 };
 
 /* FIPS 180-4, 4.2.3. */
@@ -48,11 +52,11 @@ static uint64_t rotate_right(uint64_t word, uint32_t bits)
 }
 
 /* FIPS 180-4, 6.4.2, as it is written there: the reference for the vector ones. */
-static void compress_one(uint64_t state[8], const uint8_t *block)
+static void compress_one(uint64_t state[8], const sha512_row *block, uint32_t lane)
 {
     uint64_t schedule[SHA512_ROUNDS];
     for (uint32_t t = 0; t < 16; t++)
-        schedule[t] = bytes_load_be64(block + 8 * t);
+        schedule[t] = block[t][lane];
     for (uint32_t t = 16; t < SHA512_ROUNDS; t++) {
         const uint64_t w15 = schedule[t - 15];
         const uint64_t w2 = schedule[t - 2];
@@ -87,16 +91,16 @@ static void compress_one(uint64_t state[8], const uint8_t *block)
     secret_wipe(schedule, sizeof(schedule));
 }
 
-void sha512_compress_scalar(struct sha512_lanes *lanes, const uint8_t *const *blocks,
+void sha512_compress_scalar(sha512_row *after, const sha512_row *before, const sha512_row *block,
                             uint32_t lanes_count)
 {
     for (uint32_t lane = 0; lane < lanes_count; lane++) {
-        uint64_t state[8];
-        for (uint32_t i = 0; i < 8; i++)
-            state[i] = lanes->word[i][lane];
-        compress_one(state, blocks[lane]);
-        for (uint32_t i = 0; i < 8; i++)
-            lanes->word[i][lane] = state[i];
+        uint64_t state[SHA512_STATE_ROWS];
+        for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
+            state[i] = before[i][lane];
+        compress_one(state, block, lane);
+        for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
+            after[i][lane] = state[i];
         secret_wipe(state, sizeof(state));
     }
 }

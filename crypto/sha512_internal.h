@@ -2,7 +2,7 @@
  * sha512_internal: SHA-512's compression function, several messages side by side.
  * Ownership: borrows; the lanes are secret when the message is.
  * Threads:   any.
- * Units:     blocks of SHA512_BLOCK_BYTES; lanes, one a message, at most SHA512_LANES.
+ * Units:     rows of 64-bit words; lanes, one a message, at most SHA512_LANES.
  * Errors:    none.
  *
  * ipsec-mb's HMAC jobs want each key's two padded blocks hashed beforehand, one key at a time. Here
@@ -21,20 +21,26 @@
 #define SHA512_ROUNDS       80
 #define SHA512_LANES        8
 
-extern const uint64_t sha512_initial[8];
 extern const uint64_t sha512_constants[SHA512_ROUNDS];
 
-/* word[i][lane] is word i of that lane's chaining value: what one vector register holds. */
-struct sha512_lanes {
-    _Alignas(CACHE_LINE) uint64_t word[8][SHA512_LANES];
-};
+/*
+ * Word i of every lane side by side, as numbers: what one vector register holds. A chaining value
+ * is SHA512_STATE_ROWS of them and a block SHA512_BLOCK_ROWS, so a digest is the next block's first
+ * half where it stands. Rows are CACHE_LINE aligned.
+ */
+typedef uint64_t sha512_row[SHA512_LANES];
+#define SHA512_STATE_ROWS 8
+#define SHA512_BLOCK_ROWS 16
+
+extern const sha512_row sha512_initial[SHA512_STATE_ROWS];
 
 /*
- * One block into each of the first lanes_count lanes. blocks[] has SHA512_LANES readable entries,
- * and the lanes past lanes_count may change: a vector has no shorter form.
+ * `after` becomes the chaining value that follows `before` (they may be one) when `block` is taken
+ * into each of the first lanes_count lanes. The lanes past lanes_count are read and may change: a
+ * vector has no shorter form.
  */
-typedef void sha512_compress_fn(struct sha512_lanes *lanes, const uint8_t *const *blocks,
-                                uint32_t lanes_count);
+typedef void sha512_compress_fn(sha512_row *after, const sha512_row *before,
+                                const sha512_row *block, uint32_t lanes_count);
 
 sha512_compress_fn sha512_compress_scalar;
 sha512_compress_fn sha512_compress_avx2;

@@ -2,21 +2,17 @@
  * sha512_vector_internal: the body that every vector width of sha512_compress_*() shares.
  * Ownership: as sha512_internal.h.
  * Threads:   as sha512_internal.h.
- * Units:     VECTOR_LANES 64-bit words to a vector; the including file defines it, and
- *            schedule_load(), which brings word t of every lane's block into schedule[t].
+ * Units:     VECTOR_LANES 64-bit words to a vector; the including file defines it.
  * Errors:    none.
  *
  * Written in the compiler's vector types: a rotation becomes vprorq where the including file's
  * compile options allow it.
  */
-#include "base/bytes.h"
 #include "crypto/sha512_internal.h"
 
 #include <string.h>
 
 typedef uint64_t vector __attribute__((vector_size(VECTOR_LANES * 8)));
-
-static inline void schedule_load(vector schedule[16], const uint8_t *const *blocks);
 
 #define ROTATE(v, bits) ((v) >> (bits) | (v) << (64 - (bits)))
 #ifndef VECTOR_TERNARY
@@ -64,14 +60,15 @@ static inline void schedule_advance(vector schedule[16])
 }
 
 /* Lanes first_lane … first_lane + VECTOR_LANES - 1. */
-static inline void compress_vector(struct sha512_lanes *lanes, const uint8_t *const *blocks,
-                                   uint32_t first_lane)
+static inline void compress_vector(sha512_row *after, const sha512_row *before,
+                                   const sha512_row *block, uint32_t first_lane)
 {
     vector schedule[16];
     vector state[8];
-    schedule_load(schedule, blocks + first_lane);
-    for (uint32_t i = 0; i < 8; i++)
-        memcpy(&state[i], &lanes->word[i][first_lane], sizeof(state[i]));
+    for (uint32_t t = 0; t < SHA512_BLOCK_ROWS; t++)
+        memcpy(&schedule[t], &block[t][first_lane], sizeof(schedule[t]));
+    for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
+        memcpy(&state[i], &before[i][first_lane], sizeof(state[i]));
 
     vector a = state[0], b = state[1], c = state[2], d = state[3];
     vector e = state[4], f = state[5], g = state[6], h = state[7];
@@ -90,6 +87,6 @@ static inline void compress_vector(struct sha512_lanes *lanes, const uint8_t *co
     state[5] += f;
     state[6] += g;
     state[7] += h;
-    for (uint32_t i = 0; i < 8; i++)
-        memcpy(&lanes->word[i][first_lane], &state[i], sizeof(state[i]));
+    for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
+        memcpy(&after[i][first_lane], &state[i], sizeof(state[i]));
 }

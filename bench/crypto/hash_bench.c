@@ -26,25 +26,17 @@ static uint8_t keys[BURST][32];
 static uint8_t infos[BURST][INFO_BYTES];
 static uint8_t okms[BURST][76];
 static uint8_t second_messages[BURST][SHA512_DIGEST_BYTES + INFO_BYTES + 1];
-static uint8_t blocks[SHA512_LANES][SHA512_BLOCK_BYTES];
-static struct sha512_lanes lanes;
-
-static void run_compress(sha512_compress_fn *compress, uint32_t lanes_count)
-{
-    const uint8_t *at[SHA512_LANES];
-    for (uint32_t i = 0; i < SHA512_LANES; i++)
-        at[i] = blocks[i];
-    compress(&lanes, at, lanes_count);
-}
+static _Alignas(CACHE_LINE) sha512_row some_block[SHA512_BLOCK_ROWS];
+static _Alignas(CACHE_LINE) sha512_row state[SHA512_STATE_ROWS];
 
 static void run_scalar(void)
 {
-    run_compress(sha512_compress_scalar, 1);
+    sha512_compress_scalar(state, state, some_block, 1);
 }
 
 static void run_vector(void)
 {
-    run_compress(sha512_compress(core->isa), SHA512_LANES);
+    sha512_compress(core->isa)(state, state, some_block, SHA512_LANES);
 }
 
 static void run_hkdf(void)

@@ -300,18 +300,15 @@ static __attribute__((noinline)) void leave_on_the_stack(const uint8_t *what)
  */
 static void words_of_key(const uint8_t key[32], uint8_t pad, uint64_t words[16])
 {
-    uint8_t block[SHA512_BLOCK_BYTES];
-    const uint8_t *const blocks[SHA512_LANES] = {block};
-    struct sha512_lanes lanes;
+    _Alignas(CACHE_LINE) sha512_row block[SHA512_BLOCK_ROWS];
+    _Alignas(CACHE_LINE) sha512_row after[SHA512_STATE_ROWS];
     memset(block, pad, sizeof(block));
-    for (uint32_t i = 0; i < 32; i++)
-        block[i] ^= key[i];
-    for (uint32_t i = 0; i < 8; i++)
-        lanes.word[i][0] = sha512_initial[i];
-    sha512_compress_scalar(&lanes, blocks, 1);
-    for (uint32_t i = 0; i < 8; i++) {
-        words[i] = bytes_load_be64(block + 8 * (i % 4));
-        words[8 + i] = lanes.word[i][0];
+    for (uint32_t i = 0; i < 4; i++)
+        block[i][0] ^= bytes_load_be64(key + 8 * i);
+    sha512_compress_scalar(after, sha512_initial, block, 1);
+    for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++) {
+        words[i] = block[i % 4][0];
+        words[8 + i] = after[i][0];
     }
 }
 

@@ -1,4 +1,5 @@
 #include "base/macros.h"
+#include "crypto/aes_schedule_internal.h"
 #include "crypto/gcm_internal.h"
 #include "tests/crypto/vectors.h"
 
@@ -232,11 +233,73 @@ static void nist_cavp_aes_gcm(void **state)
         cavp_file(names[i]);
 }
 
+/* FIPS 197, A.3: the first expanded word, one in the middle, and the last round key. */
+static void the_key_schedule_is_fips_197s(void **state)
+{
+    (void)state;
+    static const uint8_t key[32] = "\x60\x3d\xeb\x10\x15\xca\x71\xbe\x2b\x73\xae\xf0\x85\x7d\x77"
+                                   "\x81\x1f\x35\x2c\x07\x3b\x61\x08\xd7\x2d\x98\x10\xa3\x09\x14"
+                                   "\xdf\xf4";
+    static const uint8_t word_8[4] = "\x9b\xa3\x54\x11";
+    static const uint8_t word_12[4] = "\xa8\xb0\x9c\x1a";
+    static const uint8_t last[16] = "\xfe\x48\x90\xd1\xe6\x18\x8d\x0b\x04\x6d\xf3\x44\x70\x6c\x63"
+                                    "\x1e";
+    uint8_t schedules[AES_SCHEDULE_KEYS][AES_SCHEDULE_BYTES];
+    uint8_t *at[AES_SCHEDULE_KEYS];
+    const uint8_t *keys[AES_SCHEDULE_KEYS];
+    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
+        at[i] = schedules[i];
+        keys[i] = key;
+    }
+    aes_schedule_256(at, keys);
+    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
+        assert_memory_equal(schedules[i], key, sizeof(key));
+        assert_memory_equal(schedules[i] + 8 * 4, word_8, sizeof(word_8));
+        assert_memory_equal(schedules[i] + 12 * 4, word_12, sizeof(word_12));
+        assert_memory_equal(schedules[i] + AES_SCHEDULE_BYTES - 16, last, sizeof(last));
+    }
+}
+
+/* Bursts of every size and of mixed lengths leave what one key after the other leaves. */
+static void a_burst_of_keys_is_expanded_as_each_alone(void **state)
+{
+    (void)state;
+    enum { BURST = 11 };
+    static _Alignas(CACHE_LINE) uint8_t got[BURST][GCM_EXPANDED_BYTES];
+    static _Alignas(CACHE_LINE) uint8_t want[GCM_EXPANDED_BYTES];
+    static uint8_t keys[BURST][32];
+    struct gcm_expansion expansions[BURST];
+    for (enum isa isa = ISA_SCALAR; isa <= isa_best(); isa++) {
+        struct crypto_core *core = core_for(isa);
+        for (uint32_t round = 0; round < 40 * BURST; round++) {
+            const uint32_t count = round % BURST + 1;
+            crypto_random(core, keys[0], sizeof(keys));
+            memset(got, 0, sizeof(got));
+            for (uint32_t i = 0; i < count; i++)
+                expansions[i] = (struct gcm_expansion){
+                    .expanded = got[i],
+                    .key = keys[i],
+                    .key_bytes = round % 2 == 0 || keys[i][0] < 160 ? 32 : 16 + keys[i][0] % 2u * 8,
+                };
+            gcm_expand_burst(core, expansions, count);
+            for (uint32_t i = 0; i < BURST; i++) {
+                memset(want, 0, sizeof(want));
+                if (i < count)
+                    gcm_expand(core, want, keys[i], expansions[i].key_bytes);
+                assert_memory_equal(got[i], want, sizeof(want));
+            }
+        }
+        crypto_core_close(core);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wycheproof_aes_gcm),
         cmocka_unit_test(nist_cavp_aes_gcm),
+        cmocka_unit_test(the_key_schedule_is_fips_197s),
+        cmocka_unit_test(a_burst_of_keys_is_expanded_as_each_alone),
     };
     return vectors_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -142,21 +142,22 @@ static void a_burst_of_unlike_messages_agrees_with_openssl(void **state)
 static void compression_agrees_with_the_plain_one(void **state)
 {
     (void)state;
-    static uint8_t bytes[SHA512_LANES][SHA512_BLOCK_BYTES];
-    const uint8_t *blocks[SHA512_LANES];
-    for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
-        blocks[lane] = bytes[lane];
+    static _Alignas(CACHE_LINE) sha512_row block[SHA512_BLOCK_ROWS];
+    _Alignas(CACHE_LINE) sha512_row before[SHA512_STATE_ROWS];
+    _Alignas(CACHE_LINE) sha512_row want[SHA512_STATE_ROWS];
+    _Alignas(CACHE_LINE) sha512_row got[SHA512_STATE_ROWS];
     for (enum isa isa = ISA_SCALAR; isa <= isa_best(); isa++) {
         for (uint32_t round = 0; round < 2000; round++) {
             const uint32_t count = round % SHA512_LANES + 1;
-            struct sha512_lanes want;
-            assert_int_equal(RAND_bytes(bytes[0], sizeof(bytes)), 1);
-            assert_int_equal(RAND_bytes((uint8_t *)&want, sizeof(want)), 1);
-            struct sha512_lanes got = want;
-            sha512_compress_scalar(&want, blocks, count);
-            sha512_compress(isa)(&got, blocks, count);
-            for (uint32_t i = 0; i < 8; i++)
-                assert_memory_equal(got.word[i], want.word[i], count * sizeof(got.word[i][0]));
+            assert_int_equal(RAND_bytes((uint8_t *)block, sizeof(block)), 1);
+            assert_int_equal(RAND_bytes((uint8_t *)before, sizeof(before)), 1);
+            sha512_compress_scalar(want, before, block, count);
+            sha512_compress(isa)(got, before, block, count);
+            sha512_compress(isa)(before, before, block, count); /* in place as well */
+            for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++) {
+                assert_memory_equal(got[i], want[i], count * sizeof(got[i][0]));
+                assert_memory_equal(before[i], want[i], count * sizeof(got[i][0]));
+            }
         }
     }
 }
