@@ -1,75 +1,98 @@
 #include "envelope/header.h"
 
 #include "base/assert.h"
+#include "envelope/window.h"
 
 #include <string.h>
 
-/* The longest name that is looked up; a longer one is a field, but none of ours. */
+/* A longer name is a field, but none of ours. */
 #define NAME_BYTES_MAX 16
 
 struct header_name {
-    uint8_t bytes;
-    uint8_t field;
     char text[NAME_BYTES_MAX]; /* lower case */
+    uint32_t field;
 };
 
+/* By length; NAMES_FIRST[n] is the first of n bytes or more. */
 static const struct header_name NAMES[HEADER_FIELD_COUNT] = {
-    {4, HEADER_FROM, "from"},
-    {6, HEADER_SENDER, "sender"},
-    {8, HEADER_REPLY_TO, "reply-to"},
-    {2, HEADER_TO, "to"},
-    {2, HEADER_CC, "cc"},
-    {7, HEADER_SUBJECT, "subject"},
-    {4, HEADER_DATE, "date"},
-    {10, HEADER_MESSAGE_ID, "message-id"},
-    {11, HEADER_IN_REPLY_TO, "in-reply-to"},
-    {10, HEADER_REFERENCES, "references"},
-    {14, HEADER_AUTO_SUBMITTED, "auto-submitted"},
+    {"to", HEADER_TO},
+    {"cc", HEADER_CC},
+    {"from", HEADER_FROM},
+    {"date", HEADER_DATE},
+    {"sender", HEADER_SENDER},
+    {"subject", HEADER_SUBJECT},
+    {"reply-to", HEADER_REPLY_TO},
+    {"message-id", HEADER_MESSAGE_ID},
+    {"references", HEADER_REFERENCES},
+    {"in-reply-to", HEADER_IN_REPLY_TO},
+    {"auto-submitted", HEADER_AUTO_SUBMITTED},
 };
+static const uint8_t NAMES_FIRST[NAME_BYTES_MAX + 2] = {0, 0, 0, 2,  2,  4,  4,  5,  6,
+                                                        7, 7, 9, 10, 10, 10, 11, 11, 11};
 
 static bool is_blank(uint8_t c)
 {
     return c == ' ' || c == '\t';
 }
 
-static HOT void header_note(struct header *header, const uint8_t *name, size_t name_bytes,
-                            uint32_t body_offset, uint32_t body_bytes)
+/* Which of our fields has this name; HEADER_FIELD_COUNT: none. */
+static HOT uint32_t field_of(const uint8_t *name, size_t name_bytes, const uint8_t *end)
+{
+    static const uint8_t ones[2 * NAME_BYTES_MAX] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                     0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                                     0xff, 0xff, 0xff, 0xff};
+    if (name_bytes > NAME_BYTES_MAX || NAMES_FIRST[name_bytes] == NAMES_FIRST[name_bytes + 1])
+        return HEADER_FIELD_COUNT;
+    /* Bit 5 is the case of an ASCII letter; a hyphen has it set already. 0x0d would pass for one,
+     * but a name holds no control bytes. */
+    const __m128i lower =
+        _mm_and_si128(_mm_or_si128(window_lanes_until(name, end), window_byte(0x20)),
+                      window_lanes(ones + NAME_BYTES_MAX - name_bytes));
+    for (uint32_t n = NAMES_FIRST[name_bytes]; n < NAMES_FIRST[name_bytes + 1]; n++) {
+        const __m128i ours = window_lanes((const uint8_t *)NAMES[n].text);
+        if (window_bits(_mm_cmpeq_epi8(lower, ours)) == 0xffff)
+            return NAMES[n].field;
+    }
+    return HEADER_FIELD_COUNT;
+}
+
+static HOT void header_note(struct header *header, uint32_t field, uint32_t body_offset,
+                            uint32_t body_bytes)
 {
     header->fields_count++;
-    for (uint32_t n = 0; n < HEADER_FIELD_COUNT; n++) {
-        if (NAMES[n].bytes != name_bytes)
-            continue;
-        uint32_t differ = 0;
-        /* Bit 5 is the case of an ASCII letter; a hyphen has it set already. */
-        for (size_t i = 0; i < name_bytes; i++)
-            differ |= (uint32_t)((name[i] | 0x20) ^ (uint8_t)NAMES[n].text[i]);
-        /* 0x0d would pass for a hyphen under the bit; a name holds no control bytes. */
-        if (differ != 0)
-            continue;
-        const uint32_t bit = UINT32_C(1) << NAMES[n].field;
-        if ((header->present & bit) != 0) {
-            header->repeated |= bit;
-            return;
-        }
-        header->present |= bit;
-        header->field[NAMES[n].field] = (struct header_span){body_offset, body_bytes};
+    if (field == HEADER_FIELD_COUNT)
+        return;
+    const uint32_t bit = UINT32_C(1) << field;
+    if ((header->present & bit) != 0) {
+        header->repeated |= bit;
         return;
     }
+    header->present |= bit;
+    header->field[field] = (struct header_span){body_offset, body_bytes};
 }
 
 /*
  * The length of a field name at `line` (RFC 5322, 3.6.8; 4.5 allows blanks before the colon), and
- * where the colon stands. 0: this line is no field.
+ * where the colon stands. 0: this line is no field. A line end, or `end`, ends every name.
  */
-static HOT size_t header_name_bytes(const uint8_t *line, size_t line_bytes, size_t *colon_at)
+static HOT size_t header_name_bytes(const uint8_t *line, const uint8_t *end, size_t *colon_at)
 {
+    const size_t there = (size_t)(end - line);
+    uint32_t stops = 0;
     size_t i = 0;
-    while (i < line_bytes && line[i] > ' ' && line[i] < 0x7f && line[i] != ':')
-        i++;
+    for (; stops == 0 && i < there; i += WINDOW_LANES) {
+        const __m128i lanes = window_lanes_until(line + i, end); /* a zero stops, too */
+        stops =
+            window_bits(_mm_andnot_si128(window_equal(lanes, ':'), window_visible(lanes))) ^ 0xffff;
+    }
+    if (stops == 0)
+        return 0;
+    i += (size_t)__builtin_ctz(stops);
+    i -= WINDOW_LANES;
     const size_t name_bytes = i;
-    while (i < line_bytes && is_blank(line[i]))
+    while (i < there && is_blank(line[i]))
         i++;
-    if (name_bytes == 0 || i == line_bytes || line[i] != ':')
+    if (name_bytes == 0 || i >= there || line[i] != ':')
         return 0;
     *colon_at = i;
     return name_bytes;
@@ -85,11 +108,35 @@ static bool is_mbox_line(const uint8_t *line, size_t line_bytes)
     return line_bytes >= 5 && memcmp(line, "From ", 5) == 0;
 }
 
-/* The offset just past the line that starts at `at`; `end` when it has no line end. */
-static HOT size_t line_after(const uint8_t *mail, size_t at, size_t end)
+/* The line ends of a text in their order. */
+struct line_ends {
+    const uint8_t *mail;
+    size_t end;
+    size_t window_at;
+    uint64_t ends; /* of the window, not yet taken */
+};
+
+static void line_ends_load(struct line_ends *lines)
 {
-    const uint8_t *lf = memchr(mail + at, '\n', end - at);
-    return lf == NULL ? end : (size_t)(lf - mail) + 1;
+    struct window window;
+    window_load(&window, lines->mail + lines->window_at, lines->mail + lines->end);
+    lines->ends =
+        window_join(window_equal(window.lanes[0], '\n'), window_equal(window.lanes[1], '\n'),
+                    window_equal(window.lanes[2], '\n'), window_equal(window.lanes[3], '\n'));
+}
+
+/* The offset just past the next one; `end` when there is none. */
+static HOT size_t line_ends_next(struct line_ends *lines)
+{
+    while (lines->ends == 0) {
+        if (lines->end - lines->window_at <= WINDOW_BYTES)
+            return lines->end;
+        lines->window_at += WINDOW_BYTES;
+        line_ends_load(lines);
+    }
+    const size_t after = lines->window_at + (size_t)__builtin_ctzll(lines->ends) + 1;
+    lines->ends &= lines->ends - 1;
+    return after;
 }
 
 /* Bytes of mail[at, after) without the line end. */
@@ -113,9 +160,11 @@ HOT void header_read(struct header *header, const uint8_t *mail, size_t there_by
     const size_t end = MIN(there_bytes, (size_t)HEADER_BYTES_MAX);
     const bool cut = mail_bytes > end;
     size_t at = 0;
+    struct line_ends lines = {.mail = mail, .end = end};
+    line_ends_load(&lines);
 
     while (at < end) {
-        size_t after = line_after(mail, at, end);
+        size_t after = line_ends_next(&lines);
         const size_t line_bytes = line_body_bytes(mail, at, after);
         if (line_bytes == 0 && mail[after - 1] == '\n') {
             header->ended = true;
@@ -123,7 +172,7 @@ HOT void header_read(struct header *header, const uint8_t *mail, size_t there_by
             break;
         }
         size_t colon_at = 0;
-        const size_t name_bytes = header_name_bytes(mail + at, line_bytes, &colon_at);
+        const size_t name_bytes = header_name_bytes(mail + at, mail + end, &colon_at);
         if (name_bytes == 0) {
             /* Only the mailbox line may stand before the fields; elsewhere the body has begun. */
             if (at != 0 || !is_mbox_line(mail, line_bytes))
@@ -134,7 +183,7 @@ HOT void header_read(struct header *header, const uint8_t *mail, size_t there_by
         size_t last = at; /* start of the field's last line */
         while (after < end && is_blank(mail[after])) {
             last = after;
-            after = line_after(mail, after, end);
+            after = line_ends_next(&lines);
         }
         /* A field that the limit cut in two, or may have, is not believed. */
         if (cut && after == end)
@@ -142,7 +191,7 @@ HOT void header_read(struct header *header, const uint8_t *mail, size_t there_by
         const size_t body_at = at + colon_at + 1;
         const size_t body_end = last + line_body_bytes(mail, last, after);
         ASSERT_HOT(body_end >= body_at);
-        header_note(header, mail + at, name_bytes, (uint32_t)body_at,
+        header_note(header, field_of(mail + at, name_bytes, mail + end), (uint32_t)body_at,
                     (uint32_t)(body_end - body_at));
         at = after;
     }
