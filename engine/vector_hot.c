@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+_Static_assert(FRAME_SUBJECT_BYTES_MAX <= RECORD_SUBJECT_BYTES_MAX, "a record takes it");
 _Static_assert(HEADER_BYTES_MAX <= SEALER_SLICE_BYTES, "the first slice holds all of a header");
 
 static uint8_t *stage_take(struct worker *worker, size_t bytes)
@@ -95,13 +96,14 @@ static enum job_verdict admit_meta(struct job *job, struct meta *meta, const uin
     return addresses_sound(meta) ? VERDICT_NONE : VERDICT_BAD_ADDRESS;
 }
 
-static void admit_message(const struct worker *worker, struct vector_entry *entry)
+static void admit_message(struct worker *worker, struct vector_entry *entry)
 {
     const struct job *job = entry->job;
     const uint8_t *recipient = NULL;
     uint16_t recipient_bytes = 0;
     uint32_t offset = 0;
     (void)meta_recipient(&entry->meta, &offset, &recipient, &recipient_bytes);
+    frame_time_set(&worker->time, worker->unix_ns);
     entry->message = (struct frame_message){
         .id = &job->id,
         .mail = entry->mail,
@@ -111,14 +113,11 @@ static void admit_message(const struct worker *worker, struct vector_entry *entr
         .recipient = recipient,
         .recipient_bytes = recipient_bytes,
         .recipients_count = entry->meta.recipients_count,
-        .now_unix_ns = worker->unix_ns,
+        .time = &worker->time,
         .salt_commitment = entry->salt_commitment,
         .boundary_random = entry->boundary,
     };
-    entry->subject_bytes =
-        job->profile->profile.hide_subject
-            ? 0
-            : (uint32_t)frame_subject_text(&entry->message, entry->subject, sizeof(entry->subject));
+    frame_show(job->profile->frame, &entry->message, &entry->shown);
 }
 
 /* Arena range and record slot, or neither. */
@@ -127,12 +126,11 @@ static enum admit admit_room(struct worker *worker, struct vector_entry *entry)
     struct job *job = entry->job;
     const struct frame *frame = job->profile->frame;
     const size_t record_bytes = RECORD_FIXED_BYTES + (size_t)job->profile->name_bytes +
-                                entry->meta.sender_bytes + entry->subject_bytes +
+                                entry->meta.sender_bytes + entry->shown.subject_bytes +
                                 entry->meta.recipients_bytes;
-    const size_t space_bytes =
-        WORKER_SPAN_TABLE_BYTES + frame_prologue_bytes_max(frame, &entry->message) +
-        FRAME_EPILOGUE_BYTES_MAX + frame_fields_bytes_max(frame, &entry->message) +
-        sealer_fields_bytes_max(job->submission.mail_bytes);
+    const size_t space_bytes = WORKER_SPAN_TABLE_BYTES +
+                               frame_bytes_max(frame, &entry->message, &entry->shown) +
+                               sealer_fields_bytes_max(job->submission.mail_bytes);
     if (record_bytes > RECORD_BYTES_MAX)
         job->verdict = VERDICT_RECIPIENTS;
     else if (space_bytes > channel_arena_bytes(job->client->channel))
@@ -187,6 +185,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     admit_message(worker, entry);
     const enum admit admitted = admit_room(worker, entry);
     if (admitted != ADMIT_TAKEN) {
+        frame_shown_wipe(&entry->shown);
         worker->stage_used = stage_used;
         return admitted;
     }
@@ -213,10 +212,10 @@ static void seal_record(const struct worker *worker, const struct vector_entry *
         .mail_bytes = job->submission.mail_bytes,
         .profile = (const uint8_t *)profile->profile.name,
         .sender = entry->meta.sender,
-        .subject = entry->subject,
+        .subject = entry->shown.subject,
         .profile_bytes = profile->name_bytes,
         .sender_bytes = entry->meta.sender_bytes,
-        .subject_bytes = (uint16_t)entry->subject_bytes,
+        .subject_bytes = (uint16_t)entry->shown.subject_bytes,
         .recipients_count = entry->meta.recipients_count,
         .recipients = entry->meta.recipients,
         .recipients_bytes = entry->meta.recipients_bytes,
@@ -244,7 +243,7 @@ static void seal_bytes(struct worker *worker, struct job *job, const uint8_t *sr
 static void entry_wipe(struct worker *worker, struct vector_entry *entry, size_t stage_end)
 {
     secret_wipe(entry->key, sizeof(entry->key));
-    secret_wipe(entry->subject, sizeof(entry->subject));
+    frame_shown_wipe(&entry->shown);
     secret_wipe(worker->secrets->stage + entry->stage_from, stage_end - entry->stage_from);
 }
 
@@ -252,9 +251,6 @@ static void entry_wipe(struct worker *worker, struct vector_entry *entry, size_t
 static void vector_wipe_rest(struct worker *worker)
 {
     struct worker_secrets *secrets = worker->secrets;
-    if (worker->vector_count < WORKER_VECTOR_MAX)
-        secret_wipe(secrets->entries[worker->vector_count].subject,
-                    sizeof(secrets->entries[0].subject));
     secret_wipe(secrets->stage + worker->stage_used, worker->stage_high - worker->stage_used);
     worker->stage_used = 0;
     worker->stage_high = 0;
@@ -267,14 +263,12 @@ static void seal_entry(struct worker *worker, struct vector_entry *entry)
     const struct frame *frame = job->profile->frame;
     uint8_t *space = job->space_at;
     size_t at = WORKER_SPAN_TABLE_BYTES;
-    job->prologue_bytes =
-        (uint32_t)frame_prologue(frame, &entry->message, space + at, job->space_bytes - at);
-    at += job->prologue_bytes;
-    job->epilogue_bytes =
-        (uint32_t)frame_epilogue(frame, &entry->message, space + at, job->space_bytes - at);
-    at += job->epilogue_bytes;
-    job->body_offset = at;
-    job->body_bytes = frame_fields(frame, &entry->message, space + at, job->space_bytes - at);
+    struct frame_spans spans;
+    frame_write(frame, &entry->message, &entry->shown, space + at, job->space_bytes - at, &spans);
+    job->prologue_bytes = (uint32_t)spans.prologue_bytes;
+    job->epilogue_bytes = (uint32_t)spans.epilogue_bytes;
+    job->body_offset = at + spans.prologue_bytes + spans.epilogue_bytes;
+    job->body_bytes = spans.fields_bytes;
     job->mail_done = 0;
     seal_record(worker, entry);
     seal_bytes(worker, job, entry->mail, entry->mail_bytes);

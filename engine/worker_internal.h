@@ -78,15 +78,14 @@ struct vector_entry {
     struct meta meta;
     struct header header;
     struct frame_message message;
+    struct frame_shown shown;
     const uint8_t *mail;
     uint32_t mail_bytes; /* of the first slice */
-    uint32_t subject_bytes;
     size_t stage_from; /* where its copies begin; they end where the next one's do */
     uint8_t key[COBBLE_KEY_BYTES_MAX];
     uint8_t salt_commitment[COBBLE_HEADER_BYTES];
     uint8_t boundary[FRAME_BOUNDARY_BYTES];
     uint8_t context[ID_CONTEXT_BYTES];
-    uint8_t subject[RECORD_SUBJECT_BYTES_MAX];
 };
 
 /* What a message needs that nobody can guess. */
@@ -138,6 +137,7 @@ struct worker {
     const struct snapshot *snapshot; /* the newest */
     uint64_t now_ns;
     uint64_t unix_ns;
+    struct frame_time time; /* of the last message taken */
     size_t stage_used;
     size_t stage_high; /* most of the stage that holds bytes not yet wiped */
     uint32_t vector_count;

@@ -32,6 +32,7 @@ struct address_mailbox {
     struct address address;
     uint8_t name[ADDRESS_NAME_BYTES_MAX]; /* clean UTF-8 (envelope/text.h), may be empty */
     uint32_t name_bytes;
+    bool atoms; /* the name is known to be atoms with single blanks between: it needs no quotes */
 };
 
 /* One address alone: a local part (dot-atom or quoted), an at sign, a domain or a literal. Angle
@@ -44,13 +45,21 @@ bool address_domain_ok(const uint8_t *src, size_t bytes);
 struct address_list {
     const uint8_t *at;
     const uint8_t *end;
+    const uint8_t *readable_end; /* of the memory around it; ≥ end */
 };
 
 /* Reads an address-list field body: mailboxes and groups, whose members count and whose names do
  * not; obsolete routes, comments and empty members are read past. Linear time over the list. */
 static inline struct address_list address_list_make(const uint8_t *src, size_t bytes)
 {
-    return (struct address_list){src, src + bytes};
+    return (struct address_list){src, src + bytes, src + bytes};
+}
+
+/* Of a text with more memory after it, which may be read, not believed. */
+static inline struct address_list address_list_within(const uint8_t *src, size_t bytes,
+                                                      const uint8_t *readable_end)
+{
+    return (struct address_list){src, src + bytes, readable_end};
 }
 
 /* The next valid address; false at the end. */

@@ -1,6 +1,7 @@
 #include "envelope/address.h"
 
 #include "base/assert.h"
+#include "envelope/address_internal.h"
 #include "envelope/encoded_word.h"
 #include "envelope/text.h"
 
@@ -403,9 +404,10 @@ static int parts_address(struct address *address, const struct parts *parts)
                         domain_bytes);
 }
 
-HOT bool address_list_next(struct address_list *list, struct address_mailbox *mailbox)
+HOT bool address_list_next_any(struct address_list *list, struct address_mailbox *mailbox)
 {
     struct parts parts;
+    mailbox->atoms = false;
     while (member_read(list, &parts)) {
         if (parts_address(&mailbox->address, &parts) != 0)
             continue;
@@ -413,6 +415,11 @@ HOT bool address_list_next(struct address_list *list, struct address_mailbox *ma
         return true;
     }
     return false;
+}
+
+HOT bool address_list_next(struct address_list *list, struct address_mailbox *mailbox)
+{
+    return address_list_try(list, mailbox) || address_list_next_any(list, mailbox);
 }
 
 HOT int address_parse(struct address *address, const uint8_t *src, size_t bytes)

@@ -11,6 +11,7 @@
 #include "base/macros.h"
 #include "envelope/writer.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,10 @@ struct date_parts {
 
 /* RFC 5322, 3.3 and 4.3: comments, two-digit years, zone names and missing seconds are read. */
 MUST_USE HOT int date_parse(struct date *date, const uint8_t *src, size_t bytes);
+
+/* Copies to dst a date that is canonical already (but perhaps for a day of one digit, or what
+ * stands after the zone). False: it is to be parsed. */
+HOT bool date_copy_try(uint8_t dst[DATE_HEADER_BYTES], const uint8_t *src, size_t bytes);
 
 HOT void date_split(struct date_parts *parts, const struct date *date);
 

@@ -1,6 +1,7 @@
 #include "envelope/date.h"
 
 #include "base/assert.h"
+#include "envelope/window.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -205,4 +206,72 @@ HOT int date_parse(struct date *date, const uint8_t *src, size_t bytes)
         return -EINVAL;
     *date = (struct date){unix_s, zone_minutes};
     return 0;
+}
+
+static uint32_t two_digits(const uint8_t *at)
+{
+    return (uint32_t)(at[0] - '0') * 10 + (uint32_t)(at[1] - '0');
+}
+
+static uint32_t days_in_month(uint32_t month, uint32_t year)
+{
+    const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return month == 2 ? (leap ? 29 : 28) : 30 + ((month + month / 8) & 1);
+}
+
+/* As "Sat, 21 Nov 2026 10:00:00 +0100": every digit and every mark in its place. */
+static bool has_form(const uint8_t text[DATE_HEADER_BYTES])
+{
+    static const uint8_t form[DATE_HEADER_BYTES + 1] = "???, 00 ??? 0000 00:00:00 ?0000";
+    uint32_t differ = 0;
+    /* The second half overlaps the first by a byte. */
+    for (size_t at = 0; at + WINDOW_LANES <= DATE_HEADER_BYTES; at += WINDOW_LANES - 1) {
+        const __m128i lanes = window_lanes(text + at);
+        const __m128i wanted = window_lanes(form + at);
+        const __m128i value = _mm_sub_epi8(lanes, window_byte('0'));
+        const __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(value, window_byte(9)), value);
+        const __m128i digit_wanted = window_equal(wanted, '0');
+        const __m128i same = _mm_or_si128(_mm_cmpeq_epi8(lanes, wanted), window_equal(wanted, '?'));
+        const __m128i fits =
+            _mm_or_si128(_mm_and_si128(digit_wanted, digit), _mm_andnot_si128(digit_wanted, same));
+        differ |= window_bits(fits) ^ 0xffff;
+    }
+    return differ == 0;
+}
+_Static_assert(DATE_HEADER_BYTES == 2 * WINDOW_LANES - 1, "two halves");
+
+HOT bool date_copy_try(uint8_t dst[DATE_HEADER_BYTES], const uint8_t *src, size_t bytes)
+{
+    uint8_t text[DATE_HEADER_BYTES + 1];
+    if (bytes < DATE_HEADER_BYTES - 1 || bytes > DATE_BYTES_MAX)
+        return false;
+    if (src[6] == ' ') { /* "Sun, 1 Nov" */
+        memcpy(text, src, 5);
+        text[5] = '0';
+        memcpy(text + 6, src + 5, DATE_HEADER_BYTES - 6);
+    } else if (bytes < DATE_HEADER_BYTES) {
+        return false;
+    } else {
+        memcpy(text, src, DATE_HEADER_BYTES);
+    }
+    if (!has_form(text))
+        return false;
+    uint32_t month = 0;
+    while (month < 12 && memcmp(MONTHS + (size_t)month * 3, text + 8, 3) != 0)
+        month++;
+    month++;
+    const uint32_t day = two_digits(text + 5);
+    const uint32_t year = two_digits(text + 12) * 100 + two_digits(text + 14);
+    const uint32_t zone = two_digits(text + 27) * 100 + two_digits(text + 29);
+    if (month > 12 || year < 1971 || year > 9998 || day < 1 || day > days_in_month(month, year))
+        return false;
+    if (two_digits(text + 17) > 23 || two_digits(text + 20) > 59 || two_digits(text + 23) > 59)
+        return false;
+    if (zone > 2359 || zone % 100 > 59 || (text[26] == '-' ? zone == 0 : text[26] != '+'))
+        return false;
+    const int64_t days = days_from_civil(year, month, day);
+    if (memcmp(WEEKDAYS + (days + 4) % 7 * 3, text, 3) != 0)
+        return false;
+    memcpy(dst, text, DATE_HEADER_BYTES);
+    return true;
 }

@@ -26,6 +26,7 @@ struct encoded_word_text {
     bool unknown; /* one had a charset that we do not know; it stands undecoded     */
     bool dirty;   /* something was left out or replaced: never re-emit the original */
     bool cut;     /* dst was too small                                              */
+    bool same;    /* it is the source, byte for byte: visible ASCII, single blanks   */
 };
 
 /* An unstructured field body, folds and all; linear time. */

@@ -4,6 +4,7 @@
 #include "crypto/base64.h"
 #include "envelope/charset.h"
 #include "envelope/text.h"
+#include "envelope/window.h"
 
 #include <string.h>
 #include <strings.h>
@@ -183,6 +184,28 @@ static bool word_hides_controls(struct run *run, const struct word *word)
     return hides;
 }
 
+/* Visible ASCII with single blanks inside and no "=?"? */
+static HOT bool is_same(const uint8_t *src, size_t bytes)
+{
+    uint32_t carry_blank = 1; /* none may stand first */
+    uint32_t carry_equals = 0;
+    for (size_t i = 0; i < bytes; i += WINDOW_LANES) {
+        const __m128i lanes = window_lanes_until(src + i, src + bytes);
+        const uint32_t there =
+            (uint32_t)window_below((uint32_t)MIN(bytes - i, (size_t)WINDOW_LANES));
+        const uint32_t blanks = window_bits(window_equal(lanes, ' '));
+        const uint32_t equals = window_bits(window_equal(lanes, '='));
+        const uint32_t questions = window_bits(window_equal(lanes, '?'));
+        if (((blanks | window_bits(window_visible(lanes))) & there) != there ||
+            (blanks & (blanks << 1 | carry_blank)) != 0 ||
+            (questions & (equals << 1 | carry_equals)) != 0)
+            return false;
+        carry_blank = blanks >> (WINDOW_LANES - 1);
+        carry_equals = equals >> (WINDOW_LANES - 1);
+    }
+    return bytes == 0 || src[bytes - 1] != ' ';
+}
+
 /*
  * Nearly every field is printable ASCII without encoded words, and is only copied. False: it is
  * not, or has no room, and must be read with care; dst holds nothing then.
@@ -192,6 +215,12 @@ static HOT bool decode_plain(struct encoded_word_text *out, uint8_t *dst, size_t
 {
     if (src_bytes > dst_room)
         return false;
+    if (is_same(src, src_bytes)) {
+        if (src_bytes > 0)
+            memcpy(dst, src, src_bytes);
+        *out = (struct encoded_word_text){.bytes = src_bytes, .same = true};
+        return true;
+    }
     size_t bytes = 0;
     bool space = false;
     for (size_t i = 0; i < src_bytes; i++) {

@@ -300,10 +300,7 @@ static int templates_open(struct frame *frame, const struct frame_config *config
     rc = template_open(&frame->html, TEMPLATE_HTML, "HTML template",
                        config->html_template != NULL ? config->html_template : html_default,
                        &constants, why);
-    if (rc == 0)
-        frame->shows_subject = template_uses(frame->text, TEMPLATE_SUBJECT) > 0 ||
-                               template_uses(frame->html, TEMPLATE_SUBJECT) > 0;
-    return rc;
+    return rc != 0 ? rc : frame_script_open(frame);
 }
 _Static_assert(FRAME_WHY_BYTES == TEMPLATE_WHY_BYTES, "one buffer serves both");
 
@@ -323,6 +320,7 @@ int frame_open_parts(struct frame **frame, const struct frame_config *config, co
     f->suite = config->suite;
     f->hide_subject = config->hide_subject;
     f->keep_references = config->keep_references;
+    f->codec = base64_codec(isa_best());
     f->host_bytes = (uint32_t)strlen(config->message_id_host);
     memcpy(f->host, config->message_id_host, f->host_bytes);
     logo = logo_element(config);
@@ -349,6 +347,7 @@ void frame_close(struct frame *frame)
 {
     if (frame == NULL)
         return;
+    frame_script_close(frame);
     template_close(frame->text);
     template_close(frame->html);
     free(frame->shell);

@@ -18,6 +18,8 @@
 #include "base/macros.h"
 #include "crypto/base64.h"
 #include "crypto/cobblestone.h"
+#include "envelope/address.h"
+#include "envelope/date.h"
 #include "envelope/header.h"
 #include "envelope/id.h"
 
@@ -52,6 +54,17 @@ void frame_close(struct frame *frame); /* NULL is harmless */
 const uint8_t *frame_head(const struct frame *frame, size_t *bytes);
 const uint8_t *frame_tail(const struct frame *frame, size_t *bytes);
 
+/* A second as sealed mails show it: kept from message to message, rendered when it is another. */
+struct frame_time {
+    uint64_t unix_s;
+    uint32_t unix_chars; /* 0: never set */
+    uint8_t unix_text[20];
+    uint8_t day[20];        /* "2026-11-21 21:15 UTC"            */
+    uint8_t attachment[30]; /* "securedoc_20261121T211500.html"  */
+    uint8_t date[DATE_HEADER_BYTES];
+};
+HOT void frame_time_set(struct frame_time *time, uint64_t now_unix_ns);
+
 /* One message, as the builder needs it: private memory, borrowed for the calls. */
 struct frame_message {
     const struct id *id;
@@ -62,30 +75,59 @@ struct frame_message {
     const uint8_t *recipient; /* first envelope recipient, for a missing To; hostile    */
     uint32_t recipient_bytes;
     uint32_t recipients_count; /* used when 1: of several, none may learn of a blind-copied other */
-    uint64_t now_unix_ns;
-    const uint8_t *salt_commitment; /* COBBLE_HEADER_BYTES                                    */
-    const uint8_t *boundary_random; /* FRAME_BOUNDARY_BYTES of crypto_random()                */
+    const struct frame_time *time;
+    const uint8_t *salt_commitment; /* COBBLE_HEADER_BYTES; for frame_write() alone            */
+    const uint8_t *boundary_random; /* FRAME_BOUNDARY_BYTES of crypto_random(); likewise       */
 };
 #define FRAME_BOUNDARY_BYTES 24
 
-/* Upper bounds, for arena space. */
-size_t frame_prologue_bytes_max(const struct frame *frame, const struct frame_message *message);
-size_t frame_fields_bytes_max(const struct frame *frame, const struct frame_message *message);
-#define FRAME_EPILOGUE_BYTES_MAX 128
-
-/* Each appends to dst and returns bytes written. frame_fields() writes every field before the
- * ciphertext ones, which the sealer writes after it. */
-HOT size_t frame_prologue(const struct frame *frame, const struct frame_message *message,
-                          uint8_t *dst, size_t dst_room);
-HOT size_t frame_fields(const struct frame *frame, const struct frame_message *message,
-                        uint8_t *dst, size_t dst_room);
-HOT size_t frame_epilogue(const struct frame *frame, const struct frame_message *message,
-                          uint8_t *dst, size_t dst_room);
+/* docs/format/sealed-mail.md: what is shown to the reader, and what a rebuilt subject holds. */
+#define FRAME_SENDER_BYTES_MAX     320
+#define FRAME_SUBJECT_BYTES_MAX    512
+#define FRAME_SUBJECT_RE_BYTES_MAX 600
 
 /*
- * The subject as the key service shows it: decoded (RFC 2047) to valid UTF-8 of at most dst_bytes,
- * controls and line ends removed; 0 when absent. The caller leaves it out with hide_subject.
+ * What a message says of itself, read once for all that is written of it. Made by frame_show();
+ * points into itself and the message. Clean UTF-8 (envelope/text.h).
  */
-size_t frame_subject_text(const struct frame_message *message, uint8_t *dst, size_t dst_bytes);
+struct frame_shown {
+    struct address_list from_rest; /* of the From field, after its first                        */
+    const uint8_t *name;           /* the sender's, or else the address                         */
+    uint32_t name_bytes;
+    uint32_t sender_bytes;
+    uint32_t subject_bytes;    /* of what is shown; 0 with hide_subject, and when absent        */
+    uint32_t subject_re_bytes; /* of all that was read                                          */
+    uint32_t subject_used;     /* of the buffer, for frame_shown_wipe()                         */
+    uint32_t subject_raw_bytes;
+    const uint8_t *subject_raw; /* without blanks around it                                     */
+    bool from_field;            /* `from` is the From field's first; else the envelope's, ours  */
+    bool subject_clean;         /* may stand in the outer header as it is ...                   */
+    bool subject_same;          /* ... and is what is shown, byte for byte                      */
+    struct address_mailbox from;
+    uint8_t name_bare[ADDRESS_NAME_BYTES_MAX]; /* without angle brackets, if it has any         */
+    uint8_t sender[FRAME_SENDER_BYTES_MAX];    /* `Name <address>`                              */
+    uint8_t subject[FRAME_SUBJECT_RE_BYTES_MAX];
+};
+
+HOT void frame_show(const struct frame *frame, const struct frame_message *message,
+                    struct frame_shown *shown);
+/* The subject is a secret of the message's, and goes with its plaintext. */
+HOT void frame_shown_wipe(struct frame_shown *shown);
+
+/* What frame_write() writes at most, for arena space. */
+HOT size_t frame_bytes_max(const struct frame *frame, const struct frame_message *message,
+                           const struct frame_shown *shown);
+
+struct frame_spans {
+    size_t prologue_bytes;
+    size_t epilogue_bytes;
+    size_t fields_bytes;
+};
+
+/* Appends prologue, epilogue and fields to dst, in this order: after the fields, all of which but
+ * the ciphertext's stand then, the sealer writes the ciphertext's. */
+HOT void frame_write(const struct frame *frame, const struct frame_message *message,
+                     const struct frame_shown *shown, uint8_t *dst, size_t dst_room,
+                     struct frame_spans *spans);
 
 #endif

@@ -23,19 +23,18 @@
 #define OUTER_MSGID_BYTES_MAX   500   /* a longer token is no Message-ID                        */
 #define OUTER_REFERENCES_MAX    32    /* the first and the last ones                            */
 
-/* Who the mail is from, as a reader sees it. */
-struct outer_sender {
-    struct address_mailbox mailbox; /* the From field's first, else the envelope's, the host's */
-    struct address_list rest;       /* of the From field                                       */
-    bool from_field;                /* the mailbox is the From field's                          */
-};
-
-HOT void outer_sender(struct outer_sender *sender, const struct frame *frame,
+/* The sender as a reader sees it: the From field's first, else the envelope's, else this host's.
+ * Sets `from`, `from_rest` and `from_field`. */
+HOT void outer_sender(struct frame_shown *shown, const struct frame *frame,
                       const struct frame_message *message);
+
+/* The subject, decoded. Sets all fields of that name but subject_bytes. */
+HOT void outer_subject(struct frame_shown *shown, const struct frame_message *message);
 
 /* From to Auto-Submitted, each ended by CRLF. */
 HOT void outer_write(const struct frame *frame, const struct frame_message *message,
-                     const struct outer_sender *sender, struct writer *writer);
-size_t outer_bytes_max(const struct frame *frame, const struct frame_message *message);
+                     const struct frame_shown *shown, struct writer *writer);
+size_t outer_bytes_max(const struct frame *frame, const struct frame_message *message,
+                       const struct frame_shown *shown);
 
 #endif

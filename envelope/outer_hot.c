@@ -6,20 +6,22 @@
 #include "envelope/encoded_word.h"
 #include "envelope/frame_internal.h"
 #include "envelope/text.h"
+#include "envelope/window.h"
 
 #include <string.h>
 
 /* A mailbox: a quoted name of escaped characters, folds, the address in brackets. */
-#define MAILBOX_BYTES_MAX      (ADDRESS_NAME_BYTES_MAX * 3 + 160 + ADDRESS_BYTES_MAX + 16)
-#define SUBJECT_TEXT_BYTES_MAX 600  /* decoded; as encoded words within OUTER_SUBJECT_BYTES_MAX */
-#define SUBJECT_RAW_BYTES_MAX  8192 /* of a subject that is decoded; the rest is not looked at  */
-#define FIELD_LINE_CHARS_MAX   900  /* RFC 5322, 2.1.1 says 998; the name stands before it       */
-#define FIELD_FRAME_BYTES      64   /* name, folds and line end of any field                    */
-_Static_assert(SUBJECT_TEXT_BYTES_MAX * 3 + 160 <= OUTER_SUBJECT_BYTES_MAX, "it fits");
+#define PLAIN_NAME_BYTES_MAX  66 /* no word in it can be longer, and need to be encoded */
+#define MAILBOX_BYTES_MAX     (ADDRESS_NAME_BYTES_MAX * 3 + 160 + ADDRESS_BYTES_MAX + 16)
+#define SUBJECT_RAW_BYTES_MAX 8192 /* of a subject that is decoded; the rest is not looked at  */
+#define FIELD_LINE_CHARS_MAX  900  /* RFC 5322, 2.1.1 says 998; the name stands before it       */
+#define FIELD_FRAME_BYTES     64   /* name, folds and line end of any field                    */
+_Static_assert(FRAME_SUBJECT_RE_BYTES_MAX * 3 + 160 <= OUTER_SUBJECT_BYTES_MAX, "it fits");
 
 struct slice {
     const uint8_t *at;
     size_t bytes;
+    const uint8_t *readable_end; /* of the header around it */
 };
 
 static bool is_blank(uint8_t c)
@@ -32,7 +34,8 @@ static struct slice body_of(const struct frame_message *message, enum header_fie
 {
     const struct header_span span = message->header->field[field];
     ASSERT((uint64_t)span.offset + span.bytes <= message->header->header_bytes);
-    struct slice body = {message->mail + span.offset, span.bytes};
+    struct slice body = {message->mail + span.offset, span.bytes,
+                         message->mail + message->header->header_bytes};
     while (body.bytes > 0 && is_blank(body.at[0])) {
         body.at++;
         body.bytes--;
@@ -62,15 +65,34 @@ static HOT void write_mailbox(struct writer *writer, const struct address_mailbo
         writer_byte(writer, '>');
 }
 
+/* Does it stand on one line as it is: nothing to quote, encode or fold? */
+static bool is_plain(const struct address_mailbox *mailbox, size_t column)
+{
+    return (mailbox->atoms || mailbox->name_bytes == 0) && mailbox->address.ascii &&
+           mailbox->name_bytes <= PLAIN_NAME_BYTES_MAX &&
+           column + mailbox->name_bytes + 3 + mailbox->address.bytes <= ENCODED_WORD_COLUMN_MAX;
+}
+
+static HOT void write_plain(struct writer *writer, const struct address_mailbox *mailbox)
+{
+    if (mailbox->name_bytes == 0) {
+        writer_copy(writer, mailbox->address.text, mailbox->address.bytes);
+        return;
+    }
+    writer_copy(writer, mailbox->name, mailbox->name_bytes);
+    writer_literal(writer, " <");
+    writer_copy(writer, mailbox->address.text, mailbox->address.bytes);
+    writer_byte(writer, '>');
+}
+
 /*
  * Writes `label` and the addresses of the list that can stand in an ASCII header, one a line, as
  * long as they stay within bytes_max. Writes nothing when there is none; returns how many.
  */
-static HOT uint32_t write_list(struct writer *writer, const char *label,
+static HOT uint32_t write_list(struct writer *writer, const char *label, size_t label_bytes,
                                const struct address_mailbox *first, struct address_list list,
                                size_t bytes_max)
 {
-    const size_t label_bytes = strlen(label);
     const uint8_t *start = writer->at;
     struct address_mailbox read;
     const struct address_mailbox *mailbox = first;
@@ -78,17 +100,26 @@ static HOT uint32_t write_list(struct writer *writer, const char *label,
     for (; mailbox != NULL; mailbox = address_list_next(&list, &read) ? &read : NULL) {
         if (!mailbox->address.ascii)
             continue;
+        const size_t column = count == 0 ? label_bytes : 1;
+        const bool plain = is_plain(mailbox, column);
+        const size_t name_bytes = mailbox->name_bytes > 0 ? mailbox->name_bytes + 3U : 0;
+        size_t one_bytes = name_bytes + mailbox->address.bytes;
         uint8_t one[MAILBOX_BYTES_MAX];
-        struct writer out = writer_make(one, sizeof(one));
-        write_mailbox(&out, mailbox, count == 0 ? label_bytes : 1);
-        const size_t one_bytes = (size_t)(out.at - one);
+        if (!plain) {
+            struct writer out = writer_make(one, sizeof(one));
+            write_mailbox(&out, mailbox, column);
+            one_bytes = (size_t)(out.at - one);
+        }
         if ((size_t)(writer->at - start) + one_bytes + FIELD_FRAME_BYTES > bytes_max)
             break;
         if (count == 0)
             writer_copy(writer, label, label_bytes);
         else
             writer_literal(writer, ",\r\n ");
-        writer_copy(writer, one, one_bytes);
+        if (plain)
+            write_plain(writer, mailbox);
+        else
+            writer_copy(writer, one, one_bytes);
         count++;
     }
     if (count > 0)
@@ -96,15 +127,22 @@ static HOT uint32_t write_list(struct writer *writer, const char *label,
     return count;
 }
 
-static HOT uint32_t write_mailboxes(struct writer *writer, const char *label, struct slice body,
-                                    size_t bytes_max)
+static HOT uint32_t write_mailboxes(struct writer *writer, const char *label, size_t label_bytes,
+                                    struct slice body, size_t bytes_max)
 {
-    struct address_list list = address_list_make(body.at, body.bytes);
+    if (body.bytes == 0)
+        return 0;
+    struct address_list list = address_list_within(body.at, body.bytes, body.readable_end);
     struct address_mailbox first;
     if (!address_list_next(&list, &first))
         return 0;
-    return write_list(writer, label, &first, list, bytes_max);
+    return write_list(writer, label, label_bytes, &first, list, bytes_max);
 }
+
+/* The label is a string literal. */
+#define WRITE_MAILBOXES(writer, label, message, field, cap)                                        \
+    write_mailboxes((writer), (label), sizeof(label) - 1, body_of((message), (field)),             \
+                    mailboxes_bytes_max((message), (field), (cap)))
 
 static size_t mailboxes_bytes_max(const struct frame_message *message, enum header_field field,
                                   size_t cap)
@@ -127,6 +165,7 @@ static void mailbox_of_host(struct address_mailbox *mailbox, const struct frame 
     mailbox->address.domain_offset = sizeof(local) - 1;
     mailbox->address.ascii = true;
     mailbox->name_bytes = 0;
+    mailbox->atoms = true;
 }
 _Static_assert(FRAME_HOST_BYTES_MAX + 14 <= ADDRESS_BYTES_MAX, "it fits");
 
@@ -134,6 +173,7 @@ static void mailbox_of_envelope(struct address_mailbox *mailbox, const struct fr
                                 const struct frame_message *message, bool ascii)
 {
     mailbox->name_bytes = 0;
+    mailbox->atoms = true;
     if (message->sender_bytes > 0 &&
         address_parse(&mailbox->address, message->sender, message->sender_bytes) == 0 &&
         (mailbox->address.ascii || !ascii))
@@ -141,14 +181,14 @@ static void mailbox_of_envelope(struct address_mailbox *mailbox, const struct fr
     mailbox_of_host(mailbox, frame);
 }
 
-HOT void outer_sender(struct outer_sender *sender, const struct frame *frame,
+HOT void outer_sender(struct frame_shown *shown, const struct frame *frame,
                       const struct frame_message *message)
 {
     const struct slice body = body_of(message, HEADER_FROM);
-    sender->rest = address_list_make(body.at, body.bytes);
-    sender->from_field = address_list_next(&sender->rest, &sender->mailbox);
-    if (!sender->from_field)
-        mailbox_of_envelope(&sender->mailbox, frame, message, false);
+    shown->from_rest = address_list_within(body.at, body.bytes, body.readable_end);
+    shown->from_field = address_list_next(&shown->from_rest, &shown->from);
+    if (!shown->from_field)
+        mailbox_of_envelope(&shown->from, frame, message, false);
 }
 
 static void write_one(struct writer *writer, const char *label,
@@ -160,12 +200,13 @@ static void write_one(struct writer *writer, const char *label,
 }
 
 static HOT void write_from(const struct frame *frame, const struct frame_message *message,
-                           const struct outer_sender *sender, struct writer *writer)
+                           const struct frame_shown *shown, struct writer *writer)
 {
     const size_t bytes_max = mailboxes_bytes_max(message, HEADER_FROM, OUTER_FROM_BYTES_MAX);
-    const uint32_t count =
-        sender->from_field ? write_list(writer, "From: ", &sender->mailbox, sender->rest, bytes_max)
-                           : 0;
+    uint32_t count = 0;
+    if (shown->from_field)
+        count = write_list(writer, "From: ", sizeof("From: ") - 1, &shown->from, shown->from_rest,
+                           bytes_max);
     struct address_mailbox mailbox;
     if (count == 0) {
         mailbox_of_envelope(&mailbox, frame, message, true);
@@ -190,14 +231,14 @@ static HOT void write_from(const struct frame *frame, const struct frame_message
 static HOT void write_to(const struct frame_message *message, struct writer *writer)
 {
     const uint32_t to_count =
-        write_mailboxes(writer, "To: ", body_of(message, HEADER_TO),
-                        mailboxes_bytes_max(message, HEADER_TO, OUTER_TO_BYTES_MAX));
+        WRITE_MAILBOXES(writer, "To: ", message, HEADER_TO, OUTER_TO_BYTES_MAX);
     const uint32_t cc_count =
-        write_mailboxes(writer, "Cc: ", body_of(message, HEADER_CC),
-                        mailboxes_bytes_max(message, HEADER_CC, OUTER_TO_BYTES_MAX));
+        WRITE_MAILBOXES(writer, "Cc: ", message, HEADER_CC, OUTER_TO_BYTES_MAX);
     if (to_count + cc_count > 0)
         return;
-    struct address_mailbox mailbox = {.name_bytes = 0};
+    struct address_mailbox mailbox;
+    mailbox.name_bytes = 0;
+    mailbox.atoms = true;
     if (message->recipients_count == 1 && message->recipient_bytes > 0 &&
         address_parse(&mailbox.address, message->recipient, message->recipient_bytes) == 0 &&
         mailbox.address.ascii)
@@ -250,49 +291,82 @@ static HOT void write_folded(struct writer *writer, struct slice body)
     }
 }
 
-static HOT void write_subject(const struct frame *frame, const struct frame_message *message,
+HOT void outer_subject(struct frame_shown *shown, const struct frame_message *message)
+{
+    const struct slice body = body_of(message, HEADER_SUBJECT);
+    struct encoded_word_text text = {0};
+    shown->subject_raw = body.at;
+    shown->subject_raw_bytes = (uint32_t)body.bytes;
+    if (body.bytes > 0)
+        encoded_word_decode(&text, shown->subject, FRAME_SUBJECT_RE_BYTES_MAX, body.at,
+                            MIN(body.bytes, (size_t)SUBJECT_RAW_BYTES_MAX));
+    ASSERT(text.bytes <= FRAME_SUBJECT_RE_BYTES_MAX);
+    shown->subject_re_bytes = (uint32_t)text.bytes;
+    /* The first attempt at decoding writes what stands there. */
+    shown->subject_used =
+        (uint32_t)MIN(MAX(text.bytes, body.bytes), (size_t)FRAME_SUBJECT_RE_BYTES_MAX);
+    shown->subject_same = text.same;
+    shown->subject_clean =
+        text.same || (body.bytes <= OUTER_SUBJECT_BYTES_MAX / 2 && is_clean(body) && !text.dirty);
+}
+_Static_assert(FRAME_SUBJECT_RE_BYTES_MAX <= FIELD_LINE_CHARS_MAX, "one that is shown as it is");
+
+static HOT void write_subject(const struct frame *frame, const struct frame_shown *shown,
                               struct writer *writer)
 {
     if (frame->hide_subject) {
         writer_copy(writer, frame->subject_line, frame->subject_line_bytes);
         return;
     }
-    struct slice body = body_of(message, HEADER_SUBJECT);
-    if (body.bytes == 0)
+    if (shown->subject_raw_bytes == 0)
         return;
-    bool clean = body.bytes <= OUTER_SUBJECT_BYTES_MAX / 2 && is_clean(body);
-    struct encoded_word_text text = {0};
-    uint8_t decoded[SUBJECT_TEXT_BYTES_MAX];
-    if (!clean || memmem(body.at, body.bytes, "=?", 2) != NULL) {
-        body.bytes = MIN(body.bytes, (size_t)SUBJECT_RAW_BYTES_MAX);
-        encoded_word_decode(&text, decoded, sizeof(decoded), body.at, body.bytes);
-        clean &= !text.dirty;
-    }
     writer_literal(writer, "Subject: ");
-    if (clean) {
-        write_folded(writer, body);
+    if (shown->subject_same) {
+        writer_copy(writer, shown->subject, shown->subject_re_bytes);
+    } else if (shown->subject_clean) {
+        write_folded(writer, (struct slice){shown->subject_raw, shown->subject_raw_bytes, NULL});
         return;
+    } else {
+        size_t column = sizeof("Subject: ") - 1;
+        encoded_word_write(writer, shown->subject, shown->subject_re_bytes,
+                           ENCODED_WORD_UNSTRUCTURED, &column);
     }
-    size_t column = sizeof("Subject: ") - 1;
-    encoded_word_write(writer, decoded, text.bytes, ENCODED_WORD_UNSTRUCTURED, &column);
     writer_literal(writer, "\r\n");
-}
-
-size_t frame_subject_text(const struct frame_message *message, uint8_t *dst, size_t dst_bytes)
-{
-    struct slice body = body_of(message, HEADER_SUBJECT);
-    body.bytes = MIN(body.bytes, (size_t)SUBJECT_RAW_BYTES_MAX);
-    struct encoded_word_text text;
-    encoded_word_decode(&text, dst, dst_bytes, body.at, body.bytes);
-    ASSERT(text.bytes <= dst_bytes);
-    return text.bytes;
 }
 
 /* ── message ids ───────────────────────────────────────────────────────────────────────────── */
 
-static bool is_msgid_char(uint8_t c)
+static __m128i msgid_lanes(__m128i lanes)
 {
-    return text_is_atext(c) || c == '.' || c == '@' || c == '[' || c == ']' || c == ':';
+    const __m128i bit_0 = _mm_or_si128(lanes, window_byte(0x01));
+    __m128i other = window_equal(bit_0, ')'); /* ( ) */
+    other = _mm_or_si128(other, window_equal(_mm_or_si128(lanes, window_byte(0x02)), '>'));
+    other = _mm_or_si128(other, window_equal(lanes, ','));
+    other = _mm_or_si128(other, window_equal(lanes, ';'));
+    other = _mm_or_si128(other, window_equal(lanes, '"'));
+    other = _mm_or_si128(other, window_equal(lanes, '\\'));
+    return _mm_andnot_si128(other, window_visible(lanes));
+}
+
+/* How many bytes may stand in a message id: atext and . @ [ ] : and where its at sign is. */
+static HOT size_t msgid_bytes(struct slice rest, size_t *at_index, uint32_t *at_signs)
+{
+    size_t i = 0;
+    while (i < rest.bytes) {
+        const __m128i lanes = window_lanes_until(rest.at + i, rest.readable_end);
+        const size_t there = MIN(rest.bytes - i, (size_t)WINDOW_LANES);
+        const uint32_t stops = ~window_bits(msgid_lanes(lanes)) | UINT32_C(1) << there;
+        const uint32_t run = (uint32_t)__builtin_ctz(stops);
+        const uint32_t ats = window_bits(window_equal(lanes, '@')) & (uint32_t)window_below(run);
+        if (ats != 0) {
+            *at_signs += (ats & (ats - 1)) == 0 ? 1 : 2;
+            *at_index = i + (size_t)__builtin_ctz(ats);
+        }
+        i += run;
+        if (run < WINDOW_LANES)
+            break;
+    }
+    return i;
 }
 
 /*
@@ -303,30 +377,23 @@ static bool is_msgid_char(uint8_t c)
 static HOT struct slice msgid_next(struct slice *rest)
 {
     while (rest->bytes > 0) {
-        const uint8_t *open = memchr(rest->at, '<', rest->bytes);
+        const uint8_t *open = rest->at[0] == '<' ? rest->at : memchr(rest->at, '<', rest->bytes);
         if (open == NULL)
             break;
         rest->bytes -= (size_t)(open - rest->at) + 1;
         rest->at = open + 1;
-        size_t i = 0;
-        size_t at_signs = 0;
+        uint32_t at_signs = 0;
         size_t at_index = 0;
-        while (i < rest->bytes && is_msgid_char(rest->at[i])) {
-            if (rest->at[i] == '@') {
-                at_signs++;
-                at_index = i;
-            }
-            i++;
-        }
+        const size_t i = msgid_bytes(*rest, &at_index, &at_signs);
         const bool closed = i < rest->bytes && rest->at[i] == '>';
         rest->at += i;
         rest->bytes -= i;
         if (closed && at_signs == 1 && at_index > 0 && at_index + 1 < i &&
             i + 2 <= OUTER_MSGID_BYTES_MAX)
-            return (struct slice){open, i + 2};
+            return (struct slice){open, i + 2, NULL};
     }
     rest->bytes = 0;
-    return (struct slice){NULL, 0};
+    return (struct slice){NULL, 0, NULL};
 }
 
 static HOT void write_msgids(struct writer *writer, const char *label, struct slice body)
@@ -386,10 +453,13 @@ static HOT void write_date(const struct frame_message *message, struct writer *w
 {
     const struct slice body = body_of(message, HEADER_DATE);
     struct date date;
-    if (body.bytes == 0 || date_parse(&date, body.at, body.bytes) != 0)
-        date = (struct date){(int64_t)(message->now_unix_ns / NS_PER_S), 0};
     writer_literal(writer, "Date: ");
-    date_write_header(writer, &date);
+    if (writer_room(writer) >= DATE_HEADER_BYTES && date_copy_try(writer->at, body.at, body.bytes))
+        writer->at += DATE_HEADER_BYTES;
+    else if (body.bytes > 0 && date_parse(&date, body.at, body.bytes) == 0)
+        date_write_header(writer, &date);
+    else
+        writer_copy(writer, message->time->date, DATE_HEADER_BYTES);
     writer_literal(writer, "\r\n");
 }
 
@@ -397,6 +467,8 @@ static HOT void write_date(const struct frame_message *message, struct writer *w
 static HOT void write_auto_submitted(const struct frame_message *message, struct writer *writer)
 {
     static const char *const keywords[] = {"auto-generated", "auto-replied", "auto-notified", "no"};
+    if (!header_has(message->header, HEADER_AUTO_SUBMITTED))
+        return;
     const struct slice body = body_of(message, HEADER_AUTO_SUBMITTED);
     for (uint32_t n = 0; n < ARRAY_COUNT(keywords); n++) {
         const size_t bytes = strlen(keywords[n]);
@@ -412,13 +484,12 @@ static HOT void write_auto_submitted(const struct frame_message *message, struct
 }
 
 HOT void outer_write(const struct frame *frame, const struct frame_message *message,
-                     const struct outer_sender *sender, struct writer *writer)
+                     const struct frame_shown *shown, struct writer *writer)
 {
-    write_from(frame, message, sender, writer);
-    (void)write_mailboxes(writer, "Reply-To: ", body_of(message, HEADER_REPLY_TO),
-                          mailboxes_bytes_max(message, HEADER_REPLY_TO, OUTER_FROM_BYTES_MAX));
+    write_from(frame, message, shown, writer);
+    (void)WRITE_MAILBOXES(writer, "Reply-To: ", message, HEADER_REPLY_TO, OUTER_FROM_BYTES_MAX);
     write_to(message, writer);
-    write_subject(frame, message, writer);
+    write_subject(frame, shown, writer);
     write_date(message, writer);
     write_message_id(frame, message, writer);
     if (frame->keep_references) {
@@ -434,21 +505,15 @@ static size_t envelope_bytes_max(uint32_t bytes)
     return MIN((size_t)bytes * 2 + 16, (size_t)ADDRESS_BYTES_MAX) + FIELD_FRAME_BYTES;
 }
 
-/* Can the From field hold two addresses? */
-static bool is_list(const struct frame_message *message)
-{
-    const struct slice body = body_of(message, HEADER_FROM);
-    return body.bytes > 0 &&
-           (memchr(body.at, ',', body.bytes) != NULL || memchr(body.at, ';', body.bytes) != NULL);
-}
-
-size_t outer_bytes_max(const struct frame *frame, const struct frame_message *message)
+size_t outer_bytes_max(const struct frame *frame, const struct frame_message *message,
+                       const struct frame_shown *shown)
 {
     const struct header_span *field = message->header->field;
     size_t total = envelope_bytes_max(message->sender_bytes) +
                    envelope_bytes_max(message->recipient_bytes) + frame->host_bytes;
     total += mailboxes_bytes_max(message, HEADER_FROM, OUTER_FROM_BYTES_MAX);
-    total += is_list(message) ? MAILBOX_BYTES_MAX + FIELD_FRAME_BYTES : 0;
+    /* Two authors need a Sender. */
+    total += shown->from_rest.at < shown->from_rest.end ? MAILBOX_BYTES_MAX + FIELD_FRAME_BYTES : 0;
     total += mailboxes_bytes_max(message, HEADER_REPLY_TO, OUTER_FROM_BYTES_MAX);
     total += mailboxes_bytes_max(message, HEADER_TO, OUTER_TO_BYTES_MAX);
     total += mailboxes_bytes_max(message, HEADER_CC, OUTER_TO_BYTES_MAX);

@@ -255,12 +255,6 @@ void template_close(struct template *template)
     free(template);
 }
 
-uint32_t template_uses(const struct template *template, enum template_variable variable)
-{
-    ASSERT(variable < TEMPLATE_VARIABLE_COUNT);
-    return template->uses[variable];
-}
-
 const char *template_subject(const char *text, const char **subject, size_t *subject_bytes)
 {
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0)

@@ -56,9 +56,6 @@ MUST_USE int template_open(struct template **template, enum template_kind kind, 
                            char why[TEMPLATE_WHY_BYTES]);
 void template_close(struct template *template); /* NULL is harmless */
 
-/* How often a variable stands in it. */
-uint32_t template_uses(const struct template *template, enum template_variable variable);
-
 size_t template_bytes_max(const struct template *template,
                           const struct template_value values[TEMPLATE_VARIABLE_COUNT]);
 HOT void template_render(const struct template *template, struct writer *writer,

@@ -2,17 +2,39 @@
 #include "envelope/markup.h"
 #include "envelope/template.h"
 #include "envelope/template_internal.h"
+#include "envelope/window.h"
+
+#include <stdbool.h>
 
 /* A line of a value ends here, three characters early for the last escape and one for the `=`. */
 #define VALUE_COLUMN_MAX (TEMPLATE_LINE_CHARS_MAX - 4)
 
-/* Longer values are cut: no mail has one. */
-#define VALUE_BYTES_MAX 1024
+/* One line of nothing but what stands for itself? */
+static HOT bool is_literal_line(const uint8_t *src, size_t bytes)
+{
+    if (bytes > VALUE_COLUMN_MAX)
+        return false;
+    for (size_t i = 0; i < bytes; i += WINDOW_LANES) {
+        const __m128i lanes = window_lanes_until(src + i, src + bytes);
+        const __m128i literal =
+            _mm_or_si128(_mm_andnot_si128(window_equal(lanes, '='), window_visible(lanes)),
+                         window_equal(lanes, ' '));
+        if ((~window_bits(literal) &
+             (uint32_t)window_below((uint32_t)MIN(bytes - i, (size_t)WINDOW_LANES))) != 0)
+            return false;
+    }
+    return true;
+}
 
-static HOT void write_value(struct writer *writer, const uint8_t *src, size_t bytes)
+static HOT void write_text(struct writer *writer, const uint8_t *src, size_t bytes)
 {
     static const char digits[] = "0123456789ABCDEF";
     size_t column = 0;
+    if (is_literal_line(src, bytes)) {
+        writer_copy(writer, src, bytes);
+        writer_literal(writer, "=\r\n");
+        return;
+    }
     for (size_t i = 0; i < bytes; i++) {
         const uint8_t c = src[i];
         if (column > VALUE_COLUMN_MAX) {
@@ -33,7 +55,7 @@ static HOT void write_value(struct writer *writer, const uint8_t *src, size_t by
 }
 
 /* What markup_write() wrote needs no escapes, only short lines. */
-static HOT void write_escaped(struct writer *writer, const uint8_t *src, size_t chars)
+HOT void template_write_escaped(struct writer *writer, const uint8_t *src, size_t chars)
 {
     while (chars > VALUE_COLUMN_MAX) {
         writer_copy(writer, src, VALUE_COLUMN_MAX);
@@ -43,6 +65,20 @@ static HOT void write_escaped(struct writer *writer, const uint8_t *src, size_t 
     }
     writer_copy(writer, src, chars);
     writer_literal(writer, "=\r\n");
+}
+
+HOT void template_write_value(enum template_kind kind, struct writer *writer, const uint8_t *src,
+                              size_t bytes)
+{
+    bytes = MIN(bytes, (size_t)TEMPLATE_VALUE_BYTES_MAX);
+    if (kind == TEMPLATE_TEXT) {
+        write_text(writer, src, bytes);
+        return;
+    }
+    uint8_t escaped[TEMPLATE_VALUE_BYTES_MAX * MARKUP_CHARS_PER_BYTE_MAX];
+    struct writer out = writer_make(escaped, sizeof(escaped));
+    markup_write(&out, src, bytes, sizeof(escaped));
+    template_write_escaped(writer, escaped, (size_t)(out.at - escaped));
 }
 
 HOT void template_render(const struct template *template, struct writer *writer,
@@ -55,27 +91,23 @@ HOT void template_render(const struct template *template, struct writer *writer,
         if (segment->variable == TEMPLATE_VARIABLE_COUNT)
             continue;
         const struct template_value *value = &values[segment->variable];
-        const size_t bytes = MIN(value->bytes, (size_t)VALUE_BYTES_MAX);
-        if (template->kind == TEMPLATE_TEXT) {
-            write_value(writer, value->text, bytes);
-            continue;
-        }
-        uint8_t escaped[VALUE_BYTES_MAX * MARKUP_CHARS_PER_BYTE_MAX];
-        struct writer out = writer_make(escaped, sizeof(escaped));
-        markup_write(&out, value->text, bytes, sizeof(escaped));
-        write_escaped(writer, escaped, (size_t)(out.at - escaped));
+        template_write_value(template->kind, writer, value->text, value->bytes);
     }
+}
+
+size_t template_value_bytes_max(enum template_kind kind, size_t bytes)
+{
+    bytes = MIN(bytes, (size_t)TEMPLATE_VALUE_BYTES_MAX);
+    /* Each byte is an escape of three characters, or a reference that needs none. */
+    const size_t chars = kind == TEMPLATE_TEXT ? bytes * 3 : markup_chars_max(bytes);
+    return chars + (chars / VALUE_COLUMN_MAX + 1) * 3;
 }
 
 size_t template_bytes_max(const struct template *template,
                           const struct template_value values[TEMPLATE_VARIABLE_COUNT])
 {
     size_t total = template->encoded_bytes;
-    for (uint32_t v = 0; v < TEMPLATE_VARIABLE_COUNT; v++) {
-        const size_t bytes = MIN(values[v].bytes, (size_t)VALUE_BYTES_MAX);
-        /* Each byte is an escape of three characters, or a reference that needs none. */
-        const size_t chars = template->kind == TEMPLATE_TEXT ? bytes * 3 : markup_chars_max(bytes);
-        total += template->uses[v] * (chars + (chars / VALUE_COLUMN_MAX + 1) * 3);
-    }
+    for (uint32_t v = 0; v < TEMPLATE_VARIABLE_COUNT; v++)
+        total += template->uses[v] * template_value_bytes_max(template->kind, values[v].bytes);
     return total;
 }

@@ -27,6 +27,17 @@ struct template
     size_t encoded_bytes;
 };
 
+/* Longer values are cut: no mail has one. */
+#define TEMPLATE_VALUE_BYTES_MAX 1024
+
+/* A value as it stands in the template, its soft break included. */
+HOT void template_write_value(enum template_kind kind, struct writer *writer, const uint8_t *src,
+                              size_t bytes);
+/* The same of HTML, of what markup_write() wrote. */
+HOT void template_write_escaped(struct writer *writer, const uint8_t *src, size_t chars);
+/* At most these. */
+size_t template_value_bytes_max(enum template_kind kind, size_t bytes);
+
 /* RFC 2045, 6.7 (5): encoded lines are at most this long, with their soft break. */
 #define TEMPLATE_LINE_CHARS_MAX 76
 

@@ -1,4 +1,5 @@
-#include "envelope/address.h"
+#include "envelope/address_internal.h"
+#include "envelope/header.h"
 #include "envelope/text.h"
 #include "tests/envelope/mailgen.h"
 
@@ -246,6 +247,113 @@ static void address_list_output_is_always_clean(void **state)
     }
 }
 
+struct compared {
+    uint64_t plain_count;
+    uint64_t all_count;
+};
+
+/* Both readers over one list, member by member: what the plain one takes, the other reads alike. */
+static void readers_agree(const uint8_t *src, size_t bytes, struct compared *compared)
+{
+    uint8_t *copy = malloc(bytes + (bytes == 0 ? 1 : 0));
+    assert_non_null(copy);
+    memcpy(copy, src, bytes);
+    struct address_list list = address_list_make(copy, bytes);
+    bool more = true;
+    while (more) {
+        struct address_list plain_list = list;
+        struct address_mailbox plain;
+        struct address_mailbox any;
+        const bool taken = address_list_try(&plain_list, &plain);
+        more = address_list_next_any(&list, &any);
+        compared->all_count += more;
+        if (!taken)
+            continue;
+        compared->plain_count++;
+        assert_true(more);
+        assert_ptr_equal(plain_list.at, list.at);
+        assert_int_equal(plain.address.bytes, any.address.bytes);
+        assert_memory_equal(plain.address.text, any.address.text, any.address.bytes);
+        assert_int_equal(plain.address.domain_offset, any.address.domain_offset);
+        assert_int_equal(plain.address.ascii, any.address.ascii);
+        assert_int_equal(plain.name_bytes, any.name_bytes);
+        assert_memory_equal(plain.name, any.name, any.name_bytes);
+    }
+    free(copy);
+}
+
+static void address_readers_agree_on_generated_lists(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {"Alice Example ",
+                                         "\"Doe, John\" ",
+                                         "<a.b@c-d.example>",
+                                         "bob@example.org",
+                                         "a@b",
+                                         ",",
+                                         ", ",
+                                         ";",
+                                         " ",
+                                         "  ",
+                                         "\r\n ",
+                                         "<",
+                                         ">",
+                                         "@",
+                                         ".",
+                                         "-",
+                                         "_",
+                                         "\"",
+                                         "\\",
+                                         "=?",
+                                         "?=",
+                                         "(c)",
+                                         ":",
+                                         "[1.2.3.4]",
+                                         "\xc3\xa9",
+                                         "\x01",
+                                         "J. Q. Public ",
+                                         "<a@b>, ",
+                                         "x",
+                                         "word word "};
+    struct mailgen gen = mailgen_seeded();
+    struct compared compared = {0};
+    for (uint32_t n = 0; n < 60000; n++) {
+        uint8_t src[512];
+        size_t bytes = 0;
+        for (uint32_t i = mailgen_below(&gen, 10); i > 0; i--) {
+            const char *piece = pieces[mailgen_below(&gen, ARRAY_COUNT(pieces))];
+            memcpy(src + bytes, piece, strlen(piece));
+            bytes += strlen(piece);
+            if (mailgen_below(&gen, 30) == 0)
+                src[bytes++] = (uint8_t)mailgen_next(&gen);
+        }
+        readers_agree(src, bytes, &compared);
+    }
+    assert_true(compared.plain_count > 1000);
+    assert_true(compared.all_count > compared.plain_count);
+}
+
+static void corpus_lists(const uint8_t *mail, size_t mail_bytes, void *context)
+{
+    static const enum header_field fields[] = {HEADER_FROM, HEADER_TO, HEADER_CC, HEADER_REPLY_TO};
+    struct header header;
+    header_read(&header, mail, mail_bytes, mail_bytes);
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
+        const struct header_span span = header.field[fields[i]];
+        readers_agree(mail + span.offset, span.bytes, context);
+    }
+}
+
+static void address_readers_agree_on_the_corpus(void **state)
+{
+    (void)state;
+    struct compared compared = {0};
+    if (!mailgen_corpus(corpus_lists, &compared))
+        skip();
+    /* Most of real mail is plain, or the plain reader is not worth its while. */
+    assert_true(compared.plain_count * 2 > compared.all_count);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +365,8 @@ int main(void)
         cmocka_unit_test(address_list_leaves_out_what_is_no_address),
         cmocka_unit_test(address_list_cleans_names),
         cmocka_unit_test(address_list_output_is_always_clean),
+        cmocka_unit_test(address_readers_agree_on_generated_lists),
+        cmocka_unit_test(address_readers_agree_on_the_corpus),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return mailgen_verdict(cmocka_run_group_tests(tests, NULL, NULL));
 }

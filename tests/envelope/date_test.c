@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -117,6 +118,58 @@ static void date_reads_any_bytes(void **state)
     }
 }
 
+/* What is copied as it stands is what parsing and writing make of it. */
+static bool copy_agrees(const uint8_t *src, size_t bytes)
+{
+    uint8_t copied[DATE_HEADER_BYTES];
+    uint8_t written[DATE_HEADER_BYTES];
+    struct date date;
+    uint8_t *exact = malloc(bytes + (bytes == 0 ? 1 : 0));
+    assert_non_null(exact);
+    memcpy(exact, src, bytes);
+    const bool taken = date_copy_try(copied, exact, bytes);
+    if (taken) {
+        assert_int_equal(date_parse(&date, exact, bytes), 0);
+        struct writer writer = writer_make(written, sizeof(written));
+        date_write_header(&writer, &date);
+        assert_memory_equal(copied, written, sizeof(written));
+    }
+    free(exact);
+    return taken;
+}
+
+static void date_copies_only_what_is_canonical(void **state)
+{
+    (void)state;
+    static const char alphabet[] = "0123456789 +-:,SMTWFadn";
+    static const char *const seeds[] = {"Sat, 21 Nov 2026 21:15:00 +0100 (CET)",
+                                        "Sun, 1 Nov 2026 01:02:03 -0000",
+                                        "Thu, 29 Feb 2024 23:59:59 +2359"};
+    struct mailgen gen = mailgen_seeded();
+    uint32_t taken = 0;
+    for (uint32_t n = 0; n < 200000; n++) {
+        uint8_t src[48];
+        const char *seed = seeds[mailgen_below(&gen, ARRAY_COUNT(seeds))];
+        const size_t bytes = strlen(seed) - mailgen_below(&gen, 8);
+        memcpy(src, seed, bytes);
+        for (uint32_t i = mailgen_below(&gen, 3); i > 0; i--)
+            src[mailgen_below(&gen, (uint32_t)bytes)] =
+                (uint8_t)alphabet[mailgen_below(&gen, sizeof(alphabet) - 1)];
+        taken += copy_agrees(src, bytes) ? 1 : 0;
+    }
+    assert_true(taken > 1000);
+    /* Every day of some years, each under its own weekday and under another. */
+    for (int64_t day = 365; day < 365 * 60; day++) {
+        struct date date = {day * 86400 + 86399, -600};
+        uint8_t text[DATE_HEADER_BYTES];
+        struct writer writer = writer_make(text, sizeof(text));
+        date_write_header(&writer, &date);
+        assert_true(copy_agrees(text, sizeof(text)));
+        memcpy(text, memcmp(text, "Sun", 3) == 0 ? "Mon" : "Sun", 3);
+        assert_false(copy_agrees(text, sizeof(text)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +177,7 @@ int main(void)
         cmocka_unit_test(date_refuses_what_is_none),
         cmocka_unit_test(date_agrees_with_the_c_library),
         cmocka_unit_test(date_reads_any_bytes),
+        cmocka_unit_test(date_copies_only_what_is_canonical),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

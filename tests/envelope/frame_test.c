@@ -323,25 +323,130 @@ static void frame_puts_the_logo_in(void **state)
     free(sealed);
 }
 
-static void subject_reads(const char *mail, size_t room, const char *expected)
+static void subject_shows(const char *mail, const char *expected)
 {
+    struct frame_config config = framing_config();
+    struct frame *frame = framing_open(&config);
     struct header header;
-    char text[128];
+    struct frame_shown shown;
     header_read(&header, (const uint8_t *)mail, strlen(mail), strlen(mail));
     const struct frame_message message = {.mail = (const uint8_t *)mail, .header = &header};
-    const size_t bytes = frame_subject_text(&message, (uint8_t *)text, room);
-    assert_int_equal(bytes, strlen(expected));
-    assert_memory_equal(text, expected, bytes);
+    frame_show(frame, &message, &shown);
+    assert_int_equal(shown.subject_bytes, strlen(expected));
+    assert_memory_equal(shown.subject, expected, shown.subject_bytes);
+    frame_close(frame);
 }
 
-static void frame_subject_text_is_clean(void **state)
+static void frame_shows_a_clean_subject(void **state)
 {
     (void)state;
-    subject_reads("From: a@b\n\n", 100, "");
-    subject_reads("Subject: a\r\n b\r\n\r\n", 100, "a b");
-    subject_reads("Subject: =?utf-8?q?a=0Ab=00=E2=80=AE?=\n\n", 100, "a b");
-    subject_reads("Subject: \xc3\xa9\xc3\xa9\n\n", 3, "\xc3\xa9");
-    subject_reads("Subject: abc\n\n", 0, "");
+    subject_shows("From: a@b\n\n", "");
+    subject_shows("Subject: a\r\n b\r\n\r\n", "a b");
+    subject_shows("Subject: =?utf-8?q?a=0Ab=00=E2=80=AE?=\n\n", "a b");
+    subject_shows("Subject: \xc3\xa9\xc3\xa9\n\n", "\xc3\xa9\xc3\xa9");
+    /* Cut between characters, and no blank left at the end. */
+    char mail[1024];
+    char expected[FRAME_SUBJECT_BYTES_MAX + 1];
+    for (int pad = FRAME_SUBJECT_BYTES_MAX - 3; pad <= FRAME_SUBJECT_BYTES_MAX; pad++) {
+        (void)snprintf(mail, sizeof(mail), "Subject: %0*d\xc3\xa9 yz\n\n", pad, 7);
+        (void)snprintf(expected, sizeof(expected), "%0*d%s", pad, 7,
+                       pad <= FRAME_SUBJECT_BYTES_MAX - 2 ? "\xc3\xa9" : "");
+        subject_shows(mail, expected);
+    }
+}
+
+/* The notification is written from a script made at open; the template's own renderer is the plain
+ * reference. */
+static void rendered_is_in(const char *sealed, enum template_kind kind, const char *text,
+                           const struct template_value values[TEMPLATE_VARIABLE_COUNT])
+{
+    static const struct template_constants constants = {FRAMING_KEYS, ""};
+    struct template *template = NULL;
+    char why[TEMPLATE_WHY_BYTES];
+    assert_int_equal(template_open(&template, kind, "t", text, &constants, why), 0);
+    const size_t room = template_bytes_max(template, values);
+    char *rendered = malloc(room + 1);
+    assert_non_null(rendered);
+    struct writer writer = writer_make((uint8_t *)rendered, room);
+    template_render(template, &writer, values);
+    *writer.at = '\0';
+    assert_non_null(strstr(sealed, rendered));
+    free(rendered);
+    template_close(template);
+}
+
+static void frame_renders_as_the_templates_do(void **state)
+{
+    (void)state;
+    static const char text[] = "{{sender}}{{sender_name}}\n{{subject}} {{date}} {{attachment}}"
+                               "{{subject}}{{sender}} end\n";
+    static const struct {
+        const char *mail;
+        const char *values[TEMPLATE_VARIABLE_COUNT];
+    } cases[] = {
+        {"From: Alice <a@b>\nSubject: Hi\n\n", {"Alice <a@b>", "Alice", "Hi"}},
+        {"From: a@b\n\n", {"a@b", "a@b", ""}},
+        {"From: =?utf-8?q?J=C3=B6rg_=3Cx=3E?= <a@b>\nSubject: 1 = 1\n\n",
+         {"J\xc3\xb6rg x <a@b>", "J\xc3\xb6rg x", "1 = 1"}},
+        {"From: a@b\nSubject: A subject of seventy-four characters, which is one more than a line "
+         "of "
+         "a value\n\n",
+         {"a@b", "a@b",
+          "A subject of seventy-four characters, which is one more than a line of a value"}},
+    };
+    struct frame_config config = framing_config();
+    config.text_template = text;
+    config.html_template = text;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char *sealed = sealed_with(&config, cases[i].mail);
+        struct template_value values[TEMPLATE_VARIABLE_COUNT];
+        const char *strings[TEMPLATE_VARIABLE_COUNT];
+        memcpy(strings, cases[i].values, sizeof(strings));
+        strings[TEMPLATE_DATE] = "2026-11-21 21:15 UTC";
+        strings[TEMPLATE_ATTACHMENT] = "securedoc_20261121T211500.html";
+        for (uint32_t v = 0; v < TEMPLATE_VARIABLE_COUNT; v++)
+            values[v] = (struct template_value){(const uint8_t *)strings[v], strlen(strings[v])};
+        rendered_is_in(sealed, TEMPLATE_TEXT, text, values);
+        rendered_is_in(sealed, TEMPLATE_HTML, text, values);
+        free(sealed);
+    }
+}
+
+static void frame_wipes_the_subject_it_showed(void **state)
+{
+    (void)state;
+    struct frame_config config = framing_config();
+    struct frame *frame = framing_open(&config);
+    static const char mail[] = "Subject: SecretPlan\n\n";
+    static const uint8_t zeros[FRAME_SUBJECT_RE_BYTES_MAX];
+    struct header header;
+    struct frame_shown shown;
+    memset(&shown, 0, sizeof(shown));
+    header_read(&header, (const uint8_t *)mail, sizeof(mail) - 1, sizeof(mail) - 1);
+    const struct frame_message message = {.mail = (const uint8_t *)mail, .header = &header};
+    frame_show(frame, &message, &shown);
+    assert_memory_equal(shown.subject, "SecretPlan", 10);
+    frame_shown_wipe(&shown);
+    assert_int_equal(shown.subject_bytes, 0);
+    assert_memory_equal(shown.subject, zeros, sizeof(zeros));
+    frame_close(frame);
+}
+
+static void frame_time_is_rendered_when_the_second_changes(void **state)
+{
+    (void)state;
+    struct frame_time time = {0};
+    frame_time_set(&time, 0);
+    assert_memory_equal(time.unix_text, "0", time.unix_chars);
+    assert_memory_equal(time.date, "Thu, 01 Jan 1970 00:00:00 +0000", DATE_HEADER_BYTES);
+    frame_time_set(&time, FRAMING_NOW_UNIX_S * NS_PER_S);
+    assert_memory_equal(time.unix_text, "1795295700", time.unix_chars);
+    assert_memory_equal(time.day, "2026-11-21 21:15 UTC", sizeof(time.day));
+    frame_time_set(&time, (FRAMING_NOW_UNIX_S + 1) * NS_PER_S - 1);
+    assert_memory_equal(time.attachment, "securedoc_20261121T211500.html", sizeof(time.attachment));
+    frame_time_set(&time, (FRAMING_NOW_UNIX_S + 1) * NS_PER_S);
+    assert_memory_equal(time.attachment, "securedoc_20261121T211501.html", sizeof(time.attachment));
+    assert_memory_equal(time.unix_text, "1795295701", time.unix_chars);
 }
 
 static void config_refused(struct frame_config config, const char *complaint)
@@ -587,7 +692,10 @@ int main(void)
         cmocka_unit_test(frame_hides_the_subject_when_asked),
         cmocka_unit_test(frame_escapes_what_the_attachment_shows),
         cmocka_unit_test(frame_puts_the_logo_in),
-        cmocka_unit_test(frame_subject_text_is_clean),
+        cmocka_unit_test(frame_shows_a_clean_subject),
+        cmocka_unit_test(frame_renders_as_the_templates_do),
+        cmocka_unit_test(frame_wipes_the_subject_it_showed),
+        cmocka_unit_test(frame_time_is_rendered_when_the_second_changes),
         cmocka_unit_test(frame_refuses_bad_configs),
         cmocka_unit_test(frame_refuses_broken_shells),
         cmocka_unit_test(frame_writes_sound_mail_for_the_corpus),

@@ -61,6 +61,8 @@ char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_b
     memcpy(head, mail, header.header_bytes);
     uint8_t *exact = realloc(head, header.header_bytes == 0 ? 1 : header.header_bytes);
     assert_non_null(exact);
+    struct frame_time time = {0};
+    frame_time_set(&time, FRAMING_NOW_UNIX_S * NS_PER_S);
     const struct frame_message message = {.id = &id,
                                           .mail = exact,
                                           .header = &header,
@@ -69,33 +71,42 @@ char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_b
                                           .recipient = (const uint8_t *)recipient,
                                           .recipient_bytes = (uint32_t)strcspn(recipient, ","),
                                           .recipients_count = recipients_count,
-                                          .now_unix_ns = FRAMING_NOW_UNIX_S * NS_PER_S,
+                                          .time = &time,
                                           .salt_commitment = salt_commitment,
                                           .boundary_random = random};
-    const size_t prologue_room = frame_prologue_bytes_max(frame, &message);
-    const size_t fields_room = frame_fields_bytes_max(frame, &message);
-    uint8_t *prologue = malloc(prologue_room);
-    uint8_t *fields = malloc(fields_room);
-    uint8_t epilogue[FRAME_EPILOGUE_BYTES_MAX];
+    struct frame_shown shown;
+    frame_show(frame, &message, &shown);
+    const size_t room = frame_bytes_max(frame, &message, &shown);
+    uint8_t *own = malloc(room);
+    assert_non_null(own);
+    struct frame_spans spans;
+    frame_write(frame, &message, &shown, own, room, &spans);
+    char *all = framing_join(frame, own, &spans, NULL, 0, bytes);
+    free(own);
+    free(exact);
+    return all;
+}
+
+char *framing_join(const struct frame *frame, const uint8_t *own, const struct frame_spans *spans,
+                   const uint8_t *ciphertext, size_t ciphertext_bytes, size_t *bytes)
+{
     size_t head_bytes;
     size_t tail_bytes;
-    const uint8_t *shell_head = frame_head(frame, &head_bytes);
-    const uint8_t *shell_tail = frame_tail(frame, &tail_bytes);
-    char *all =
-        malloc(prologue_room + fields_room + head_bytes + tail_bytes + sizeof(epilogue) + 1);
-    assert_non_null(prologue);
-    assert_non_null(fields);
+    const uint8_t *head = frame_head(frame, &head_bytes);
+    const uint8_t *tail = frame_tail(frame, &tail_bytes);
+    const uint8_t *epilogue = own + spans->prologue_bytes;
+    char *all = malloc(spans->prologue_bytes + spans->epilogue_bytes + spans->fields_bytes +
+                       head_bytes + tail_bytes + ciphertext_bytes + 1);
     assert_non_null(all);
-    size_t at = append(all, prologue, frame_prologue(frame, &message, prologue, prologue_room));
-    at += append(all + at, shell_head, head_bytes);
-    at += append(all + at, fields, frame_fields(frame, &message, fields, fields_room));
-    at += append(all + at, shell_tail, tail_bytes);
-    at += append(all + at, epilogue, frame_epilogue(frame, &message, epilogue, sizeof(epilogue)));
+    size_t at = append(all, own, spans->prologue_bytes);
+    at += append(all + at, head, head_bytes);
+    at += append(all + at, epilogue + spans->epilogue_bytes, spans->fields_bytes);
+    if (ciphertext_bytes > 0)
+        at += append(all + at, ciphertext, ciphertext_bytes);
+    at += append(all + at, tail, tail_bytes);
+    at += append(all + at, epilogue, spans->epilogue_bytes);
     all[at] = '\0';
     *bytes = at;
-    free(prologue);
-    free(fields);
-    free(exact);
     return all;
 }
 

@@ -29,6 +29,10 @@ struct frame *framing_open(const struct frame_config *config);
 char *framing_mail(const struct frame *frame, const uint8_t *mail, size_t mail_bytes,
                    const char *sender, const char *recipient, size_t *bytes);
 
+/* The five spans of what frame_write() wrote, in their order, NUL-terminated; the caller frees. */
+char *framing_join(const struct frame *frame, const uint8_t *own, const struct frame_spans *spans,
+                   const uint8_t *ciphertext, size_t ciphertext_bytes, size_t *bytes);
+
 /*
  * Reads a sealed mail by the letter: ASCII, CRLF, lines of at most 998, fields from the allow-list
  * in their order and once, no empty fold, the three parts in place.

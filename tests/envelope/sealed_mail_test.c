@@ -22,12 +22,6 @@ struct whole {
     struct mailgen gen;
 };
 
-static void append(char **at, const void *src, size_t bytes)
-{
-    memcpy(*at, src, bytes);
-    *at += bytes;
-}
-
 /* The five spans as the engine writes them, ciphertext included. */
 static char *seal(struct whole *whole, const struct sealing *sealing, const uint8_t *mail,
                   size_t mail_bytes, size_t *sealed_bytes)
@@ -41,30 +35,23 @@ static char *seal(struct whole *whole, const struct sealing *sealing, const uint
     memcpy(salt_commitment, sealing->salt, COBBLE_SALT_BYTES);
     mailgen_bytes(&whole->gen, boundary, sizeof(boundary));
     header_read(&header, mail, mail_bytes, mail_bytes);
+    struct frame_time time = {0};
+    frame_time_set(&time, FRAMING_NOW_UNIX_S * NS_PER_S);
     const struct frame_message message = {.id = &sealing->id,
                                           .mail = mail,
                                           .header = &header,
-                                          .now_unix_ns = FRAMING_NOW_UNIX_S * NS_PER_S,
+                                          .time = &time,
                                           .salt_commitment = salt_commitment,
                                           .boundary_random = boundary};
-    size_t head_bytes;
-    size_t tail_bytes;
-    const uint8_t *head = frame_head(frame, &head_bytes);
-    const uint8_t *tail = frame_tail(frame, &tail_bytes);
-    const size_t prologue_room = frame_prologue_bytes_max(frame, &message);
-    const size_t fields_room = frame_fields_bytes_max(frame, &message);
-    char *sealed = malloc(prologue_room + head_bytes + fields_room + fields.bytes + tail_bytes +
-                          FRAME_EPILOGUE_BYTES_MAX + 1);
-    assert_non_null(sealed);
-    char *at = sealed;
-    at += frame_prologue(frame, &message, (uint8_t *)at, prologue_room);
-    append(&at, head, head_bytes);
-    at += frame_fields(frame, &message, (uint8_t *)at, fields_room);
-    append(&at, fields.at, fields.bytes);
-    append(&at, tail, tail_bytes);
-    at += frame_epilogue(frame, &message, (uint8_t *)at, FRAME_EPILOGUE_BYTES_MAX);
-    *at = '\0';
-    *sealed_bytes = (size_t)(at - sealed);
+    struct frame_shown shown;
+    frame_show(frame, &message, &shown);
+    const size_t room = frame_bytes_max(frame, &message, &shown);
+    uint8_t *own = malloc(room);
+    assert_non_null(own);
+    struct frame_spans spans;
+    frame_write(frame, &message, &shown, own, room, &spans);
+    char *sealed = framing_join(frame, own, &spans, fields.at, fields.bytes, sealed_bytes);
+    free(own);
     free(fields.at);
     return sealed;
 }

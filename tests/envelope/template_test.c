@@ -1,4 +1,6 @@
+#include "envelope/markup.h"
 #include "envelope/template.h"
+#include "envelope/text.h"
 #include "tests/envelope/mailgen.h"
 
 #include <errno.h>
@@ -201,6 +203,57 @@ static void template_takes_its_subject_line_off(void **state)
     assert_int_equal(bytes, 0);
 }
 
+/* The plainest reading of envelope/markup.h. */
+static size_t markup_plainly(char *dst, const uint8_t *src, size_t bytes, size_t chars_max)
+{
+    static const char harmless[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                   "0123456789 !()+,-./:?@_";
+    const uint8_t *end = src + bytes;
+    size_t out = 0;
+    while (src < end) {
+        char one[16] = {(char)*src};
+        if (*src != 0 && strchr(harmless, *src) != NULL) {
+            src++;
+        } else {
+            const uint32_t c = text_next(&src, end);
+            (void)snprintf(one, sizeof(one), "&#%u;", c == TEXT_MALFORMED ? TEXT_REPLACEMENT : c);
+        }
+        if (out + strlen(one) > chars_max)
+            break;
+        memcpy(dst + out, one, strlen(one));
+        out += strlen(one);
+    }
+    return out;
+}
+
+static void markup_agrees_with_the_plain_reading(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {"Alice ", "<", "&",        "\xc3\xa9", "\xf0\x9f\x98\x80",
+                                         "\x80",   "=", "_?@Z[`az", "09:;/*+",  "'\"{}~"};
+    struct mailgen gen = mailgen_seeded();
+    for (uint32_t n = 0; n < 100000; n++) {
+        uint8_t src[300];
+        size_t bytes = 0;
+        for (uint32_t i = mailgen_below(&gen, 20); i > 0; i--) {
+            const char *piece = pieces[mailgen_below(&gen, ARRAY_COUNT(pieces))];
+            memcpy(src + bytes, piece, strlen(piece));
+            bytes += strlen(piece);
+            if (mailgen_below(&gen, 10) == 0)
+                src[bytes++] = (uint8_t)(1 + mailgen_below(&gen, 255));
+        }
+        char expected[2400];
+        uint8_t dst[2400];
+        const size_t chars_max =
+            mailgen_below(&gen, 2) == 0 ? sizeof(dst) : mailgen_below(&gen, 99);
+        const size_t chars = markup_plainly(expected, src, bytes, chars_max);
+        struct writer writer = writer_make(dst, chars_max);
+        markup_write(&writer, src, bytes, chars_max);
+        assert_int_equal(writer.at - dst, chars);
+        assert_memory_equal(dst, expected, chars);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +262,7 @@ int main(void)
         cmocka_unit_test(template_keeps_lines_short_whatever_the_value),
         cmocka_unit_test(template_names_what_it_refuses_and_where),
         cmocka_unit_test(template_takes_its_subject_line_off),
+        cmocka_unit_test(markup_agrees_with_the_plain_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,13 +56,14 @@ static struct text whole_mail(const struct frame *frame, const struct sealing *s
     uint8_t salt_commitment[COBBLE_HEADER_BYTES];
     uint8_t boundary[FRAME_BOUNDARY_BYTES];
     struct header header;
-    size_t bytes = 0;
 
     struct text c =
         sealing_fields(sealing, core, gen, mail, mail_bytes, salt_commitment + COBBLE_SALT_BYTES);
     memcpy(salt_commitment, sealing->salt, COBBLE_SALT_BYTES);
     mailgen_bytes(gen, boundary, sizeof(boundary));
     header_read(&header, mail, mail_bytes, mail_bytes);
+    struct frame_time time = {0};
+    frame_time_set(&time, FRAMING_NOW_UNIX_S * NS_PER_S);
     const struct frame_message message = {.id = &sealing->id,
                                           .mail = mail,
                                           .header = &header,
@@ -70,29 +71,21 @@ static struct text whole_mail(const struct frame *frame, const struct sealing *s
                                           .sender_bytes = 13,
                                           .recipient = (const uint8_t *)"b@example.com",
                                           .recipient_bytes = 13,
-                                          .now_unix_ns = FRAMING_NOW_UNIX_S * NS_PER_S,
+                                          .time = &time,
                                           .salt_commitment = salt_commitment,
                                           .boundary_random = boundary};
-    const uint8_t *head = frame_head(frame, &bytes);
-    const size_t prologue_room = frame_prologue_bytes_max(frame, &message);
-    const size_t fields_room = frame_fields_bytes_max(frame, &message);
-    const size_t room = prologue_room + bytes + fields_room + c.bytes + 4096;
-    struct text whole = {.at = malloc(room)};
-    ASSERT(whole.at != NULL);
-    whole.bytes = frame_prologue(frame, &message, whole.at, prologue_room);
-    *html_at = whole.bytes;
-    memcpy(whole.at + whole.bytes, head, bytes);
-    whole.bytes += bytes;
-    whole.bytes += frame_fields(frame, &message, whole.at + whole.bytes, fields_room);
-    memcpy(whole.at + whole.bytes, c.at, c.bytes);
-    whole.bytes += c.bytes;
+    struct frame_shown shown;
+    frame_show(frame, &message, &shown);
+    const size_t room = frame_bytes_max(frame, &message, &shown);
+    uint8_t *own = malloc(room);
+    ASSERT(own != NULL);
+    struct frame_spans spans;
+    frame_write(frame, &message, &shown, own, room, &spans);
+    *html_at = spans.prologue_bytes;
+    struct text whole = {0};
+    whole.at = (uint8_t *)framing_join(frame, own, &spans, c.at, c.bytes, &whole.bytes);
     free(c.at);
-    const uint8_t *tail = frame_tail(frame, &bytes);
-    ASSERT(whole.bytes + bytes + FRAME_EPILOGUE_BYTES_MAX <= room);
-    memcpy(whole.at + whole.bytes, tail, bytes);
-    whole.bytes += bytes;
-    whole.bytes +=
-        frame_epilogue(frame, &message, whole.at + whole.bytes, FRAME_EPILOGUE_BYTES_MAX);
+    free(own);
     return whole;
 }
 

@@ -51,11 +51,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const uint8_t salt_commitment[COBBLE_HEADER_BYTES];
     static const uint8_t random[FRAME_BOUNDARY_BYTES];
     static const struct id id;
+    static struct frame_time time;
     struct header header;
+    struct frame_shown shown;
+    struct frame_spans spans;
 
     if (frames[0] == NULL) {
         frames[0] = open_frame(false);
         frames[1] = open_frame(true);
+        frame_time_set(&time, 1795295700 * NS_PER_S);
     }
     if (size == 0)
         return 0;
@@ -70,19 +74,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                           .recipient = data + 1,
                                           .recipient_bytes = sender_bytes,
                                           .recipients_count = 1,
-                                          .now_unix_ns = 1795295700 * NS_PER_S,
+                                          .time = &time,
                                           .salt_commitment = salt_commitment,
                                           .boundary_random = random};
     for (uint32_t n = 0; n < ARRAY_COUNT(frames); n++) {
-        size_t room = frame_prologue_bytes_max(frames[n], &message);
+        frame_show(frames[n], &message, &shown);
+        const size_t room = frame_bytes_max(frames[n], &message, &shown);
         uint8_t *dst = malloc(room);
         ASSERT(dst != NULL);
-        check(dst, frame_prologue(frames[n], &message, dst, room), false);
-        free(dst);
-        room = frame_fields_bytes_max(frames[n], &message);
-        dst = malloc(room);
-        ASSERT(dst != NULL);
-        check(dst, frame_fields(frames[n], &message, dst, room), true);
+        frame_write(frames[n], &message, &shown, dst, room, &spans);
+        const size_t fields_at = spans.prologue_bytes + spans.epilogue_bytes;
+        ASSERT(fields_at + spans.fields_bytes <= room);
+        check(dst, spans.prologue_bytes, false);
+        check(dst + spans.prologue_bytes, spans.epilogue_bytes, true);
+        check(dst + fields_at, spans.fields_bytes, true);
         free(dst);
     }
     return 0;

@@ -1,0 +1,212 @@
+#include "envelope/address_internal.h"
+#include "envelope/window.h"
+
+/* What the bytes of one member are. */
+struct masks {
+    uint64_t atext;
+    uint64_t label; /* may stand in a domain's label: address_domain_ok() */
+    uint64_t visible;
+    uint64_t dot;
+    uint64_t hyphen;
+    uint64_t blank;
+    uint64_t at;
+    uint64_t open;
+    uint64_t close;
+    uint64_t quote;
+    uint64_t escape;
+    uint64_t word; /* the first byte of "=?" */
+    uint64_t stop; /* a comma or semicolon, or the list's end */
+};
+
+static __m128i in_range(__m128i lanes, uint8_t first, uint8_t last)
+{
+    const __m128i from_first = _mm_sub_epi8(lanes, window_byte(first));
+    const __m128i width = window_byte((uint8_t)(last - first));
+    return _mm_cmpeq_epi8(_mm_min_epu8(from_first, width), from_first);
+}
+
+static __m128i label_lanes(__m128i lanes)
+{
+    const __m128i lower = _mm_or_si128(lanes, window_byte(0x20));
+    __m128i label = _mm_or_si128(in_range(lower, 'a', 'z'), in_range(lanes, '0', '9'));
+    label = _mm_or_si128(label, window_equal(lanes, '-'));
+    return _mm_or_si128(label, window_equal(lanes, '_'));
+}
+
+static HOT void masks_read(struct masks *masks, const struct window *window, uint32_t there)
+{
+    uint64_t question = 0;
+    *masks = (struct masks){0};
+    for (uint32_t n = 0; n * WINDOW_LANES < there; n++) {
+        const __m128i lanes = window->lanes[n];
+        const uint32_t shift = n * WINDOW_LANES;
+        masks->atext |= (uint64_t)window_bits(window_atext(lanes)) << shift;
+        masks->label |= (uint64_t)window_bits(label_lanes(lanes)) << shift;
+        masks->visible |= (uint64_t)window_bits(window_visible(lanes)) << shift;
+        masks->dot |= (uint64_t)window_bits(window_equal(lanes, '.')) << shift;
+        masks->hyphen |= (uint64_t)window_bits(window_equal(lanes, '-')) << shift;
+        masks->blank |= (uint64_t)window_bits(window_equal(lanes, ' ')) << shift;
+        masks->at |= (uint64_t)window_bits(window_equal(lanes, '@')) << shift;
+        masks->open |= (uint64_t)window_bits(window_equal(lanes, '<')) << shift;
+        masks->close |= (uint64_t)window_bits(window_equal(lanes, '>')) << shift;
+        masks->quote |= (uint64_t)window_bits(window_equal(lanes, '"')) << shift;
+        masks->escape |= (uint64_t)window_bits(window_equal(lanes, '\\')) << shift;
+        masks->word |= (uint64_t)window_bits(window_equal(lanes, '=')) << shift;
+        question |= (uint64_t)window_bits(window_equal(lanes, '?')) << shift;
+        masks->stop |=
+            (uint64_t)window_bits(_mm_or_si128(window_equal(lanes, ','), window_equal(lanes, ';')))
+            << shift;
+    }
+    masks->word &= question >> 1;
+    masks->stop &= window_below(there);
+    if (there < WINDOW_BYTES)
+        masks->stop |= UINT64_C(1) << there;
+}
+
+static uint64_t span_mask(uint32_t from, uint32_t to)
+{
+    return window_below(to) & ~window_below(from);
+}
+
+static uint32_t first_of(uint64_t mask)
+{
+    return (uint32_t)__builtin_ctzll(mask);
+}
+
+/* Words of these characters with single blanks between, none at either end. */
+static bool words_ok(const struct masks *masks, uint64_t allowed, uint32_t from, uint32_t to)
+{
+    const uint64_t span = span_mask(from, to);
+    const uint64_t blank = masks->blank & span;
+    const uint64_t ends = UINT64_C(1) << from | UINT64_C(1) << (to - 1);
+    return (span & ~(allowed | blank)) == 0 && (blank & (blank << 1 | ends)) == 0 &&
+           (masks->word & span) == 0;
+}
+
+/* `local@domain` from `from` to `to`: a dot-atom, and a name as address_domain_ok() takes it. */
+static bool spec_ok(const struct masks *masks, uint32_t from, uint32_t to, uint32_t *at)
+{
+    const uint64_t ats = masks->at & span_mask(from, to);
+    if (ats == 0 || (ats & (ats - 1)) != 0)
+        return false;
+    *at = first_of(ats);
+    if (*at == from || *at + 1 == to)
+        return false;
+    const uint64_t local = span_mask(from, *at);
+    const uint64_t domain = span_mask(*at + 1, to);
+    /* No dot and no hyphen of a label stands at an edge: the parts' own ends and the dots. */
+    const uint64_t edges = UINT64_C(1) << from | UINT64_C(1) << (*at - 1) | ats << 1 |
+                           UINT64_C(1) << (to - 1) | masks->dot << 1 | masks->dot >> 1;
+    if ((local & ~(masks->atext | masks->dot)) != 0 || (masks->word & local) != 0)
+        return false;
+    if ((domain & ~(masks->label | masks->dot)) != 0)
+        return false;
+    return ((masks->dot & (local | domain)) & edges) == 0 && (masks->hyphen & domain & edges) == 0;
+}
+
+/* A copy of few bytes: whole windows when the source may be read that far. */
+static void copy_within(uint8_t *dst, const uint8_t *src, uint32_t bytes, const uint8_t *end)
+{
+    if (end - src >= WINDOW_BYTES)
+        memcpy(dst, src, WINDOW_BYTES);
+    else
+        memcpy(dst, src, bytes);
+}
+_Static_assert(ADDRESS_BYTES_MAX >= WINDOW_BYTES && ADDRESS_NAME_BYTES_MAX >= WINDOW_BYTES,
+               "a window fits");
+
+/* Where a member's parts stand in its window. */
+struct member {
+    uint32_t name;
+    uint32_t name_end;
+    uint32_t spec;
+    uint32_t spec_end;
+    uint32_t at;
+    uint32_t end; /* its comma, or the list's end */
+    bool atoms;
+};
+
+static HOT bool member_plain(struct member *member, const struct masks *masks)
+{
+    uint32_t name_after = 0;
+    const bool quoted = (masks->quote & 1) != 0;
+    if (quoted) {
+        const uint64_t closing = masks->quote & ~UINT64_C(1);
+        if (closing == 0)
+            return false;
+        name_after = first_of(closing) + 1;
+    }
+    const uint64_t stops = masks->stop & ~window_below(name_after);
+    if (stops == 0)
+        return false;
+    member->end = first_of(stops);
+    const uint64_t rest = span_mask(name_after, member->end);
+    const uint64_t open = masks->open & rest;
+    member->atoms = true;
+    member->name = 0;
+    member->name_end = 0;
+    if (open == 0) {
+        /* A bare address, and blanks. */
+        const uint64_t text = rest & ~masks->blank;
+        if (quoted || text == 0)
+            return false;
+        member->spec = 0;
+        member->spec_end = WINDOW_BYTES - (uint32_t)__builtin_clzll(text);
+        return spec_ok(masks, 0, member->spec_end, &member->at);
+    }
+    const uint64_t close = masks->close & rest;
+    const uint32_t opens = first_of(open);
+    if ((open & (open - 1)) != 0 || close == 0 || (close & (close - 1)) != 0)
+        return false;
+    member->spec = opens + 1;
+    member->spec_end = first_of(close);
+    if (member->spec_end <= member->spec ||
+        (span_mask(member->spec_end + 1, member->end) & ~masks->blank) != 0)
+        return false;
+    uint64_t allowed = masks->atext | masks->dot;
+    if (quoted) {
+        member->name = 1;
+        member->name_end = name_after - 1;
+        allowed = masks->visible & ~(masks->escape | masks->open | masks->close);
+        if ((span_mask(name_after, opens) & ~masks->blank) != 0)
+            return false;
+    } else {
+        member->name_end = opens;
+        if (opens > 0 && (masks->blank >> (opens - 1) & 1) != 0)
+            member->name_end--;
+    }
+    if ((quoted || opens > 0) && (member->name == member->name_end ||
+                                  !words_ok(masks, allowed, member->name, member->name_end)))
+        return false;
+    member->atoms =
+        (span_mask(member->name, member->name_end) & ~(masks->atext | masks->blank)) == 0;
+    return spec_ok(masks, member->spec, member->spec_end, &member->at);
+}
+
+HOT bool address_list_try(struct address_list *list, struct address_mailbox *mailbox)
+{
+    const uint8_t *start = list->at;
+    const uint8_t *end = list->end;
+    while (start < end && (*start == ' ' || *start == '\t' || *start == '\r' || *start == '\n'))
+        start++;
+    if (start == end)
+        return false;
+    struct window window;
+    struct masks masks;
+    struct member member;
+    window_load(&window, start, list->readable_end);
+    masks_read(&masks, &window, (uint32_t)MIN((size_t)(end - start), (size_t)WINDOW_BYTES));
+    if (!member_plain(&member, &masks))
+        return false;
+    const uint8_t *spec = start + member.spec;
+    mailbox->address.bytes = member.spec_end - member.spec;
+    mailbox->address.domain_offset = member.at + 1 - member.spec;
+    mailbox->address.ascii = true;
+    copy_within(mailbox->address.text, spec, mailbox->address.bytes, list->readable_end);
+    mailbox->name_bytes = member.name_end - member.name;
+    copy_within(mailbox->name, start + member.name, mailbox->name_bytes, list->readable_end);
+    mailbox->atoms = member.atoms;
+    /* The comma is the member's; the list's end is not. */
+    list->at = start + member.end + (start + member.end < end ? 1 : 0);
+    return true;
+}
