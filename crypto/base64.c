@@ -137,6 +137,25 @@ size_t base64_lines_chars(size_t bytes)
     return rest == 0 ? whole_chars : whole_chars + padded_chars(rest) + 2;
 }
 
+/* One to 56 bytes: a full line of them and zeros, cut where RFC 4648, 4 pads. */
+static size_t short_line_encode(const struct base64_codec *codec, uint8_t *dst, const uint8_t *src,
+                                size_t bytes)
+{
+    uint8_t whole[BASE64_LINE_BYTES] = {0};
+    uint8_t line[BASE64_LINE_STRIDE + BASE64_SLACK_BYTES];
+    const size_t chars = padded_chars(bytes);
+    ASSERT(bytes > 0 && bytes < BASE64_LINE_BYTES);
+    memcpy(whole, src, bytes);
+    codec->encode_lines(line, whole, 1);
+    if (bytes % GROUP_BYTES != 0)
+        line[chars - 1] = '=';
+    if (bytes % GROUP_BYTES == 1)
+        line[chars - 2] = '=';
+    memcpy(dst, line, chars);
+    memcpy(dst + chars, "\r\n", 2);
+    return chars + 2;
+}
+
 size_t base64_encode(const struct base64_codec *codec, uint8_t *dst, const uint8_t *src,
                      size_t bytes)
 {
@@ -144,11 +163,8 @@ size_t base64_encode(const struct base64_codec *codec, uint8_t *dst, const uint8
     const size_t rest = bytes % BASE64_LINE_BYTES;
     codec->encode_lines(dst, src, lines_count);
     uint8_t *at = dst + lines_count * BASE64_LINE_STRIDE;
-    if (rest > 0) {
-        at += base64_encode_run(at, src + lines_count * BASE64_LINE_BYTES, rest);
-        *at++ = '\r';
-        *at++ = '\n';
-    }
+    if (rest > 0)
+        at += short_line_encode(codec, at, src + lines_count * BASE64_LINE_BYTES, rest);
     ASSERT_HOT((size_t)(at - dst) == base64_lines_chars(bytes));
     return (size_t)(at - dst);
 }
