@@ -81,7 +81,7 @@ struct vector_entry {
     struct frame_shown shown;
     const uint8_t *mail;
     uint32_t mail_bytes; /* of the first slice */
-    size_t stage_from; /* where its copies begin; they end where the next one's do */
+    size_t stage_from;   /* where its copies begin; they end where the next one's do */
     uint8_t key[COBBLE_KEY_BYTES_MAX];
     uint8_t salt_commitment[COBBLE_HEADER_BYTES];
     uint8_t boundary[FRAME_BOUNDARY_BYTES];
