@@ -16,17 +16,37 @@
 #define LOAD_SLOTS_DEFAULT 256
 #define LOAD_BACKLOG_MAX   (UINT64_C(1) << 30) /* arrivals left behind that are still counted */
 
+#define LOAD_PLACES_MAX  16
+#define LOAD_META_BYTES  4096 /* what may stand before a mail in the arena, at most */
+#define LOAD_STREAMS_MAX 2
+
 /* A message under way. */
 struct load_flight {
     uint64_t due_ns;
     uint64_t mail_bytes;
+    uint32_t stream;
     uint32_t next_free;
+};
+
+/* Arrivals of one kind of mail. */
+struct load_stream {
+    const struct mailset *set;
+    double rate_per_s;
+    uint64_t due_ns;                    /* of the next arrival */
+    const struct mailset_mail *waiting; /* picked for it, not yet taken */
+};
+
+/* Where a mail stands in the arena since it was copied there. */
+struct load_place {
+    const uint8_t *at;
+    const struct mailset_mail *mail;
 };
 
 struct load {
     const struct load_config *config;
-    const struct mailset *set;
     struct load_result *result;
+    struct load_stream streams[LOAD_STREAMS_MAX];
+    uint32_t streams_count;
     struct bulla *clients[LOAD_CLIENTS_MAX];
     uint32_t clients_open;
     uint32_t turn;
@@ -35,11 +55,11 @@ struct load {
     uint32_t free_head; /* index, or flights_count when none is free */
     uint32_t out_count;
     uint64_t state;
-    uint64_t due_ns; /* of the next arrival */
     uint64_t measure_start_ns;
     uint64_t measure_end_ns;
     uint64_t arrivals_count;
-    const struct mailset_mail *waiting; /* picked for the next arrival, not yet taken */
+    struct load_place places[LOAD_PLACES_MAX];
+    uint32_t places_next; /* the oldest, to be forgotten first */
     uint8_t *flat;
     size_t flat_bytes;
 };
@@ -66,53 +86,95 @@ static int load_attach(struct load *load, char why[MAILSET_WHY_BYTES])
 }
 
 /* One arrival is dealt with; when is the next one due? */
-static void load_advance_due(struct load *load, uint64_t now_ns)
+static void load_advance_due(struct load *load, struct load_stream *stream, uint64_t now_ns)
 {
-    const double rate = load->config->rate_per_s;
-    load->arrivals_count +=
-        load->due_ns >= load->measure_start_ns && load->due_ns < load->measure_end_ns;
-    load->waiting = NULL;
-    if (rate <= 0) {
-        load->due_ns = now_ns;
+    const bool counted = stream == &load->streams[0] && stream->due_ns >= load->measure_start_ns &&
+                         stream->due_ns < load->measure_end_ns;
+    load->arrivals_count += counted;
+    stream->waiting = NULL;
+    if (stream->rate_per_s <= 0) {
+        stream->due_ns = now_ns;
         return;
     }
     /* Exponential gaps; (0, 1] keeps the logarithm finite. */
     const double unit = ((double)(mailset_random(&load->state) >> 11) + 1.0) / 9007199254740992.0;
-    load->due_ns += (uint64_t)(-log(unit) / rate * (double)NS_PER_S);
+    stream->due_ns += (uint64_t)(-log(unit) / stream->rate_per_s * (double)NS_PER_S);
 }
 
-/* True when the next due message was handed over. */
-static bool load_submit(struct load *load, uint64_t now_ns)
+/* True when the mail stands at `at` already; else it will, and what it runs over is forgotten. */
+static bool load_stands(struct load *load, const uint8_t *at, const struct mailset_mail *mail)
 {
-    if (load->free_head == load->flights_count)
-        return false;
-    if (load->waiting == NULL)
-        load->waiting = mailset_pick(load->set, mailset_random(&load->state));
+    for (uint32_t i = 0; i < LOAD_PLACES_MAX; i++)
+        if (load->places[i].at == at && load->places[i].mail == mail)
+            return true;
+    for (uint32_t i = 0; i < LOAD_PLACES_MAX; i++) {
+        struct load_place *place = &load->places[i];
+        if (place->at != NULL && at - LOAD_META_BYTES < place->at + place->mail->bytes &&
+            place->at < at + mail->bytes)
+            *place = (struct load_place){.at = NULL};
+    }
+    load->places[load->places_next] = (struct load_place){.at = at, .mail = mail};
+    load->places_next = (load->places_next + 1) % LOAD_PLACES_MAX;
+    return false;
+}
+
+/* With two kinds each has its own attachment; else all are served in turn. */
+static struct bulla *load_client(struct load *load, uint32_t stream_index)
+{
+    if (load->streams_count > 1)
+        return load->clients[stream_index];
     struct bulla *client = load->clients[load->turn];
     load->turn = (load->turn + 1) % load->clients_open;
+    return client;
+}
+
+/* True when the stream's next due message was handed over. */
+static bool load_submit(struct load *load, uint32_t stream_index, uint64_t now_ns)
+{
+    struct load_stream *stream = &load->streams[stream_index];
+    if (load->free_head == load->flights_count)
+        return false;
+    if (stream->waiting == NULL)
+        stream->waiting = mailset_pick(stream->set, mailset_random(&load->state));
+    const struct mailset_mail *mail = stream->waiting;
+    struct bulla *client = load_client(load, stream_index);
     struct load_flight *flight = &load->flights[load->free_head];
     const struct bulla_request request = {
         .profile = load->config->profile,
         .sender = load->config->sender,
         .recipients = &load->config->recipient,
         .recipients_count = 1,
-        .mail_bytes = load->waiting->bytes,
+        .mail_bytes = mail->bytes,
         .user = flight,
     };
     struct bulla_reservation reservation;
     if (bulla_reserve(client, &request, &reservation) != 0)
         return false;
-    memcpy(reservation.mail, load->waiting->bytes_at, load->waiting->bytes);
+    if (!load->config->in_place || mail->bytes < LOAD_META_BYTES ||
+        !load_stands(load, reservation.mail, mail))
+        memcpy(reservation.mail, mail->bytes_at, mail->bytes);
     if (bulla_submit(client, &reservation) != 0) {
         bulla_cancel(client, &reservation);
         return false;
     }
-    flight->due_ns = load->due_ns;
-    flight->mail_bytes = load->waiting->bytes;
+    flight->due_ns = stream->due_ns;
+    flight->mail_bytes = mail->bytes;
+    flight->stream = stream_index;
     load->free_head = flight->next_free;
     load->out_count++;
-    load_advance_due(load, now_ns);
+    load_advance_due(load, stream, now_ns);
     return true;
+}
+
+static void load_count_series(struct load *load, bool sealed, uint64_t now_ns)
+{
+    if (load->config->series_ns == 0 || now_ns < load->measure_start_ns)
+        return;
+    const uint64_t step = (now_ns - load->measure_start_ns) / load->config->series_ns;
+    if (step >= LOAD_SERIES_MAX)
+        return;
+    load->result->series[step] += sealed;
+    load->result->series_retries[step] += !sealed;
 }
 
 static void load_count(struct load *load, const struct bulla_completion *completion,
@@ -128,9 +190,11 @@ static void load_count(struct load *load, const struct bulla_completion *complet
             (void)bulla_flatten(completion, load->flat, load->flat_bytes);
         }
         if (measured)
-            histogram_record(&result->latency, now_ns - flight->due_ns);
+            histogram_record(flight->stream == 0 ? &result->latency : &result->other_latency,
+                             now_ns - flight->due_ns);
         if (now_ns >= load->measure_start_ns && now_ns < load->measure_end_ns) {
             result->sealed_count++;
+            result->other_sealed_count += flight->stream != 0;
             result->mail_bytes += flight->mail_bytes;
             result->sealed_bytes += completion->mail_bytes;
         }
@@ -139,6 +203,7 @@ static void load_count(struct load *load, const struct bulla_completion *complet
             (void)snprintf(result->other_text, sizeof(result->other_text), "%s %s",
                            completion->enhanced_status, completion->text);
     }
+    load_count_series(load, completion->status == BULLA_SEALED, now_ns);
     flight->next_free = load->free_head;
     load->free_head = (uint32_t)(flight - load->flights);
     load->out_count--;
@@ -164,31 +229,52 @@ static int load_poll(struct load *load)
 static void load_charge_backlog(struct load *load)
 {
     struct load_result *result = load->result;
-    while (load->config->rate_per_s > 0 && load->due_ns < load->measure_end_ns &&
+    struct load_stream *stream = &load->streams[0];
+    while (stream->rate_per_s > 0 && stream->due_ns < load->measure_end_ns &&
            result->backlog_count < LOAD_BACKLOG_MAX) {
-        if (load->due_ns >= load->measure_start_ns) {
-            histogram_record(&result->latency, load->measure_end_ns - load->due_ns);
+        if (stream->due_ns >= load->measure_start_ns) {
+            histogram_record(&result->latency, load->measure_end_ns - stream->due_ns);
             result->backlog_count++;
         }
-        load_advance_due(load, load->measure_end_ns);
+        load_advance_due(load, stream, load->measure_end_ns);
     }
+}
+
+static void load_submit_due(struct load *load, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < load->streams_count; i++)
+        for (uint32_t n = 0; n < LOAD_SUBMIT_MAX && load->streams[i].due_ns <= now_ns; n++) {
+            if (!load_submit(load, i, now_ns))
+                break;
+        }
+}
+
+static void load_hook(const struct load *load, void (*hook)(void *user))
+{
+    if (hook != NULL)
+        hook(load->config->hooks.user);
 }
 
 static int load_loop(struct load *load)
 {
     const uint64_t start_ns = clock_monotonic_ns();
-    load->due_ns = start_ns;
+    for (uint32_t i = 0; i < load->streams_count; i++)
+        load->streams[i].due_ns = start_ns;
     load->measure_start_ns = start_ns + load->config->warmup_ns;
     load->measure_end_ns = load->measure_start_ns + load->config->duration_ns;
     int rc = 0;
     uint64_t now_ns = start_ns;
+    bool started = false;
     while (rc == 0 && now_ns < load->measure_end_ns) {
-        uint32_t submitted = 0;
-        while (submitted < LOAD_SUBMIT_MAX && load->due_ns <= now_ns && load_submit(load, now_ns))
-            submitted++;
+        if (!started && now_ns >= load->measure_start_ns) {
+            started = true;
+            load_hook(load, load->config->hooks.start);
+        }
+        load_submit_due(load, now_ns);
         rc = load_poll(load);
         now_ns = clock_monotonic_ns();
     }
+    load_hook(load, load->config->hooks.end);
     load_charge_backlog(load);
     const uint64_t drain_end_ns = now_ns + LOAD_DRAIN_NS;
     while (rc == 0 && load->out_count > 0 && now_ns < drain_end_ns) {
@@ -213,9 +299,17 @@ int load_run(const struct load_config *config, const struct mailset *set,
              struct load_result *result, char why[MAILSET_WHY_BYTES])
 {
     ASSERT(config->clients_count > 0 && config->clients_count <= LOAD_CLIENTS_MAX);
-    struct load load = {.config = config, .set = set, .result = result, .state = config->seed};
+    struct load load = {.config = config, .result = result, .state = config->seed};
     memset(result, 0, sizeof(*result));
     histogram_init(&result->latency);
+    histogram_init(&result->other_latency);
+    load.streams[load.streams_count++] =
+        (struct load_stream){.set = set, .rate_per_s = config->rate_per_s};
+    if (config->other_set != NULL) {
+        ASSERT(config->clients_count == LOAD_STREAMS_MAX);
+        load.streams[load.streams_count++] =
+            (struct load_stream){.set = config->other_set, .rate_per_s = config->other_rate_per_s};
+    }
 
     const uint32_t slots_count =
         config->slots_count == 0 ? LOAD_SLOTS_DEFAULT : config->slots_count;
@@ -223,7 +317,9 @@ int load_run(const struct load_config *config, const struct mailset *set,
     load.flights = calloc(load.flights_count, sizeof(*load.flights));
     /* A sealed mail is at most the base64 of the original, a kilobyte a megabyte and fixed parts.
      */
-    load.flat_bytes = set->bytes_max * 3 / 2 + 256 * 1024;
+    load.flat_bytes =
+        MAX(set->bytes_max, config->other_set == NULL ? 0 : config->other_set->bytes_max) * 3 / 2 +
+        256 * 1024;
     load.flat = config->flatten ? malloc(load.flat_bytes) : NULL;
     int rc = load.flights == NULL || (config->flatten && load.flat == NULL) ? -ENOMEM : 0;
     if (rc == 0) {

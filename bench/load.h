@@ -22,6 +22,14 @@
 #include <stdint.h>
 
 #define LOAD_CLIENTS_MAX 64
+#define LOAD_SERIES_MAX  256
+
+/* Called while clients are attached; NULL: not. */
+struct load_hooks {
+    void (*start)(void *user); /* before the measured time */
+    void (*end)(void *user);   /* after it, before what is under way is waited for */
+    void *user;
+};
 
 struct load_config {
     const char *socket_path;
@@ -35,6 +43,15 @@ struct load_config {
     uint64_t warmup_ns;
     uint64_t duration_ns;
     uint64_t seed;
+    /* A second kind of mail with an attachment, a rate and a latency of its own, so that neither
+     * stands in the other's way before the engine does; NULL: none. */
+    const struct mailset *other_set;
+    double other_rate_per_s;
+    /* A mail that still stands where the arena gives room for it is not copied in again: for mails
+     * whose copying would hold up the arrivals that this one thread makes. */
+    bool in_place;
+    struct load_hooks hooks;
+    uint64_t series_ns; /* of one step of result->series; 0: none */
     bool
         flatten; /* also copy every sealed mail out of its spans, as a client without writev must */
 };
@@ -50,6 +67,10 @@ struct load_result {
     uint64_t backlog_count; /* of them, still not handed over at its end: charged till then */
     char other_text[160];   /* the engine's words for the first that was not sealed */
     struct histogram latency;
+    struct histogram other_latency;   /* of other_set, which `latency` leaves out        */
+    uint64_t other_sealed_count;      /* of other_set, which sealed_count and bytes have */
+    uint32_t series[LOAD_SERIES_MAX]; /* sealed, by time of completion, from the measured start */
+    uint32_t series_retries[LOAD_SERIES_MAX];
 };
 
 MUST_USE int load_run(const struct load_config *config, const struct mailset *set,

@@ -97,17 +97,28 @@ static size_t mailset_append(uint8_t *dst, const char *text)
     return bytes;
 }
 
-/* A message of about `wanted` bytes: exactly so for text, to a base64 line for attachments. */
-static int mailset_make(struct mailset *set, size_t wanted, uint64_t weight,
+enum mailset_kind {
+    MAILSET_BY_SIZE, /* text when small, else an attachment */
+    MAILSET_TEXT,
+    MAILSET_ATTACHED, /* the size is the attachment's, before base64 */
+};
+
+/* A message of about `size` bytes: exactly so for text, to a base64 line for attachments. */
+static int mailset_make(struct mailset *set, size_t size, enum mailset_kind kind, uint64_t weight,
                         char why[MAILSET_WHY_BYTES])
 {
     uint64_t state = MAILSET_SEED + set->mails_count;
+    const size_t lines_wanted = (size + BASE64_LINE_BYTES - 1) / BASE64_LINE_BYTES;
+    const size_t wanted = kind != MAILSET_ATTACHED
+                              ? size
+                              : lines_wanted * BASE64_LINE_STRIDE + sizeof(mailset_head) +
+                                    sizeof(mailset_parts_head) + sizeof(mailset_parts_end);
     const size_t room = wanted + sizeof(mailset_head) + sizeof(mailset_parts_head) + 4096;
     uint8_t *mail = malloc(room);
     if (mail == NULL)
         return -ENOMEM;
     size_t used = mailset_append(mail, mailset_head);
-    if (wanted <= MAILSET_TEXT_BYTES_MAX) {
+    if (kind == MAILSET_TEXT || (kind == MAILSET_BY_SIZE && wanted <= MAILSET_TEXT_BYTES_MAX)) {
         used += mailset_append(mail + used, mailset_text_head);
         if (wanted > used)
             used += mailset_text(mail + used, wanted - used, &state);
@@ -151,6 +162,27 @@ uint64_t mailset_size(const char *text)
     return *end == '\0' ? bytes : 0;
 }
 
+static size_t mailset_size_max(enum mailset_kind kind)
+{
+    return kind == MAILSET_ATTACHED ? MAILSET_MAIL_BYTES_MAX / 2 : MAILSET_MAIL_BYTES_MAX;
+}
+
+static enum mailset_kind mailset_parse_kind(const char *text, char **end)
+{
+    static const struct {
+        const char *word;
+        enum mailset_kind kind;
+    } kinds[] = {{"/text", MAILSET_TEXT}, {"/attached", MAILSET_ATTACHED}};
+    *end = (char *)(uintptr_t)text;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        if (strncmp(text, kinds[i].word, strlen(kinds[i].word)) == 0) {
+            *end += strlen(kinds[i].word);
+            return kinds[i].kind;
+        }
+    }
+    return MAILSET_BY_SIZE;
+}
+
 int mailset_open_sizes(struct mailset **set, const char *sizes, char why[MAILSET_WHY_BYTES])
 {
     struct mailset *made = calloc(1, sizeof(*made));
@@ -162,16 +194,17 @@ int mailset_open_sizes(struct mailset **set, const char *sizes, char why[MAILSET
         char *end;
         uint64_t weight = 1;
         const size_t bytes = mailset_parse_size(at, &end);
+        const enum mailset_kind kind = mailset_parse_kind(end, &end);
         if (bytes != 0 && *end == ':')
             weight = strtoull(end + 1, &end, 10);
-        if (bytes == 0 || bytes > MAILSET_MAIL_BYTES_MAX || weight == 0 ||
+        if (bytes == 0 || bytes > mailset_size_max(kind) || weight == 0 ||
             (*end != '\0' && *end != ',')) {
             (void)snprintf(why, MAILSET_WHY_BYTES,
                            "sizes \"%s\": say 4KiB, or 4KiB:70,25MiB:5 (up to 64MiB)", sizes);
             rc = -EINVAL;
             break;
         }
-        rc = mailset_make(made, bytes, weight, why);
+        rc = mailset_make(made, bytes, kind, weight, why);
         if (*end == '\0')
             break;
         at = end + 1;

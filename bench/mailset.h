@@ -31,7 +31,8 @@ struct mailset {
 };
 
 /* "4KiB", or a mix of size:weight: "4KiB:70,64KiB:25,25MiB:5". Text up to 16 KiB, above that a
- * text part and a base64 attachment, CRLF. */
+ * text part and a base64 attachment, CRLF. "64KiB/text" is text at any size, "25MiB/attached" a
+ * mail whose attachment is that large before base64. */
 MUST_USE int mailset_open_sizes(struct mailset **set, const char *sizes,
                                 char why[MAILSET_WHY_BYTES]);
 

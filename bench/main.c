@@ -10,10 +10,12 @@
 #include "base/macros.h"
 #include "bench/engine_view.h"
 #include "bench/load.h"
+#include "bench/machine.h"
 #include "bench/mailset.h"
 #include "bench/peer.h"
 #include "bench/report.h"
 #include "bench/spawn.h"
+#include "bench/suite.h"
 #include "mta/bulla.h"
 
 #include <errno.h>
@@ -26,6 +28,7 @@
 
 static const char usage[] =
     "usage: bulla-bench [option]...\n"
+    "       bulla-bench suite [--json FILE] [--short] ...  everything in one go: suite --help\n"
     "\n"
     "  --socket PATH      the engine's socket ($BULLA_SOCKET, else " BULLA_SOCKET_DEFAULT ")\n"
     "  --instant          starts and stops an engine of its own instead, whose key service\n"
@@ -180,34 +183,14 @@ static void bench_option(struct bench *bench, int option, const char *value)
     }
 }
 
-static bool bench_cpu_is_a_workers(const struct engine_view *view, size_t cpu)
-{
-    for (uint32_t i = 0; i < view->workers_count; i++)
-        if (view->workers[i].cpu == cpu)
-            return true;
-    return false;
-}
-
 /* A client that shared a worker's processor would measure itself. */
 static void bench_pin(const struct bench *bench)
 {
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-        return;
-    size_t chosen = bench->cpu < 0 ? CPU_SETSIZE : (size_t)bench->cpu;
-    for (size_t i = 0; chosen == CPU_SETSIZE && i < CPU_SETSIZE; i++)
-        if (CPU_ISSET(i, &allowed) && !bench_cpu_is_a_workers(&bench->view, i))
-            chosen = i;
-    if (chosen == CPU_SETSIZE) {
-        (void)fprintf(stderr, "bulla-bench: every processor is a worker's: not pinned\n");
-        return;
-    }
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(chosen, &one);
-    if (sched_setaffinity(0, sizeof(one), &one) != 0)
-        (void)fprintf(stderr, "bulla-bench: cannot pin to processor %zu: %s\n", chosen,
-                      strerror(errno));
+    uint32_t cpus[ENGINE_VIEW_WORKERS_MAX];
+    for (uint32_t i = 0; i < bench->view.workers_count; i++)
+        cpus[i] = bench->view.workers[i].cpu;
+    if (machine_pin(cpus, bench->view.workers_count, bench->cpu) < 0)
+        (void)fprintf(stderr, "bulla-bench: no processor is free of workers: not pinned\n");
 }
 
 static int bench_fail(const char *why)
@@ -302,6 +285,11 @@ static int bench_run(struct bench *bench, const struct mailset *set)
 
 int main(int argc, char **argv)
 {
+    machine_go_first();
+    if (argc > 1 && strcmp(argv[1], "suite") == 0)
+        return suite_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "real") == 0)
+        return suite_real_main(argc - 1, argv + 1);
     const char *user = getenv("BULLA_USER");
     struct bench bench = {
         .load = {.socket_path = getenv("BULLA_SOCKET"),

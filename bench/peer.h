@@ -27,4 +27,9 @@ MUST_USE int peer_gcm(const struct mailset *set, uint64_t duration_ns, struct pe
 MUST_USE int peer_cms(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
                       char why[MAILSET_WHY_BYTES]);
 
+/* GnuPG through gpgme: one OpenPGP RSA-2048 recipient, armoured, uncompressed, unsigned. gpgme
+ * starts gpg for each message: that is what programs that call it pay. -ENOTSUP: built without. */
+MUST_USE int peer_gpg(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
+                      char why[MAILSET_WHY_BYTES]);
+
 #endif

@@ -1,41 +1,15 @@
 #include "bench/report.h"
 
-#include "base/assert.h"
+#include "base/macros.h"
+#include "bench/machine.h"
+#include "bench/samples.h"
 
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
-#include <unistd.h>
 
 #define REPORT_OVERLOAD_SHARE 0.01 /* of the arrivals, left over at the end */
-
-struct report_spread {
-    double min;
-    double median;
-    double max;
-};
-
-static int report_compare(const void *a, const void *b)
-{
-    const double left = *(const double *)a;
-    const double right = *(const double *)b;
-    return (left > right) - (left < right);
-}
-
-static struct report_spread report_spread_of(double values[], uint32_t count)
-{
-    ASSERT(count > 0 && count <= REPORT_RUNS_MAX);
-    qsort(values, count, sizeof(values[0]), report_compare);
-    return (struct report_spread){
-        .min = values[0],
-        .median = (values[(count - 1) / 2] + values[count / 2]) / 2,
-        .max = values[count - 1],
-    };
-}
 
 enum report_figure {
     REPORT_MESSAGES_PER_S,
@@ -66,13 +40,13 @@ static double report_value(const struct load_result *run, enum report_figure fig
     return 0;
 }
 
-static struct report_spread report_figure_spread(const struct report *report,
-                                                 enum report_figure figure)
+static struct samples_spread report_figure_spread(const struct report *report,
+                                                  enum report_figure figure)
 {
-    double values[REPORT_RUNS_MAX];
+    struct samples values = {.count = 0};
     for (uint32_t i = 0; i < report->runs_count; i++)
-        values[i] = report_value(&report->runs[i], figure);
-    return report_spread_of(values, report->runs_count);
+        samples_add(&values, report_value(&report->runs[i], figure));
+    return samples_spread(&values);
 }
 
 /* Of the workers that had anything to do: one client keeps one worker busy. */
@@ -93,7 +67,7 @@ static double report_rate_messages(const struct peer_rate *rate)
 
 static void report_row(const struct report *report, const char *name, enum report_figure figure)
 {
-    const struct report_spread spread = report_figure_spread(report, figure);
+    const struct samples_spread spread = report_figure_spread(report, figure);
     printf("  %-22s %14.1f %14.1f %14.1f\n", name, spread.min, spread.median, spread.max);
 }
 
@@ -173,26 +147,6 @@ static json_t *report_json_rate(const struct peer_rate *rate)
                      report_rate_mb(rate), "seconds", rate->seconds);
 }
 
-static json_t *report_json_machine(void)
-{
-    struct utsname name;
-    char model[128] = "unknown";
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
-        const char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) == 0 && colon != NULL) {
-            (void)snprintf(model, sizeof(model), "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
-            break;
-        }
-    }
-    if (file != NULL)
-        (void)fclose(file);
-    (void)uname(&name);
-    return json_pack("{s:s, s:I, s:s}", "processor", model, "cores",
-                     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "kernel", name.release);
-}
-
 /* What was asked for, and what the engine made of it. */
 static void report_json_setting(json_t *root, const struct report *report)
 {
@@ -217,15 +171,15 @@ int report_json(const struct report *report, const char *path)
     for (uint32_t i = 0; i < report->runs_count; i++)
         (void)json_array_append_new(runs, report_json_run(&report->runs[i]));
     for (int figure = 0; figure < REPORT_FIGURES; figure++) {
-        const struct report_spread spread =
+        const struct samples_spread spread =
             report_figure_spread(report, (enum report_figure)figure);
         (void)json_object_set_new(summary, report_names[figure],
                                   json_pack("{s:f, s:f, s:f}", "min", spread.min, "median",
                                             spread.median, "max", spread.max));
     }
     json_t *root =
-        json_pack("{s:s, s:o, s:s, s:o, s:o}", "tool", "bulla-bench", "machine",
-                  report_json_machine(), "mail", report->mail, "summary", summary, "runs", runs);
+        json_pack("{s:s, s:o, s:s, s:o, s:o}", "tool", "bulla-bench", "machine", machine_json(),
+                  "mail", report->mail, "summary", summary, "runs", runs);
     if (root == NULL)
         return -ENOMEM;
     report_json_setting(root, report);

@@ -97,8 +97,8 @@ static int spawn_write_files(const struct spawn *spawn, const struct spawn_confi
                   "}\nkey_service \"instant\" {\n  url = \"https://keys.example.com\"\n"
                   "  engine_url = \"https://127.0.0.1:9\"\n  ca = \"ca.pem\"\n"
                   "  certificate = \"engine.pem\"\n  private_key = \"engine.key\"\n}\n"
-                  "profile \"default\" {\n  key_service = \"instant\"\n  size_limit = 100MB\n"
-                  "  size_warning = 100MB\n}\n%s",
+                  "profile \"default\" {\n  key_service = \"instant\"\n  size_limit = 40MB\n"
+                  "  size_warning = 40MB\n}\n%s",
                   config->profiles == NULL ? "" : config->profiles);
     return fclose(file) == 0 ? 0 : -errno;
 }

@@ -29,6 +29,22 @@ static void mailset_makes_messages_of_the_sizes_asked(void **state)
     mailset_close(set);
 }
 
+static void mailset_makes_text_and_attachments_of_any_size(void **state)
+{
+    char why[MAILSET_WHY_BYTES] = "";
+    struct mailset *set = NULL;
+    (void)state;
+    assert_int_equal(mailset_open_sizes(&set, "64KiB/text,1MiB/attached:3", why), 0);
+    assert_int_equal(set->mails_count, 2);
+    assert_int_equal(set->mails[0].bytes, 65536);
+    assert_null(memmem(set->mails[0].bytes_at, 1024, "base64", 6));
+    assert_non_null(memmem(set->mails[1].bytes_at, 1024, "base64", 6));
+    /* 18,397 full lines of 78 characters carry the megabyte. */
+    assert_in_range(set->mails[1].bytes, 18397 * 78, 18397 * 78 + 1024);
+    assert_int_equal(set->mails[1].weight_end - set->mails[0].weight_end, 3);
+    mailset_close(set);
+}
+
 static void mailset_picks_by_weight(void **state)
 {
     char why[MAILSET_WHY_BYTES] = "";
@@ -45,7 +61,9 @@ static void mailset_picks_by_weight(void **state)
 
 static void mailset_refuses_sizes_that_are_none(void **state)
 {
-    static const char *const bad[] = {"", "0", "4XiB", "4KiB:0", "4KiB,", "4KiB:1;", "65MiB", "x"};
+    static const char *const bad[] = {"",      "0",          "4XiB",          "4KiB:0",
+                                      "4KiB,", "4KiB:1;",    "65MiB",         "x",
+                                      "4KiB/", "4KiB/texts", "40MiB/attached"};
     (void)state;
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         char why[MAILSET_WHY_BYTES] = "";
@@ -90,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mailset_makes_messages_of_the_sizes_asked),
+        cmocka_unit_test(mailset_makes_text_and_attachments_of_any_size),
         cmocka_unit_test(mailset_picks_by_weight),
         cmocka_unit_test(mailset_refuses_sizes_that_are_none),
         cmocka_unit_test(mailset_reads_a_folder_in_name_order),

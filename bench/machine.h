@@ -1,0 +1,26 @@
+/*
+ * machine: on what a bench ran, so that its figures can be compared with another's.
+ * Ownership: machine_json() gives a new reference.
+ * Threads:   one.
+ * Units:     in the names.
+ * Errors:    what cannot be found out is "unknown" or 0.
+ */
+#ifndef BENCH_MACHINE_H
+#define BENCH_MACHINE_H
+
+#include "base/macros.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+json_t *machine_json(void);
+
+/* Pins the caller to a processor: `cpu`, or with -1 the first that is neither a worker's nor shares
+ * a core with one. The processor, or -1 when all are workers': then nothing was done. */
+int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu);
+
+/* Before the machine's other programs, where that is allowed; what is started later inherits it. */
+void machine_go_first(void);
+
+#endif

@@ -1,0 +1,200 @@
+/* The rows latency and tail: how long a message takes at half load, and beside large ones. */
+#include "bench/suite.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define LATENCY_MAIL          "4KiB,4KiB,4KiB,4KiB,4KiB,4KiB,4KiB,4KiB"
+#define LATENCY_SHARE         0.5 /* of capacity, in the claim                              */
+#define TAIL_SMALL_SHARE      0.2 /* of capacity for small messages, with and without large */
+#define TAIL_LARGE_SHARE      0.3
+#define TAIL_RUNS_MAX         5
+#define LATENCY_CURVE_PERCENT 10 /* a step of the curve */
+
+struct latency {
+    struct suite *suite;
+    struct spawn *engine;
+    struct mailset *small;
+    struct mailset *large;
+    struct load_result *result;
+    double small_per_s; /* capacities */
+    double large_per_s;
+};
+
+static int latency_open(struct latency *latency)
+{
+    const struct spawn_config config = {.workers = 1};
+    struct suite *suite = latency->suite;
+    latency->result = malloc(sizeof(*latency->result));
+    int rc = latency->result == NULL ? -ENOMEM : suite_engine(suite, &latency->engine, &config);
+    if (rc == 0)
+        rc = mailset_open_sizes(&latency->small, LATENCY_MAIL, suite->why);
+    if (rc == 0)
+        rc = mailset_open_sizes(&latency->large, SUITE_LARGE_MAIL, suite->why);
+    if (rc != 0)
+        return rc;
+    struct load_config load = suite_load(suite, latency->engine->socket_path, latency->small);
+    rc = suite_capacity(suite, &load, latency->small, &latency->small_per_s);
+    load.in_place = true;
+    if (rc == 0)
+        rc = suite_capacity(suite, &load, latency->large, &latency->large_per_s);
+    return rc;
+}
+
+static void latency_close(struct latency *latency)
+{
+    spawn_close(latency->engine);
+    mailset_close(latency->small);
+    mailset_close(latency->large);
+    free(latency->result);
+}
+
+static double us(const struct histogram *latency, uint32_t per_million)
+{
+    return (double)histogram_percentile_ns(latency, per_million) / 1e3;
+}
+
+/* At a share of capacity; the result is latency->result. */
+static int latency_run(struct latency *latency, double share, uint32_t seed)
+{
+    struct load_config load =
+        suite_load(latency->suite, latency->engine->socket_path, latency->small);
+    load.rate_per_s = latency->small_per_s * share;
+    load.seed = seed;
+    return load_run(&load, latency->small, latency->result, latency->suite->why);
+}
+
+static json_t *latency_point(const struct latency *latency, double percent)
+{
+    const struct load_result *result = latency->result;
+    json_t *point = suite_latency_json(&result->latency);
+    (void)json_object_set_new(point, "load_percent", json_real(percent));
+    (void)json_object_set_new(point, "offered_per_s", json_real(result->offered_per_s));
+    (void)json_object_set_new(point, "sealed_per_s",
+                              json_real((double)result->sealed_count / result->seconds));
+    (void)json_object_set_new(point, "backlog", json_integer((json_int_t)result->backlog_count));
+    return point;
+}
+
+static int latency_half(struct latency *latency, struct claim *p50, struct claim *p99)
+{
+    json_t *runs = json_array();
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < latency->suite->pace.runs_count; i++) {
+        rc = latency_run(latency, LATENCY_SHARE, i + 1);
+        if (rc != 0)
+            break;
+        samples_add(&p50->runs, us(&latency->result->latency, 500000));
+        samples_add(&p99->runs, us(&latency->result->latency, 990000));
+        (void)json_array_append_new(runs, latency_point(latency, 100 * LATENCY_SHARE));
+    }
+    (void)json_object_set_new(latency->suite->figures, "latency_half_load", runs);
+    return rc;
+}
+
+static int latency_curve(struct latency *latency)
+{
+    json_t *curve = json_array();
+    int rc = 0;
+    for (uint32_t percent = LATENCY_CURVE_PERCENT; rc == 0 && percent < 100;
+         percent += LATENCY_CURVE_PERCENT) {
+        rc = latency_run(latency, percent / 100.0, percent);
+        if (rc == 0)
+            (void)json_array_append_new(curve, latency_point(latency, percent));
+    }
+    (void)json_object_set_new(latency->suite->figures, "latency_curve", curve);
+    return rc;
+}
+
+static int tail_run(struct latency *latency, bool beside_large, uint32_t seed)
+{
+    struct load_config load =
+        suite_load(latency->suite, latency->engine->socket_path, latency->large);
+    load.duration_ns = latency->suite->pace.tail_ns;
+    load.rate_per_s = latency->small_per_s * TAIL_SMALL_SHARE;
+    load.seed = seed;
+    if (beside_large) {
+        load.clients_count = 2;
+        load.other_set = latency->large;
+        load.other_rate_per_s = latency->large_per_s * TAIL_LARGE_SHARE;
+        /* One thread makes both kinds of arrivals: copying 34 MiB would hold up the small ones. */
+        load.in_place = true;
+    }
+    return load_run(&load, latency->small, latency->result, latency->suite->why);
+}
+
+static int tail_measure(struct latency *latency, struct claim *claim)
+{
+    json_t *runs = json_array();
+    const uint32_t runs_count = MIN(latency->suite->pace.runs_count, (uint32_t)TAIL_RUNS_MAX);
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < runs_count; i++) {
+        rc = tail_run(latency, false, i + 1);
+        if (rc != 0)
+            break;
+        const double alone_us = us(&latency->result->latency, 999000);
+        json_t *alone = suite_latency_json(&latency->result->latency);
+        rc = tail_run(latency, true, i + 1);
+        const double beside_us = us(&latency->result->latency, 999000);
+        json_t *run =
+            json_pack("{s:o, s:o, s:o, s:f}", "alone", alone, "beside_large",
+                      suite_latency_json(&latency->result->latency), "large",
+                      suite_latency_json(&latency->result->other_latency), "large_sealed_per_s",
+                      (double)latency->result->other_sealed_count / latency->result->seconds);
+        (void)json_array_append_new(runs, run);
+        if (rc != 0)
+            break;
+        samples_add(&claim->runs, beside_us / MAX(alone_us, 0.001));
+        samples_add(&claim->limit.runs, alone_us);
+    }
+    (void)json_object_set_new(latency->suite->figures, "tail",
+                              json_pack("{s:f, s:f, s:f, s:f, s:o}", "small_share_of_capacity",
+                                        TAIL_SMALL_SHARE, "large_share_of_capacity",
+                                        TAIL_LARGE_SHARE, "small_capacity_per_s",
+                                        latency->small_per_s, "large_capacity_per_s",
+                                        latency->large_per_s, "runs", runs));
+    return rc;
+}
+
+void row_latency(struct suite *suite)
+{
+    struct claim p50 = {.row = "latency",
+                        .name = "latency at 50 % load, submit to sealed completion (instant key "
+                                "acknowledgement), busy-polling: p50",
+                        .unit = "us",
+                        .compare = CLAIM_AT_MOST,
+                        .target = 10};
+    struct claim p99 = {.row = "latency",
+                        .name = "latency at 50 % load, submit to sealed completion (instant key "
+                                "acknowledgement), busy-polling: p99",
+                        .unit = "us",
+                        .compare = CLAIM_AT_MOST,
+                        .target = 60};
+    struct claim tail = {.row = "tail",
+                         .name = "p99.9 of a 4 KiB message while 25 MiB ones flow at 30 % of "
+                                 "capacity, against its p99.9 without them",
+                         .unit = "x",
+                         .compare = CLAIM_AT_MOST,
+                         .target = 3,
+                         .limit = {.name = "p99.9 without large messages", .unit = "us"}};
+    struct latency latency = {.suite = suite};
+    const bool wants_latency = suite_wants(suite, "latency");
+    const bool wants_tail = suite_wants(suite, "tail");
+    int rc = wants_latency || wants_tail ? latency_open(&latency) : -ECANCELED;
+    if (rc == 0 && wants_latency)
+        rc = latency_half(&latency, &p50, &p99);
+    if (rc == 0 && wants_latency)
+        rc = latency_curve(&latency);
+    if (rc == 0 && wants_tail)
+        rc = tail_measure(&latency, &tail);
+    latency_close(&latency);
+    struct claim *const claims[] = {&p50, &p99, &tail};
+    for (size_t i = 0; i < ARRAY_COUNT(claims); i++) {
+        if (rc == 0 && claims[i]->runs.count > 0)
+            claims_add(suite->claims, claims[i]);
+        else
+            suite_miss(suite, claims[i], NULL);
+    }
+}

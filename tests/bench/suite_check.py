@@ -1,0 +1,76 @@
+"""`bulla-bench suite --short`: its JSON has every claim, and says of each what it must.
+
+No time is judged. What a machine lacks (a corpus, a browser) stands there as not measured, with the reason.
+"""
+import collections
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+CLAIMS_OF_ROW = {"small": 1, "large": 2, "corpus": 2, "size": 3, "browser": 6, "latency": 2, "tail": 1, "hotpath": 4,
+                 "memory": 3, "idle": 1, "keyservice": 1}
+MEASURED_EVERYWHERE = {"small", "large", "latency", "tail", "memory", "idle", "keyservice"}
+FIGURES = {"small", "large", "size", "latency_half_load", "latency_curve", "tail", "hotpath", "memory", "idle",
+           "workers", "mixed_sizes", "many_clients", "keyservice", "real"}
+COMPARES = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}
+
+
+def suite(program, *options):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "out.json")
+        done = subprocess.run([program, "suite", "--short", "--json", path, *options], capture_output=True, text=True,
+                              timeout=500)
+        assert done.returncode == 0, done.stderr
+        with open(path, encoding="utf-8") as file:
+            return done, json.load(file)
+
+
+def check_claim(claim):
+    for field in ("row", "name", "value", "unit", "target", "compare", "holds", "peer", "limit", "runs"):
+        assert field in claim, (field, claim)
+    if claim["value"] is None:
+        assert claim["holds"] is False and claim["why"] and claim["runs"] == [], claim
+        return
+    assert claim["runs"] and claim["min"] <= claim["value"] <= claim["max"], claim
+    assert claim["holds"] is COMPARES[claim["compare"]](claim["value"], claim["target"]), claim
+    for side in (claim["peer"], claim["limit"]):
+        assert side is None or (side["name"] and side["unit"] and side["value"] >= 0), claim
+
+
+def check_everything(program):
+    done, found = suite(program)
+    print(done.stdout, done.stderr, sep="\n")
+    for name in ("processor", "cores", "kernel", "isa", "compiler", "commit"):
+        assert found["machine"][name], name
+    rows = collections.Counter(claim["row"] for claim in found["claims"])
+    assert rows == CLAIMS_OF_ROW, rows
+    for claim in found["claims"]:
+        check_claim(claim)
+        assert claim["value"] is not None or claim["row"] not in MEASURED_EVERYWHERE, claim
+    assert FIGURES <= set(found["figures"]), FIGURES - set(found["figures"])
+    assert [point["load_percent"] for point in found["figures"]["latency_curve"]] == list(range(10, 100, 10))
+    for counts in found["figures"]["hotpath"]:
+        assert counts["messages"] > 0 and counts["allocator_calls"] == 0 and counts["lock_calls"] == 0, counts
+    assert found["figures"]["small"]["engine_spans"]["messages_per_s"]["min"] > 0
+    assert found["figures"]["small"]["not_sealed"] == 0
+
+
+def check_rows_left_out_are_shown(program):
+    _, found = suite(program, "--only", "idle")
+    assert len(found["claims"]) == sum(CLAIMS_OF_ROW.values())
+    for claim in found["claims"]:
+        check_claim(claim)
+        assert (claim["value"] is None) == (claim["row"] != "idle"), claim
+        assert claim["row"] == "idle" or "--only" in claim["why"], claim
+
+
+def check_usage(program):
+    done = subprocess.run([program, "suite", "stray"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 64 and "--corpus" in done.stderr, done
+
+
+for check in (check_usage, check_rows_left_out_are_shown, check_everything):
+    check(sys.argv[1])
+    print(f"{check.__name__}: passed")
