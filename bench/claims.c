@@ -53,6 +53,13 @@ void claims_add(json_t *claims, const struct claim *claim)
     (void)json_array_append_new(claims, object);
 }
 
+static const char *claim_word(const json_t *claim)
+{
+    if (json_is_true(json_object_get(claim, "holds")))
+        return "holds";
+    return json_is_null(json_object_get(claim, "value")) ? "?" : "FAILS";
+}
+
 void claims_print(const json_t *claims, FILE *out)
 {
     size_t index;
@@ -64,8 +71,7 @@ void claims_print(const json_t *claims, FILE *out)
         char text[32] = "-";
         if (json_is_number(value))
             (void)snprintf(text, sizeof(text), "%.3f", json_number_value(value));
-        (void)fprintf(out, "  %-5s %12s %-9s %2s %10g  %s%s%s\n",
-                      json_is_true(json_object_get(claim, "holds")) ? "holds" : "FAILS", text,
+        (void)fprintf(out, "  %-5s %12s %-10s %2s %10g  %s%s%s\n", claim_word(claim), text,
                       json_string_value(json_object_get(claim, "unit")),
                       json_string_value(json_object_get(claim, "compare")),
                       json_number_value(json_object_get(claim, "target")),

@@ -21,10 +21,9 @@
 struct roofline;
 
 enum roofline_place {
-    ROOFLINE_ONE_PASS, /* the message is read from memory once and the result written there once;
-                          what lies between stays in cache: the claims' limit                 */
-    ROOFLINE_BUFFERS,  /* each step from and to buffers as large as the message: three passes  */
-    ROOFLINE_CACHE,    /* the same piece of 64 KiB again and again: no memory at all           */
+    ROOFLINE_ONE_PASS, /* mail read from memory once, result written there once; between, cache */
+    ROOFLINE_BUFFERS,  /* each step from and to buffers as large as the message: three passes   */
+    ROOFLINE_CACHE,    /* the same piece of 64 KiB again and again: no memory at all            */
 };
 #define ROOFLINE_PLACES 3
 
