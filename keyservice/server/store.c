@@ -28,16 +28,19 @@ struct store_job {
 };
 
 struct store {
-    struct store_writer writer; /* the writer thread's alone */
-    int log_pages;              /* of the write-ahead log, told by the commit hook */
+    struct store_writer writer; /* whoever leads has it */
+    int log_pages;              /* of the write-ahead log, told by the commit hook; with the lead */
 
-    pthread_t thread;
+    pthread_t folder; /* folds the log back into the database */
     pthread_mutex_t mutex;
-    pthread_cond_t waiting; /* for the writer: a job or the end */
-    pthread_cond_t applied; /* for callers: a group has ended   */
+    pthread_cond_t due;     /* for the folder: a long log, or the end     */
+    pthread_cond_t applied; /* for callers: a group has ended, or a fold  */
+    pthread_cond_t unled;   /* for the folder: the lead is free           */
     struct store_job *head;
     struct store_job *tail;
     uint32_t jobs_count;
+    bool led;      /* somebody works with the writer, without the mutex */
+    bool fold_due; /* the folder is the next to lead                    */
     bool stop;
     atomic_bool healthy;
 
@@ -58,25 +61,20 @@ static int on_commit(void *context, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-/* Takes up to STORE_GROUP_MAX jobs off the queue; NULL when the store ends. */
+/* Takes up to STORE_GROUP_MAX jobs off the queue, which is not empty. Under the mutex. */
 static struct store_job *jobs_take(struct store *store)
 {
-    (void)pthread_mutex_lock(&store->mutex);
-    while (store->head == NULL && !store->stop)
-        (void)pthread_cond_wait(&store->waiting, &store->mutex);
     struct store_job *first = store->head;
     struct store_job *last = first;
-    uint32_t count = first == NULL ? 0 : 1;
-    for (; last != NULL && last->next != NULL && count < STORE_GROUP_MAX; count++)
+    uint32_t count = 1;
+    ASSERT(first != NULL);
+    for (; last->next != NULL && count < STORE_GROUP_MAX; count++)
         last = last->next;
-    if (first != NULL) {
-        store->head = last->next;
-        if (store->head == NULL)
-            store->tail = NULL;
-        last->next = NULL;
-        store->jobs_count -= count;
-    }
-    (void)pthread_mutex_unlock(&store->mutex);
+    store->head = last->next;
+    if (store->head == NULL)
+        store->tail = NULL;
+    last->next = NULL;
+    store->jobs_count -= count;
     return first;
 }
 
@@ -105,9 +103,9 @@ static int jobs_commit(struct store *store, struct store_job *jobs)
     return -EIO;
 }
 
-static void jobs_finish(struct store *store, struct store_job *jobs, int rc)
+/* Under the mutex. */
+static void jobs_finish(struct store_job *jobs, int rc)
 {
-    (void)pthread_mutex_lock(&store->mutex);
     for (struct store_job *job = jobs; job != NULL;) {
         struct store_job *next = job->next; /* the job is gone once its caller sees `done` */
         if (rc != 0)
@@ -115,14 +113,11 @@ static void jobs_finish(struct store *store, struct store_job *jobs, int rc)
         job->done = true;
         job = next;
     }
-    (void)pthread_cond_broadcast(&store->applied);
-    (void)pthread_mutex_unlock(&store->mutex);
 }
 
+/* With the lead, without the mutex. */
 static void checkpoint(struct store *store)
 {
-    if (store->log_pages < STORE_CHECKPOINT_PAGES)
-        return;
     const int mode = store->log_pages < STORE_CHECKPOINT_PAGES * STORE_CHECKPOINT_FACTOR
                          ? SQLITE_CHECKPOINT_PASSIVE
                          : SQLITE_CHECKPOINT_RESTART;
@@ -132,18 +127,50 @@ static void checkpoint(struct store *store)
     store->log_pages = 0; /* the next commit tells again */
 }
 
-static void *writer_run(void *argument)
+/* A thread of its own, so that no caller's answer waits for a fold that its own write made due. */
+static void *folder_run(void *argument)
 {
     struct store *store = argument;
-    for (;;) {
-        struct store_job *jobs = jobs_take(store);
-        if (jobs == NULL)
-            return NULL;
-        const int rc = jobs_commit(store, jobs);
-        atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
-        jobs_finish(store, jobs, rc);
+    (void)pthread_mutex_lock(&store->mutex);
+    while (!store->stop) {
+        if (!store->fold_due) {
+            (void)pthread_cond_wait(&store->due, &store->mutex);
+            continue;
+        }
+        while (store->led)
+            (void)pthread_cond_wait(&store->unled, &store->mutex);
+        store->led = true;
+        (void)pthread_mutex_unlock(&store->mutex);
         checkpoint(store);
+        (void)pthread_mutex_lock(&store->mutex);
+        store->led = false;
+        store->fold_due = false;
+        (void)pthread_cond_broadcast(&store->applied);
     }
+    (void)pthread_mutex_unlock(&store->mutex);
+    return NULL;
+}
+
+/* Commits what waits, the caller's own write with it or the next time. Under the mutex, which is
+ * open while it writes. */
+static void lead(struct store *store)
+{
+    struct store_job *jobs = jobs_take(store);
+    ASSERT(!store->led);
+    store->led = true;
+    (void)pthread_mutex_unlock(&store->mutex);
+    const int rc = jobs_commit(store, jobs);
+    const bool is_long = store->log_pages >= STORE_CHECKPOINT_PAGES;
+    atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
+    (void)pthread_mutex_lock(&store->mutex);
+    jobs_finish(jobs, rc);
+    store->led = false;
+    if (is_long && !store->fold_due) {
+        store->fold_due = true;
+        (void)pthread_cond_signal(&store->due);
+    }
+    (void)pthread_cond_signal(&store->unled);
+    (void)pthread_cond_broadcast(&store->applied);
 }
 
 int store_write(struct store *store, store_write_apply *apply, void *argument)
@@ -160,9 +187,12 @@ int store_write(struct store *store, store_write_apply *apply, void *argument)
         store->tail->next = &job;
     store->tail = &job;
     store->jobs_count++;
-    (void)pthread_cond_signal(&store->waiting);
-    while (!job.done)
-        (void)pthread_cond_wait(&store->applied, &store->mutex);
+    while (!job.done) { /* each turn somebody's group ends, and the queue is in order */
+        if (store->led || store->fold_due)
+            (void)pthread_cond_wait(&store->applied, &store->mutex);
+        else
+            lead(store);
+    }
     (void)pthread_mutex_unlock(&store->mutex);
     return job.rc;
 }
@@ -251,11 +281,12 @@ int store_open(struct store **store, const struct store_config *config, char why
         goto free_made;
     (void)pthread_mutex_init(&made->mutex, NULL);
     (void)pthread_mutex_init(&made->readers_mutex, NULL);
-    (void)pthread_cond_init(&made->waiting, NULL);
+    (void)pthread_cond_init(&made->due, NULL);
     (void)pthread_cond_init(&made->applied, NULL);
+    (void)pthread_cond_init(&made->unled, NULL);
     (void)pthread_cond_init(&made->reader_free, NULL);
     atomic_store_explicit(&made->healthy, true, memory_order_relaxed);
-    rc = -pthread_create(&made->thread, NULL, writer_run, made);
+    rc = -pthread_create(&made->folder, NULL, folder_run, made);
     if (rc != 0)
         goto close_connections;
     *store = made;
@@ -274,13 +305,14 @@ void store_close(struct store *store)
         return;
     (void)pthread_mutex_lock(&store->mutex);
     store->stop = true;
-    (void)pthread_cond_signal(&store->waiting);
+    (void)pthread_cond_signal(&store->due);
     (void)pthread_mutex_unlock(&store->mutex);
-    (void)pthread_join(store->thread, NULL);
+    (void)pthread_join(store->folder, NULL);
     connections_close(store);
     (void)pthread_cond_destroy(&store->reader_free);
+    (void)pthread_cond_destroy(&store->unled);
     (void)pthread_cond_destroy(&store->applied);
-    (void)pthread_cond_destroy(&store->waiting);
+    (void)pthread_cond_destroy(&store->due);
     (void)pthread_mutex_destroy(&store->readers_mutex);
     (void)pthread_mutex_destroy(&store->mutex);
     free(store);

@@ -82,7 +82,7 @@ bool sql_column_blob(sqlite3_stmt *statement, int index, void *bytes_at, size_t 
 bool sql_column_string(sqlite3_stmt *statement, int index, char *text, size_t room);
 uint64_t sql_column_u64(sqlite3_stmt *statement, int index);
 
-/* What a write runs in, on the writer thread. */
+/* What a write runs in, on the thread of whoever leads. */
 struct store_writer {
     struct sql sql;
     const struct master *master;
