@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define KEY_THREAD_SLEEP_MS   1000
+#define KEY_THREAD_FLIGHT_MS  1 /* while requests are on their way */
 #define KEY_THREAD_RESULTS    KEY_THREAD_BURST_MAX
 #define KEY_THREAD_PASSES_MAX 16 /* of results before requests are looked at again */
 
@@ -112,9 +113,13 @@ static bool thread_waiting(const struct key_thread *thread)
     return false;
 }
 
-/* How long the client may sleep: not at all when work came while the sleep was announced. */
+/* How long the client may sleep: not at all when work came while the sleep was announced. While
+ * requests are on their way it is not announced: what comes goes with the next batch, by the answer
+ * or by the clock, and no worker pays a system call to wake a thread that would let it wait. */
 static uint32_t thread_sleep_ms(struct key_thread *thread)
 {
+    if (key_client_busy(thread->client))
+        return KEY_THREAD_FLIGHT_MS;
     /* Pairs with the one in key_thread_wake(). Of two read-modify-writes of one word one comes
      * first: a waker's, and we see what it had pushed; or ours, and it sees that we sleep. */
     (void)atomic_exchange_explicit(&thread->asleep, 1, memory_order_acq_rel);

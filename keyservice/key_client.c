@@ -24,7 +24,13 @@
 #define INDEX_NONE      UINT32_MAX
 #define RECORD_ID_AT    8
 #define HEADERS_COUNT   3
+#define HOLD_NS_MAX     (2 * NS_PER_MS) /* what waits for company goes without it after that */
 #define BATCH_HEADER    "X-Bulla-Batch: "
+
+/* Records that must wait before one more request goes out, by how many are out. With none out a
+ * lone record leaves at once; else it waits for the answer, and all that came meanwhile goes with
+ * it: a request costs both sides as much as a hundred records do. */
+static const uint32_t batch_min[KEY_CLIENT_CONNECTIONS_MAX] = {1, 64, 256, 512};
 
 _Static_assert(BATCH_BYTES_MAX >= RECORD_BATCH_HEAD_BYTES + RECORD_BYTES_MAX, "one always fits");
 _Static_assert(BATCH_BYTES_MAX <= RECORD_BATCH_BYTES_MAX, "as the service takes it");
@@ -59,7 +65,8 @@ struct request {
     struct curl_slist headers[HEADERS_COUNT]; /* linked, of our own strings */
     char batch_header[sizeof(BATCH_HEADER) + KEY_ANSWER_BATCH_CHARS];
     struct key_client *client;
-    uint8_t *body; /* secret */
+    uint8_t *body; /* secret: wiped as far as it was filled */
+    uint32_t body_bytes;
     char *answer;
     size_t answer_bytes;
     uint32_t entries[RECORD_BATCH_RECORDS_MAX];
@@ -74,6 +81,7 @@ struct key_client {
     struct entry entries[KEY_CLIENT_RECORDS_MAX];
     struct list free;
     struct list waiting;
+    uint32_t waiting_count;
     struct list ended;
     uint32_t large_free[LARGE_COUNT];
     uint32_t large_free_count;
@@ -81,6 +89,7 @@ struct key_client {
     uint8_t *large;           /* secret: LARGE_COUNT × RECORD_BYTES_MAX       */
     uint8_t *bodies;          /* secret: one BATCH_BYTES_MAX a request        */
     uint64_t deadline_ns_min; /* no deadline is earlier              */
+    uint64_t held_ns;         /* since when something waits for company; 0: nothing does */
     uint64_t probe_ns;        /* while away: nothing is sent before  */
     uint64_t backoff_ns;
     uint64_t backoff_ns_max;
@@ -193,6 +202,7 @@ static void request_return(struct key_client *client, struct request *request, u
         entry->state = ENTRY_WAITING;
         entry->batch_max = MIN(entry->batch_max, batch_max);
         list_prepend(client, &client->waiting, index);
+        client->waiting_count++;
     }
 }
 
@@ -246,7 +256,7 @@ static void request_finish(struct key_client *client, struct request *request, C
         client_failed(client, now_ns);
         request_return(client, request, RECORD_BATCH_RECORDS_MAX);
     }
-    secret_wipe(request->body, BATCH_BYTES_MAX);
+    secret_wipe(request->body, request->body_bytes);
     request->entries_count = 0;
     request->busy = false;
     client->requests_busy--;
@@ -264,6 +274,7 @@ static uint32_t request_fill(struct key_client *client, struct request *request)
             break;
         count_max = MIN(count_max, entry->batch_max);
         const uint32_t index = list_take(client, &client->waiting);
+        client->waiting_count--;
         ASSERT(entry->state == ENTRY_WAITING);
         entry->state = ENTRY_FLYING;
         memcpy(request->body + bytes, entry_record(client, index), entry->record_bytes);
@@ -272,6 +283,7 @@ static uint32_t request_fill(struct key_client *client, struct request *request)
     }
     ASSERT(count > 0);
     request->entries_count = count;
+    request->body_bytes = bytes;
     record_batch_head(request->body, count, bytes);
     return bytes;
 }
@@ -304,6 +316,18 @@ static void client_start_request(struct key_client *client, struct request *requ
     client->requests_busy++;
 }
 
+/* Whether what waits is worth one more request now. */
+static bool client_batch_ready(struct key_client *client, uint64_t now_ns)
+{
+    if (client->waiting_count >= batch_min[client->requests_busy])
+        return true;
+    if (client->entries[client->waiting.first].batch_max < RECORD_BATCH_RECORDS_MAX)
+        return true; /* a part of a batch that was refused: no company is looked for */
+    if (client->held_ns == 0)
+        client->held_ns = now_ns;
+    return now_ns - client->held_ns >= HOLD_NS_MAX;
+}
+
 /* While the service is away one probe at a time is out, and none before its time. */
 static void client_start(struct key_client *client, uint64_t now_ns)
 {
@@ -314,8 +338,12 @@ static void client_start(struct key_client *client, uint64_t now_ns)
         struct request *request = &client->requests[i];
         if (client->waiting.first == INDEX_NONE || client->requests_busy >= busy_max)
             return;
-        if (!request->busy)
-            client_start_request(client, request);
+        if (request->busy)
+            continue;
+        if (!client_batch_ready(client, now_ns))
+            return;
+        client->held_ns = 0;
+        client_start_request(client, request);
     }
 }
 
@@ -349,10 +377,12 @@ static void client_expire(struct key_client *client, uint64_t now_ns)
     if (now_ns < client->deadline_ns_min)
         return;
     while ((index = list_take(client, &client->waiting)) != INDEX_NONE) {
-        if (client->entries[index].deadline_ns <= now_ns)
+        if (client->entries[index].deadline_ns <= now_ns) {
+            client->waiting_count--;
             entry_end(client, index, KEY_AWAY);
-        else
+        } else {
             list_append(client, &waiting, index);
+        }
     }
     client->waiting = waiting;
     for (index = 0; index < KEY_CLIENT_RECORDS_MAX; index++) {
@@ -400,6 +430,8 @@ static int client_wait_ms(const struct key_client *client, uint64_t now_ns, uint
     uint64_t until_ns = client->deadline_ns_min;
     if (!client->up && client->waiting.first != INDEX_NONE && client->requests_busy == 0)
         until_ns = MIN(until_ns, client->probe_ns);
+    if (client->held_ns != 0)
+        until_ns = MIN(until_ns, client->held_ns + HOLD_NS_MAX);
     if (until_ns <= now_ns)
         return 0;
     return (int)MIN((until_ns - now_ns) / NS_PER_MS + 1, (uint64_t)MIN(wait_ms, 60000U));
@@ -427,6 +459,7 @@ bool key_client_add(struct key_client *client, uint64_t tag, const uint8_t *reco
     memcpy(entry_record(client, index), record, record_bytes);
     client->deadline_ns_min = MIN(client->deadline_ns_min, deadline_ns);
     list_append(client, &client->waiting, index);
+    client->waiting_count++;
     return true;
 }
 
@@ -454,6 +487,11 @@ uint32_t key_client_run(struct key_client *client, uint64_t now_ns, uint32_t wai
 void key_client_wake(struct key_client *client)
 {
     (void)curl_multi_wakeup(client->multi);
+}
+
+bool key_client_busy(const struct key_client *client)
+{
+    return client->requests_busy > 0;
 }
 
 bool key_client_up(const struct key_client *client)

@@ -8,7 +8,8 @@
  * A record is stored when the service, after its commit, names the record's id as stored. Anything
  * else (no answer, another id, garbage, a cut body) leaves it unstored, and it is sent again: the
  * service takes the same record twice as success. One request in flight per connection, at most
- * KEY_CLIENT_CONNECTIONS_MAX connections; records wait in a bounded buffer.
+ * KEY_CLIENT_CONNECTIONS_MAX connections; records wait in a bounded buffer. A lone record leaves at
+ * once; while others are on their way, records wait for company, but never for long.
  */
 #ifndef KEYSERVICE_KEY_CLIENT_H
 #define KEYSERVICE_KEY_CLIENT_H
@@ -62,6 +63,9 @@ uint32_t key_client_run(struct key_client *client, uint64_t now_ns, uint32_t wai
 
 /* Wakes a key_client_run() that waits; the one call that any thread may make. */
 void key_client_wake(struct key_client *client);
+
+/* Something is on its way: what is added now may as well wait some time for the answer. */
+bool key_client_busy(const struct key_client *client);
 
 /* The service answered its last request; false from the first failure until the next success. */
 bool key_client_up(const struct key_client *client);

@@ -34,6 +34,8 @@ struct fixture {
 };
 
 static struct fixture fixture;
+static int taken[8]; /* connections of a black hole */
+static uint32_t taken_count;
 
 static void client_open(const char *url)
 {
@@ -414,20 +416,27 @@ static void key_client_gives_up_at_the_deadline(void **state)
     assert_int_equal(stand_in_stored(fixture.service), 0);
 }
 
-static void key_client_gives_up_on_a_black_hole_in_flight(void **state)
+/* The client's service from now on: it takes connections, and then says nothing. */
+static int black_hole_open(void)
 {
-    (void)state;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t address_bytes = sizeof(address);
     char url[64];
-    const int hole = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int hole = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     assert_true(hole >= 0);
     assert_int_equal(bind(hole, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(hole, 8), 0); /* connects, and then says nothing */
+    assert_int_equal(listen(hole, 8), 0);
     assert_int_equal(getsockname(hole, (struct sockaddr *)&address, &address_bytes), 0);
     (void)snprintf(url, sizeof(url), "https://127.0.0.1:%u", ntohs(address.sin_port));
     key_client_close(fixture.client);
     client_open(url);
+    return hole;
+}
+
+static void key_client_gives_up_on_a_black_hole_in_flight(void **state)
+{
+    (void)state;
+    const int hole = black_hole_open();
     assert_true(add(1, "default", 1, clock_monotonic_ns() + TEST_SHORT_NS));
     run(1, TEST_WAIT_NS);
     expect_one(KEY_AWAY);
@@ -435,6 +444,43 @@ static void key_client_gives_up_on_a_black_hole_in_flight(void **state)
     assert_true(add(2, "default", 1, clock_monotonic_ns() + TEST_SHORT_NS));
     run(2, TEST_WAIT_NS);
     assert_int_equal(fixture.results_count, 2);
+    (void)close(hole);
+}
+
+/* Connections that come while the client believes it to be `now_ns`. */
+static uint32_t connections_until(int hole, uint32_t wanted, uint64_t now_ns)
+{
+    const struct timespec pause = {.tv_nsec = 5 * 1000 * 1000};
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 20 || (count < wanted && i < 1000); i++) {
+        assert_int_equal(key_client_run(fixture.client, now_ns, 0, fixture.results, 1), 0);
+        const int fd = accept(hole, NULL, NULL);
+        count += fd >= 0;
+        if (fd >= 0)
+            taken[taken_count++] = fd;
+        (void)nanosleep(&pause, NULL);
+    }
+    return count;
+}
+
+static void key_client_holds_records_for_company_but_not_for_long(void **state)
+{
+    (void)state;
+    const int hole = black_hole_open();
+    const uint64_t now_ns = clock_monotonic_ns();
+    taken_count = 0;
+    assert_true(add(0, "default", 1, soon()));
+    assert_int_equal(connections_until(hole, 1, now_ns), 1);
+    for (uint32_t i = 1; i < 10; i++)
+        assert_true(add(i, "default", 1, soon()));
+    assert_int_equal(connections_until(hole, 0, now_ns), 0);
+    assert_int_equal(connections_until(hole, 1, now_ns + 10 * NS_PER_MS), 1);
+    /* A good batch waits for nobody. */
+    for (uint32_t i = 10; i < 10 + RECORD_BATCH_RECORDS_MAX; i++)
+        assert_true(add(i, "default", 1, soon()));
+    assert_int_equal(connections_until(hole, 1, now_ns + 10 * NS_PER_MS), 1);
+    for (uint32_t i = 0; i < taken_count; i++)
+        (void)close(taken[i]);
     (void)close(hole);
 }
 
@@ -513,6 +559,7 @@ int main(void)
         CASE(key_client_comes_back_after_a_refused_connection),
         CASE(key_client_gives_up_at_the_deadline),
         CASE(key_client_gives_up_on_a_black_hole_in_flight),
+        CASE(key_client_holds_records_for_company_but_not_for_long),
         CASE(key_client_refuses_a_service_of_another_authority),
         CASE(key_client_can_be_woken_while_it_waits),
         cmocka_unit_test(key_client_open_says_what_is_wrong),
