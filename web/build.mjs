@@ -14,15 +14,16 @@ import { parseArgs } from 'node:util';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const LINE_CHARS_MAX = 998; // RFC 5322, 2.1.1: the envelope travels as 7bit.
-const LINE_CHARS_WANTED = 300; // esbuild breaks after about this many where the syntax lets it.
+const LINE_CHARS_WANTED = 950; // of script and style; a rest that cannot be broken may follow
+const PIECE_CHARS = 100; // after about as many esbuild looks for a place where the syntax lets it break
 const RTL = new Set(['ar']);
 // Browsers of the last three years. Firefox 115 is the last for Windows 7 and 8.
 const TARGETS = ['es2022', 'chrome109', 'firefox115', 'safari16.4'];
 // Names of the opener's own properties, which it uses of no browser's object: they are shortened.
-const OWN_PROPERTIES = ['baseNonce', 'bodies', 'boundary', 'bytes', 'chunkIndex', 'cid', 'ciphertext', 'css', 'dataBytes',
-    'disposition', 'element', 'end', 'eol', 'extended', 'fields', 'fileName', 'header', 'importAead', 'inner', 'isCut', 'isHidden',
-    'isOpened', 'isShown', 'keyBytes', 'parameters', 'part', 'pickup', 'point', 'related', 'remoteCount', 'segments', 'sender',
-    'show', 'shown', 'start', 'suite', 'tag', 'text', 'total'];
+const OWN_PROPERTIES = ['attachment', 'attachments', 'baseNonce', 'bodies', 'boundary', 'bytes', 'chunkIndex', 'cid', 'ciphertext', 'css', 'decoded',
+    'decodedBytes', 'disposition', 'element', 'end', 'eol', 'extended', 'fault', 'fields', 'fileName', 'header', 'id', 'importAead', 'inner', 'isCut', 'isHidden',
+    'isOpened', 'isShown', 'keyBytes', 'message', 'mime', 'open', 'parameters', 'part', 'pickup', 'point', 'related', 'remoteCount', 'segments', 'sender',
+    'show', 'shown', 'start', 'subject', 'suite', 'tag', 'text', 'time', 'total', 'width'];
 export const SUITES = { aes256: 1, aes192: 2 };
 export const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
 
@@ -50,22 +51,11 @@ function htmlText(text) {
     return text.replace(/[&<>"']|[^\x20-\x7e]/gu, (c) => `&#${c.codePointAt(0)};`);
 }
 
-// JSON of ASCII alone that cannot end the script element it stands in, broken between strings.
-function jsonBlock(value) {
-    const text = JSON.stringify(value, null, 0)
-        .replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
-        .replace(/</g, '\\u003c');
-    let line = 0;
-    return text.replace(/.*?"[\],]+|.+/g, (piece) => {
-        const broken = line > 0 && line + piece.length > LINE_CHARS_WANTED;
-        line = piece.length + (broken ? 0 : line);
-        return broken ? `\n${piece}` : piece;
-    });
-}
-
-// Where escapes would make a locale's words three times as long they stand in an old charset of its
-// own that browsers know, as base64: 3 to 6 bytes a character become 1.4 to 2.7.
-const CHARSETS = { ar: 'windows-1256', ja: 'shift_jis', zh: 'gbk' };
+// The charset of a locale's words. Two thirds of a Latin letter are saved beside UTF-8 or an escape, and
+// more of any other.
+const CHARSETS = { ar: 'windows-1256', ja: 'shift_jis', pl: 'windows-1250', zh: 'gbk' };
+// What has no label is read as windows-1252. Node takes that for Latin-1; this differs in six Turkish letters.
+const CHARSET_ELSE = 'windows-1254';
 
 function encodeIn(charset, text) {
     const codes = new Map();
@@ -82,13 +72,25 @@ function encodeIn(charset, text) {
     return encoded;
 }
 
-// The element's attribute and content.
-function stringsBlock(locale, value) {
-    const charset = CHARSETS[locale];
-    if (!charset)
-        return { charset: '', strings: jsonBlock(value) };
-    const text = encodeIn(charset, JSON.stringify(value)).toString('base64');
-    return { charset: ` data-charset="${charset}"`, strings: text.replace(/.{900}/g, '$&\n') };
+// Quoted-printable without its soft line breaks: lines may be broken after a "|" only.
+const quoted = (bytes) => bytes.toString('latin1').replace(/[^ -<>-~]|&|</g,
+    (c) => `=${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
+// The element's attributes and its content: what web/opener/words.js takes apart. The shorter encoding.
+function stringsBlock(locale, words) {
+    const text = words.join('|');
+    if (words.some((word) => word.includes('|') || /^\s/.test(word)))
+        fail(`locales/${locale}.json: a string holds "|" or begins with a blank`);
+    const charset = CHARSETS[locale] ?? CHARSET_ELSE;
+    const bytes = encodeIn(charset, text);
+    if (/[\u011e\u011f\u0130\u0131\u015e\u015f]/.test(text))
+        fail(`locales/${locale}.json: Turkish letters need a charset of their own`);
+    const label = charset === CHARSET_ELSE ? '' : ` data-charset=${charset}`;
+    const base64 = bytes.toString('base64').replace(/.{900}/g, '$&\n');
+    const broken = quoted(bytes).replace(/.{1,900}(\||$)/g, '$&\n').trimEnd();
+    if (broken.length > base64.length)
+        return { strings_encoding: ` data-encoding=base64${label}`, strings: base64 };
+    return { strings_encoding: broken.includes('=') ? ` data-encoding=quoted-printable${label}` : '', strings: broken };
 }
 
 // What a line of the result may not be: too long for mail, not ASCII, or changed by an mbox writer.
@@ -106,12 +108,13 @@ function checkMailable(name, text) {
     });
 }
 
-// Puts numeric constants in their places, which esbuild does only for those of other modules.
+// Puts numeric constants in their places, which esbuild does only for those of other modules, and the
+// positions of words in those of their names.
 const inlineConstants = {
     name: 'constants',
     setup(build) {
         build.onLoad({ filter: /opener.\w+\.js$/ }, ({ path }) => {
-            let contents = readFileSync(path, 'utf8');
+            let contents = readFileSync(path, 'utf8').replace(/\bW\.(\w+)/g, (_, name) => wordKeys().indexOf(name) + 2);
             for (const [line, name, value] of contents.matchAll(/^const ([A-Z][A-Z_]+) = ([-\d.e*+ ]+);.*$/gm))
                 contents = contents.replace(line, '').replace(new RegExp(`\\b${name}\\b`, 'g'), `(${value})`);
             return { contents };
@@ -119,8 +122,38 @@ const inlineConstants = {
     },
 };
 
+/*
+ * Joins the pieces into which esbuild breaks its code to the longest lines that mail carries. A line end of
+ * `broken` that is not in `whole` can go, and with it the backslash that carries a string over it.
+ */
+function joinPieces(broken, whole) {
+    const pieces = broken.split('\n');
+    let text = '';
+    let line = 0;
+    let at = 0; // in `whole`
+    pieces.forEach((piece, index) => {
+        const isCarried = piece.endsWith('\\') && !whole.startsWith(`${piece}\n`, at);
+        const content = isCarried ? piece.slice(0, -1) : piece;
+        if (!whole.startsWith(content, at))
+            fail('esbuild writes other code when it breaks lines');
+        text += content;
+        line += content.length;
+        at += content.length;
+        const next = pieces[index + 1] ?? '';
+        const between = whole.startsWith(`\n`, at) || (whole.startsWith(' ', at) && !next.startsWith(' ')) ? whole[at++] : '';
+        if (between !== '\n' && line + next.length < LINE_CHARS_WANTED) {
+            text += between;
+            line += between.length;
+            return;
+        }
+        text += isCarried ? '\\\n' : '\n';
+        line = 0;
+    });
+    return text;
+}
+
 async function bundle(suite) {
-    const result = await esbuild.build({
+    const build = async (options) => (await esbuild.build({
         absWorkingDir: HERE,
         entryPoints: [`opener/entry_${suite}.js`],
         bundle: true,
@@ -128,16 +161,15 @@ async function bundle(suite) {
         write: false,
         format: 'iife',
         charset: 'ascii',
-        lineLimit: LINE_CHARS_WANTED,
         mangleProps: new RegExp(`^(${OWN_PROPERTIES.join('|')})$`),
-        define: wordPositions(),
         legalComments: 'inline', // @noble/ciphers is MIT: its notice travels with it.
         target: TARGETS,
         nodePaths: [MODULES],
         plugins: [inlineConstants],
         logLevel: 'warning',
-    });
-    const text = result.outputFiles[0].text.replace(/[ \t]+$/gm, '').replace(/\n*$/, '\n');
+        ...options,
+    })).outputFiles[0].text;
+    const text = joinPieces(await build({ lineLimit: PIECE_CHARS }), await build({})).replace(/[ \t]+$/gm, '').replace(/\n*$/, '\n');
     if (/<\/script|<!--/i.test(text))
         fail(`the ${suite} script holds a text that would end or comment out its element`);
     checkMailable(`opener-${suite}.js`, text);
@@ -151,30 +183,31 @@ const faultOf = (key) => /^(\w+)_(title|text)$/.exec(key)?.[1];
 const readStrings = (locale) => JSON.parse(readFileSync(join(HERE, 'locales', `${locale}.json`), 'utf8'));
 const wordKeys = () => Object.keys(readStrings('en')).filter((key) => !isFallback(key) && !faultOf(key));
 
-// What web/opener/words.js reads: the faults, then the other strings in the order of en.json.
-function wordList(strings) {
-    const faults = {};
-    for (const key of Object.keys(strings)) {
-        const code = faultOf(key);
-        if (code)
-            faults[code] = [strings[`${code}_title`], strings[`${code}_text`]];
-    }
-    return [faults, ...wordKeys().map((key) => strings[key])];
-}
+// What web/opener/words.js reads: what is said of an unknown fault, the words in the order of en.json, then
+// of each fault its code, title and text. A code is looked for from the beginning.
+const FAULT_ELSE = 'refused';
 
-function wordPositions() {
-    return Object.fromEntries(wordKeys().map((key, index) => [`W.${key}`, String(index + 1)]));
+function wordList(locale, strings) {
+    const codes = Object.keys(strings).filter((key) => key.endsWith('_title')).map(faultOf).filter((code) => code !== FAULT_ELSE);
+    const words = [strings[`${FAULT_ELSE}_title`], strings[`${FAULT_ELSE}_text`], ...wordKeys().map((key) => strings[key]),
+        ...codes.flatMap((code) => [code, strings[`${code}_title`], strings[`${code}_text`]])];
+    for (const code of codes) {
+        if (words.indexOf(code) !== words.lastIndexOf(code))
+            fail(`locales/${locale}.json: a string is "${code}", the code of a fault`);
+    }
+    return words;
 }
 
 async function style() {
-    const result = await esbuild.transform(readFileSync(join(HERE, 'shell/style.css'), 'utf8'), {
+    const source = readFileSync(join(HERE, 'shell/style.css'), 'utf8');
+    const transform = async (options) => (await esbuild.transform(source, {
         loader: 'css',
         minify: true,
         charset: 'ascii',
-        lineLimit: LINE_CHARS_WANTED,
         target: TARGETS,
-    });
-    return result.code.trimEnd();
+        ...options,
+    })).code;
+    return joinPieces(await transform({ lineLimit: PIECE_CHARS }), await transform({})).trimEnd();
 }
 
 function readLocale(locale) {
@@ -199,10 +232,10 @@ function shell(template, { suite, locale, css, script, scriptHash }) {
     const strings = readLocale(locale);
     const values = {
         lang: locale === 'zh' ? 'zh-Hans' : locale,
-        dir: RTL.has(locale) ? 'rtl' : 'ltr',
+        dir: RTL.has(locale) ? ' dir=rtl' : '',
         script_hash: scriptHash,
         style: css,
-        ...stringsBlock(locale, wordList(strings)),
+        ...stringsBlock(locale, wordList(locale, strings)),
         script: script.trimEnd(),
         suite: String(SUITES[suite]),
     };

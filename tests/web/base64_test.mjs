@@ -21,12 +21,12 @@ test('decodes_what_node_encodes_with_and_without_lines', () => {
 test('refuses_all_but_canonical_base64', () => {
     for (const text of ['A', 'AA', 'AAA', 'AA=', 'A===', 'AAAA=', 'AAAA====', '=', '====', 'AA==AA==', 'AA=A', 'AB==', 'AAB=',
         'AA-_', 'AA*A', 'AAA\u00e9', 'AAA\u2028', 'AAAAA', 'AA===='])
-        assert.throws(() => decode(text), { code: 'damaged' }, text);
+        assert.throws(() => decode(text), { fault: 'damaged' }, text);
 });
 
 test('refuses_more_than_there_is_room_for', () => {
     for (const [text, room] of [['AAAA', 2], ['AAAAAA==', 3], ['AAAAAAA=', 4]])
-        assert.throws(() => decode(text, room), { code: 'damaged' });
+        assert.throws(() => decode(text, room), { fault: 'damaged' });
     assert.equal(decodeInto('AAAAAAA=', new Uint8Array(5)), 5);
 });
 

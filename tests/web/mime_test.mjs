@@ -29,13 +29,13 @@ test('reads_a_text_message', () => {
 
 test('chooses_html_and_finds_attachments_and_related_parts', () => {
     const { bodies, attachments, related } = read(mixed());
-    assert.deepEqual(bodies.map((part) => part.type), ['text/html']);
+    assert.deepEqual(bodies.map((part) => part.mime), ['text/html']);
     assert.match(bodies[0].text(), /Revenue rose by <span class="total">12\u00a0%<\/span>/);
     assert.deepEqual(attachments.map(({ name }) => name), ['logo.png', 'Bericht Q3 €.pdf', 'Earlier message.eml']);
-    assert.deepEqual(Buffer.from(related.get('logo@example.org').data()), PNG);
-    assert.deepEqual(Buffer.from(attachments[1].part.data()), REPORT);
-    assert.equal(attachments[1].part.dataBytes(), REPORT.length);
-    assert.equal(Buffer.from(attachments[2].part.data()).toString(), 'From: x@example.org\r\nSubject: Earlier message\r\n\r\nForwarded text.');
+    assert.deepEqual(Buffer.from(related.get('logo@example.org').decoded()), PNG);
+    assert.deepEqual(Buffer.from(attachments[1].part.decoded()), REPORT);
+    assert.equal(attachments[1].part.decodedBytes(), REPORT.length);
+    assert.equal(Buffer.from(attachments[2].part.decoded()).toString(), 'From: x@example.org\r\nSubject: Earlier message\r\n\r\nForwarded text.');
 });
 
 for (const [name, raw, shown] of [
@@ -142,10 +142,10 @@ test('hides_only_the_text_brothers_of_the_chosen_alternative', () => {
     const alternative = (inner) => `${header('Content-Type: multipart/alternative; boundary=b')}${inner}--b--`;
     const part = (type, text) => `--b\r\nContent-Type: ${type}\r\n\r\n${text}\r\n`;
     const both = read(alternative(part('text/plain', 'p') + part('text/html', '<p>h') + part('text/calendar', 'BEGIN')));
-    assert.deepEqual(both.bodies.map((found) => found.type), ['text/html']);
+    assert.deepEqual(both.bodies.map((found) => found.mime), ['text/html']);
     assert.deepEqual(both.attachments.map(({ name }) => name), ['Attachment 1.ics']);
     const odd = read(alternative(part('text/plain', 'p') + part('application/json', '{}')));
-    assert.deepEqual(odd.bodies.map((found) => found.type), ['text/plain']);
+    assert.deepEqual(odd.bodies.map((found) => found.mime), ['text/plain']);
     assert.equal(odd.attachments.length, 1);
     assert.equal(read(alternative(part('image/png', 'x'))).attachments.length, 1);
 });
@@ -206,7 +206,7 @@ test('no_run_of_characters_makes_a_reader_slow', () => {
             header(`Content-Type: multipart/mixed; boundary="${run}"`) + run]) {
             const { bodies, attachments } = read(mail);
             bodies.forEach((part) => part.text());
-            attachments.forEach(({ part }) => part.data());
+            attachments.forEach(({ part }) => part.decoded());
         }
     }
 });
@@ -228,7 +228,7 @@ test('never_throws_on_cut_or_changed_messages', () => {
         copy[i] = (copy[i] * 31 + 7) & 255;
         const { bodies, attachments } = read(copy);
         bodies.forEach((part) => part.text());
-        attachments.forEach(({ part }) => part.data());
+        attachments.forEach(({ part }) => part.decoded());
     }
 });
 
@@ -254,7 +254,7 @@ test('reads_the_corpus_as_postal_mime_does', async (t) => {
         const mail = readFileSync(file);
         const { root, bodies, attachments } = read(mail); // must not throw, whatever it is
         const texts = bodies.map((part) => squeeze(part.text()));
-        const datas = attachments.map(({ part }) => squeeze(Buffer.from(part.data()).toString('latin1')));
+        const datas = attachments.map(({ part }) => squeeze(Buffer.from(part.decoded()).toString('latin1')));
         const theirs = await PostalMime.parse(mail, { forceRfc822Attachments: true }).catch(() => null);
         if (!theirs)
             continue;
@@ -267,7 +267,7 @@ test('reads_the_corpus_as_postal_mime_does', async (t) => {
             else
                 differing.push(`subject ${relative(CORPUS, file)}: ${theirs.subject} | ${subject}`);
         }
-        const found = squeeze(bodies.length === 1 && bodies[0].type === 'text/html' ? theirs.html : theirs.text);
+        const found = squeeze(bodies.length === 1 && bodies[0].mime === 'text/html' ? theirs.html : theirs.text);
         if (bodies.length === 1 && !MANGLED.test(found) && !bodies[0].parameters.has('format')) {
             tally.textOf++;
             if (found === texts[0])

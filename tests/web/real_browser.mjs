@@ -52,7 +52,7 @@ function seal(mail, to = BULLA_USER) {
     const { attachments } = layOut(parseMail(new Uint8Array(sealed)), { attachment: 'a', message: 'm' });
     assert.equal(attachments.length, 1, 'one attachment');
     assert.match(attachments[0].name, /^securedoc_\d{8}T\d{6}\.html$/);
-    writeFileSync(`${stem}.html`, attachments[0].part.data());
+    writeFileSync(`${stem}.html`, attachments[0].part.decoded());
     return pathToFileURL(`${stem}.html`).href;
 }
 

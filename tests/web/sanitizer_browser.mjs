@@ -224,7 +224,7 @@ test('html_of_the_corpus_comes_through_whole_and_tame', async (t) => {
     let count = 0;
     for (const file of files) {
         const { bodies } = layOut(parseMail(new Uint8Array(readFileSync(file))), { attachment: '', message: '' });
-        for (const part of bodies.filter(({ type }) => type === 'text/html')) {
+        for (const part of bodies.filter(({ mime }) => mime === 'text/html')) {
             const { faults } = await clean(part.text());
             assert.deepEqual(faults, [], file);
             count++;

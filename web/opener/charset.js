@@ -2,8 +2,9 @@
 import { LATIN1 } from './bytes.js';
 
 // Control characters have no place in a line of text, and the marks that turn its direction around
-// could make a name or an address look like another.
-const UNSHOWN = /[\0-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+// could make a name or an address look like another; nor has what is never seen, but for the two marks
+// that join and part letters.
+const UNSHOWN = /(?!\u200c|\u200d)[\p{Cc}\p{Cf}]/gu;
 
 export const oneLine = (text) => text.replace(/[\r\n\t]+/g, ' ').replace(UNSHOWN, '').trim();
 

@@ -3,21 +3,21 @@ import { word } from './words.js';
 // Builds an element from "tag" or "tag.class", attributes and children, of which false ones are left
 // out. Text is always text: nothing in the opener parses HTML into this document.
 export const el = (kind, ...parts) => {
-    const [tag, className] = kind.split('.');
+    const [tag, className = ''] = kind.split('.');
     const element = document.createElement(tag);
-    if (className)
-        element.className = className;
+    element.className = className;
     for (const part of parts) {
-        if (part?.constructor === Object)
-            Object.entries(part).forEach((pair) => element.setAttribute(...pair));
-        else if (part)
+        if (part?.constructor === Object) {
+            for (const name in part)
+                element.setAttribute(name, part[name]);
+        } else if (part)
             element.append(part);
     }
     return element;
 };
 
 export const button = (kind, onclick, ...words) => {
-    const element = el(`button.${kind}`, { type: 'button' }, word(...words));
+    const element = el(`button.${kind}`, word(...words));
     element.onclick = onclick;
     return element;
 };
@@ -35,8 +35,6 @@ export const pause = () => new Promise((resolve) => {
     port2.postMessage(0);
 });
 
-// Returns once the page had a chance to be painted, and soon in any case: hidden pages never are.
-export const painted = () => new Promise((resolve) => {
-    setTimeout(resolve, 60);
-    requestAnimationFrame(() => setTimeout(resolve));
+export const sleep = (ms) => new Promise((resolve) => {
+    setTimeout(resolve, ms);
 });

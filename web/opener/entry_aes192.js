@@ -13,4 +13,4 @@ async function importAes192(key) {
     }
 }
 
-start({ suite: 2, keyBytes: 24, importAead: importAes192 });
+start(2, 24, importAes192);

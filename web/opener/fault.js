@@ -1,9 +1,5 @@
-// What can go wrong, as a code that the locale has a title and a text for ("damaged_title", …).
-export class Fault extends Error {
-    code = this.message;
-}
-
-export const must = (condition, code = 'damaged') => {
+// What can go wrong is thrown as { fault }: a code that the locale has a title and a text for.
+export const must = (condition, fault = 'damaged') => {
     if (!condition)
-        throw new Fault(code);
+        throw { fault };
 };

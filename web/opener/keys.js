@@ -3,7 +3,6 @@
 import { decodeUrl, encodeUrl } from './base64.js';
 import { bytesOf, concat, rawBytes } from './bytes.js';
 import { importAesGcm, subtle } from './cobblestone.js';
-import { must } from './fault.js';
 import { idBytes } from './fields.js';
 
 const POLL_MS = 1e3;
@@ -22,9 +21,8 @@ export const makePair = async () => {
 };
 
 // The message key, or nothing when this is not a wrapped key for this envelope and this pair.
-const unwrap = async ({ bulla, m, epk, ct }, id, { privateKey, point }) => {
+const unwrap = async ({ epk, ct }, id, { privateKey, point }) => {
     try {
-        must(bulla === 1 && m === id);
         const theirs = decodeUrl(epk);
         const peer = await subtle.importKey('raw', theirs, CURVE, false, []);
         const z = await subtle.deriveBits({ name: 'ECDH', public: peer }, privateKey, 256);
@@ -53,7 +51,7 @@ export const startRelease = (service, id, pair, tell) => {
     let isRefused = false;
     let isEnded = false;
 
-    // Opens the window, or brings it to the front; false where the browser would not.
+    // Opens the window, or brings it to the front; nothing where the browser would not.
     const show = () => {
         if (popup && !popup.closed)
             popup.focus();
@@ -61,11 +59,12 @@ export const startRelease = (service, id, pair, tell) => {
             closedAt = 0;
             popup = open(`${service}/open?m=${id}#${encodeUrl(pair.point)}`, '_blank', 'popup,width=520,height=760');
         }
-        return Boolean(popup);
+        return popup;
     };
     const end = () => {
         isEnded = true;
         removeEventListener('message', hear);
+        popup?.close();
     };
     const take = async (wrapped) => {
         const key = await unwrap(wrapped, id, pair);
@@ -80,12 +79,11 @@ export const startRelease = (service, id, pair, tell) => {
             return;
         if (data.error) {
             isRefused = true;
-            const code = `${data.error}`.replace(/^(not|too)_/, '');
-            tell(/^(locked|expired|recipient|unknown|many|away)$/.test(code) ? code : 'refused');
+            tell(`${data.error}`.replace(/^(not|too)_/, ''));
         } else
             take(data);
     };
-    const ask = (path) => fetch(service + path, { credentials: 'omit', cache: 'no-store' });
+    const ask = (path) => fetch(service + path, { credentials: 'omit' }); // the service lets nothing be cached
     const poll = async () => {
         if (isEnded)
             return;
@@ -118,5 +116,5 @@ export const startRelease = (service, id, pair, tell) => {
 
     addEventListener('message', hear);
     setTimeout(poll, POLL_MS);
-    return { show, end, isShown: show(), close: () => popup?.close() };
+    return { show, end, isShown: show() };
 };

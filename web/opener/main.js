@@ -2,14 +2,16 @@
 import { decodeInto } from './base64.js';
 import { bytesOf, concat, rawBytes } from './bytes.js';
 import { SEALED_CHUNK_BYTES, CHUNK_BYTES, deriveOpener, openChunks, subtle } from './cobblestone.js';
-import { button, el, factList, painted, pause } from './dom.js';
-import { Fault, must } from './fault.js';
+import { button, el, factList, pause, sleep } from './dom.js';
+import { must } from './fault.js';
 import { FIELD_BYTES, factsArrived, idBytes, readFields } from './fields.js';
 import { makePair, startRelease } from './keys.js';
 import { unpack } from './packed.js';
 import { messageView } from './view.js';
 import { byId, dateText, faultWords, service, word } from './words.js';
 
+const LOOK_MS = 5;
+const PAINT_MS = 40;
 const OPEN_SHARE = 0.7; // of the progress bar; unpacking has the rest
 const FINAL = /^(damaged|cut|expired|version|browser)$/; // trying again at once does not help
 
@@ -33,8 +35,12 @@ const openFields = async (opener, inputs, tell) => {
     return packed.subarray(0, written + await opening);
 };
 
-export const start = async ({ suite, keyBytes, importAead }) => {
+const isLoading = () => document.readyState === 'loading';
+
+export const start = async (suite, keyBytes, importAead) => {
     const app = byId('app');
+    const fallback = byId('fallback');
+    const [heading, , safety] = fallback.children; // which say what the reader must know here, too
     const stage = el('div');
     const status = el('p.status', { role: 'status' });
     let fields;
@@ -55,19 +61,13 @@ export const start = async ({ suite, keyBytes, importAead }) => {
     };
     const facts = () => fields && factList([W.from, fields.sender], [W.subject, fields.subject],
         [W.date, dateText(new Date(fields.time * 1000))]);
-    const stop = () => {
-        release?.end();
-        release?.close();
-    };
 
     const ready = () => {
-        performance.mark('bulla-ready');
-        card('ready', word(W.ready_heading), facts(), button('main', ask, W.open),
-            el('p.quiet', word(W.ready_hint)));
+        card('ready', heading.textContent, facts(), button('main', ask, W.open), safety);
     };
     // Runs inside the click: the window must be opened before anything else is waited for.
     const ask = () => {
-        stop();
+        release?.end();
         release = startRelease(service, fields.id, pair, (what, key) => {
             if (key)
                 open(key);
@@ -84,7 +84,7 @@ export const start = async ({ suite, keyBytes, importAead }) => {
             el('div.actions',
                 button(isOpen ? 'plain' : 'main', () => wait(release.show()), isOpen ? W.again : W.open),
                 button('plain', () => {
-                    stop();
+                    release.end();
                     ready();
                 }, W.cancel)));
     };
@@ -93,7 +93,7 @@ export const start = async ({ suite, keyBytes, importAead }) => {
         card(`fault-${code}`, title, el('p', { role: 'alert' }, text), facts(),
             fields && !FINAL.test(code) && button('main', ask, W.retry));
     };
-    const failed = (error) => fault(error instanceof Fault ? error.code : 'browser');
+    const failed = (error) => fault(error.fault || 'browser');
 
     // The whole packed message is opened, and its last tag verified, before any of it is looked at.
     const decrypt = async (key, advance) => {
@@ -106,49 +106,47 @@ export const start = async ({ suite, keyBytes, importAead }) => {
     };
     const open = async (key) => {
         try {
-            const bar = el('progress', { max: 1, value: 0.02, 'aria-label': word(W.opening) });
+            const bar = el('progress', { value: 0.02, 'aria-label': word(W.opening) });
             card('opening', word(W.opening), bar);
             say(word(W.opening));
-            await painted();
+            await sleep(PAINT_MS); // time to show that
             await whole;
             const { element, shown } = messageView(await decrypt(key, (share) => {
                 bar.value = Math.max(bar.value, share);
                 return pause();
             }));
             show('showing', element);
-            await shown();
+            await shown;
             app.dataset.state = 'shown';
             say('');
             element.querySelector('h1').focus({ preventScroll: true });
-            release.close();
         } catch (error) {
             failed(error);
         }
     };
 
-    byId('fallback').hidden = true;
+    fallback.hidden = true;
     app.append(stage, status);
     try {
         must(subtle, 'browser');
         const making = makePair();
-        let isParsed = document.readyState !== 'loading';
-        const parsed = isParsed || new Promise((resolve) => addEventListener('DOMContentLoaded', () => resolve(isParsed = true)));
         // A large file takes a while to parse: the reader can begin before that has ended.
-        while (!isParsed && !factsArrived())
-            await new Promise((resolve) => setTimeout(resolve, 5));
-        if (!isParsed)
+        while (isLoading() && !factsArrived())
+            await sleep(LOOK_MS);
+        if (isLoading())
             fields = readFields(suite);
         whole = (async () => {
-            await parsed;
+            while (isLoading())
+                await sleep(LOOK_MS);
             fields = readFields(suite, true);
         })();
-        if (isParsed)
+        if (!isLoading())
             await whole;
         pair = await making;
         ready();
         await whole;
     } catch (error) {
-        stop();
+        release?.end();
         failed(error);
     }
 };

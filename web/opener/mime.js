@@ -25,21 +25,21 @@ const readPart = (bytes, mail, at, parent) => {
         parameters,
         end: mail.length,
         inner: [],
-        type: /^[^\s/]+\/[^\s/]+$/.test(value) ? value
-            : parent?.type === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
+        mime: /^[^\s/]+\/[^\s/]+$/.test(value) ? value
+            : parent?.mime === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
         disposition: disposition.value,
         cid: rawField(fields, 'content-id').replace(/^<|>$/g, ''),
         fileName: disposition.parameters.get('filename') || parameters.get('name') || '',
-        data: () => decodeTransfer(raw(), encoding),
-        dataBytes: () => decodedBytes(raw(), encoding),
+        decoded: () => decodeTransfer(raw(), encoding),
+        decodedBytes: () => decodedBytes(raw(), encoding),
         text: () => textOf(part),
     };
     return part;
 };
 
-const textOf = ({ type, parameters, data }) => {
-    const bytes = data();
-    const isHtml = type === HTML;
+const textOf = ({ mime, parameters, decoded }) => {
+    const bytes = decoded();
+    const isHtml = mime === HTML;
     const stated = isHtml && /<meta[^>]{0,200}charset\s*=\s*["']?([\w-]{1,40})/i.exec(rawText(bytes.subarray(0, 1024)));
     const text = decodeText(bytes, parameters.get('charset') || stated?.[1]).replace(/\r\n?/g, '\n');
     const is = (wanted, name) => wanted.test(parameters.get(name));
@@ -74,7 +74,7 @@ export const parseMail = (bytes) => {
     const enter = (parent) => {
         const part = readPart(bytes, mail, at, parent);
         const boundary = part.parameters.get('boundary')?.trimEnd();
-        part.isOpened = boundary && part.type.startsWith('multipart/') && open.length < DEPTH_MAX;
+        part.isOpened = boundary && part.mime.startsWith('multipart/') && open.length < DEPTH_MAX;
         if (part.isOpened)
             open.push({ part, boundary });
         leaf = part.isOpened ? null : part;
@@ -106,12 +106,12 @@ export const parseMail = (bytes) => {
     return root;
 };
 
-const isText = ({ type, disposition }) => /^text\/(plain|html)$/.test(type) && disposition !== ATTACHED;
+const isText = ({ mime, disposition }) => /^text\/(plain|html)$/.test(mime) && disposition !== ATTACHED;
 
-const holds = (part, type) => {
+const holds = (part, mime) => {
     const left = [part];
     for (const next of left) { // which grows
-        if (!next.isOpened && next.type === type && isText(next))
+        if (!next.isOpened && next.mime === mime && isText(next))
             return true;
         left.push(...next.inner);
     }
@@ -132,11 +132,11 @@ const attachmentName = (part, words, number) => {
     const stated = safeName(part.fileName);
     if (stated)
         return stated;
-    if (part.type === 'message/rfc822') {
-        const { fields } = readHeader(rawText(part.data().subarray(0, HEADER_CHARS_MAX)), 0, true);
+    if (part.mime === 'message/rfc822') {
+        const { fields } = readHeader(rawText(part.decoded().subarray(0, HEADER_CHARS_MAX)), 0, true);
         return `${safeName(shownField(fields, 'subject')) || words.message}.eml`;
     }
-    const [, kind] = part.type.split('/');
+    const [, kind] = part.mime.split('/');
     return `${words.attachment} ${number}.${ENDINGS[kind] || /^[a-z\d]{2,5}$/.exec(kind) || 'bin'}`;
 };
 
@@ -154,8 +154,8 @@ export const layOut = (root, words) => {
         const { inner, isHidden } = part;
         if (part.isOpened) {
             // Of multipart/alternative the last HTML, else the last plain text; its brothers stay hidden.
-            const last = (type) => inner.findLast((child) => holds(child, type));
-            const chosen = part.type === 'multipart/alternative' && (last(HTML) || last('text/plain'));
+            const last = (mime) => inner.findLast((child) => holds(child, mime));
+            const chosen = part.mime === 'multipart/alternative' && (last(HTML) || last('text/plain'));
             for (const child of inner)
                 child.isHidden = isHidden || (chosen && child !== chosen);
             left.push(...inner.slice().reverse());
@@ -163,7 +163,7 @@ export const layOut = (root, words) => {
         }
         if (part.cid && !related.has(part.cid))
             related.set(part.cid, part);
-        if (!isText(part) && (part.disposition === ATTACHED || isHidden || !part.type.startsWith('multipart/')))
+        if (!isText(part) && (part.disposition === ATTACHED || isHidden || !part.mime.startsWith('multipart/')))
             attachments.push({ part, name: attachmentName(part, words, attachments.length + 1) });
         else if (!isHidden)
             bodies.push(part);

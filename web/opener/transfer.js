@@ -15,7 +15,7 @@ export const decodeQuoted = (raw) => raw.replace(/=([\da-f]{2})|(=)?[ \t]*(\r?\n
     (all, hex, soft, lineEnd) => (hex ? hexByte(all, hex) : soft ? '' : lineEnd || all));
 
 export const decodeTransfer = (bytes, encoding) => {
-    const decode = { __proto__: null, base64: decodeBase64, 'quoted-printable': decodeQuoted }[encoding];
+    const decode = encoding === 'base64' ? decodeBase64 : encoding === 'quoted-printable' && decodeQuoted;
     return decode ? rawBytes(decode(rawText(bytes))) : bytes; // 7bit, 8bit, binary, and what nobody knows
 };
 

@@ -11,7 +11,7 @@ const ADDRESS = /\b(?:https?:\/\/|mailto:)[^\s<>"']{1,2000}|\b[\w.+-]{1,64}@(?:[
 
 const FRAME_HTML = '<!DOCTYPE html><meta http-equiv="Content-Security-Policy" '
     + "content=\"default-src 'none';img-src data: blob:;style-src 'unsafe-inline'\">";
-const FRAME_STYLE = 'html{overflow:auto hidden;background:#fff}body{margin:0;font:16px/1.55 system-ui;overflow-wrap:break-word}'
+const FRAME_STYLE = 'html{overflow:auto hidden}body{margin:0;font:16px/1.5 system-ui;overflow-wrap:break-word}'
     + 'body>div{padding:1px}img{max-width:100%}img:not([src]){display:none}pre{white-space:pre-wrap}';
 
 // Addresses in plain text become links; what follows one as punctuation is left out of it. The last
@@ -91,7 +91,7 @@ const saveLink = (kind, name, makeBytes, ...content) => {
     return link;
 };
 
-// Gives the message as an element, and shown(), which waits until frames in it are filled.
+// Gives the message as an element, and `shown`, which waits until frames in it are filled.
 export const messageView = (mail) => {
     const root = parseMail(mail);
     const message = word(W.message);
@@ -106,10 +106,10 @@ export const messageView = (mail) => {
         } catch {
             // A stray "%" stands for itself.
         }
-        if (!part || !/^image\/(png|jpe?g|gif|webp|avif|bmp)$/.test(part.type))
+        if (!part || !/^image\/(png|jpe?g|gif|webp|avif|bmp)$/.test(part.mime))
             return '';
         if (!used.has(part))
-            used.set(part, address(part.data(), part.type));
+            used.set(part, address(part.decoded(), part.mime));
         return used.get(part);
     };
 
@@ -119,11 +119,11 @@ export const messageView = (mail) => {
     // Before the files, which leave out what the HTML shows.
     const views = bodies.flatMap((part) => {
         const text = part.text();
-        return part.type === HTML ? htmlView(text, resolveCid, pending) : text.trim() && textView(text);
+        return part.mime === HTML ? htmlView(text, resolveCid, pending) : text.trim() && textView(text);
     });
     const files = attachments.filter(({ part }) => !used.has(part)).map(({ part, name }) => el('li',
-        saveLink('file', name, part.data, el('span.name', { dir: 'auto' }, name),
-            el('span.size', sizeText(part.dataBytes())))));
+        saveLink('plain file', name, part.decoded, el('span.name', { dir: 'auto' }, name),
+            el('span.size', sizeText(part.decodedBytes())))));
 
     const element = el('article.card message',
         el('p.seal', word(W.verified)),
@@ -131,10 +131,10 @@ export const messageView = (mail) => {
             el('h1', { tabindex: -1 }, el('bdi', field('subject') || word(W.no_subject))),
             factList([W.from, field('from')], [W.to, field('to')], [W.cc, field('cc')],
                 [W.date, dateText(readDate(fields)) || field('date')])),
-        files[0] && el('section.files', el('h2', word(W.attached)), el('ul', ...files)),
+        files[0] && el('section', el('h2', word(W.attached)), el('ul', ...files)),
         el('div.body', ...views),
         el('footer',
             saveLink('plain', `${message}.eml`, () => mail, word(W.save_original)),
             button('plain', () => print(), W.print)));
-    return { element, shown: () => Promise.all(pending) };
+    return { element, shown: Promise.all(pending) };
 };

@@ -14,8 +14,11 @@ const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no
     '--disable-component-update', '--disable-sync'];
 const WAIT_MS_MAX = Number(process.env.BULLA_WAIT_MS_MAX ?? 60000);
 
+// Its path, or nothing where it is not installed.
+export const findBrowser = (name) => PROGRAMS[name].find((candidate) => candidate && existsSync(candidate));
+
 export function requireBrowser(name) {
-    const path = PROGRAMS[name].find((candidate) => candidate && existsSync(candidate));
+    const path = findBrowser(name);
     if (!path) {
         console.log(`skipped: no ${name} here (set BULLA_${name.toUpperCase()} to its path)`);
         process.exit(77);
@@ -26,6 +29,11 @@ export function requireBrowser(name) {
 class ChromiumTab {
     constructor(page) {
         this.page = page;
+    }
+
+    // Runs in every page that is loaded from now on, before its own scripts.
+    beforeLoad(script) {
+        return this.page.addInitScript(script);
     }
 
     goto(url) {
@@ -72,6 +80,10 @@ class FirefoxTab {
     constructor(page, browser) {
         this.page = page;
         this.browser = browser;
+    }
+
+    beforeLoad(script) {
+        return this.page.evaluateOnNewDocument(script);
     }
 
     goto(url) {
@@ -153,7 +165,9 @@ export async function startBrowser(name, { dark = false, args = [], env = {}, ca
         });
         return {
             name,
+            home,
             browser,
+            version: () => browser.version(),
             async tab({ width = 1280, height = 800, scheme = dark ? 'dark' : 'light', ...options } = {}) {
                 const context = await browser.newContext({
                     viewport: { width, height }, colorScheme: scheme, ignoreHTTPSErrors: trustAll, acceptDownloads: true, ...options,
@@ -184,7 +198,9 @@ export async function startBrowser(name, { dark = false, args = [], env = {}, ca
     });
     return {
         name,
+        home,
         browser,
+        version: () => browser.version(),
         async tab({ width = 1280, height = 800 } = {}) {
             const page = await browser.newPage();
             await page.setViewport({ width, height });

@@ -133,3 +133,13 @@ export function large(bytes, random) {
         lines('', '--b--', ''),
     ]);
 }
+
+// About `bytes` of a text that compresses as text does.
+export function longText(bytes) {
+    const text = [];
+    for (let n = 1, length = 0; length < bytes; n++) {
+        text.push(`Line ${n} of a text that goes on: ${(n * 2654435761 % 2 ** 32).toString(36)} and ${(n * 40503 % 65536).toString(36)}.\r\n`);
+        length += text.at(-1).length;
+    }
+    return Buffer.concat([lines('From: a@example.org', 'To: b@example.com', 'Subject: Long', '', ''), Buffer.from(text.join(''), 'latin1')]);
+}
