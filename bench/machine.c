@@ -47,6 +47,15 @@ static json_t *machine_commit(void)
     return json_string(text);
 }
 
+static const char *machine_compiler(void)
+{
+#if defined(__clang__)
+    return "clang " __VERSION__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
 static const char *machine_build(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -80,10 +89,11 @@ json_t *machine_json(void)
                      "processor", processor, "cores", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN),
                      "cache", cache, "memory_kib", (json_int_t)strtoll(memory, NULL, 10), "kernel",
                      name.release, "architecture", name.machine, "isa", isa_name(isa_best()),
-                     "compiler", __VERSION__, "hugepages_2mib", (json_int_t)strtoll(huge, NULL, 10),
-                     "transparent_hugepages", thp, "transparent_hugepages_shmem", shmem, "build",
-                     machine_build(), "commit", machine_commit(), "nice",
-                     getpriority(PRIO_PROCESS, 0), "load_average", load[0]);
+                     "compiler", machine_compiler(), "hugepages_2mib",
+                     (json_int_t)strtoll(huge, NULL, 10), "transparent_hugepages", thp,
+                     "transparent_hugepages_shmem", shmem, "build", machine_build(), "commit",
+                     machine_commit(), "nice", getpriority(PRIO_PROCESS, 0), "load_average",
+                     load[0]);
 }
 
 /* True when `cpu` shares its core with one of the workers', or is one. */

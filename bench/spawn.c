@@ -128,8 +128,7 @@ static void spawn_say_log(const struct spawn *spawn, const char *program,
     (void)snprintf(path, sizeof(path), "%s/log", spawn->folder);
     FILE *file = fopen(path, "re");
     while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-        (void)snprintf(why, MAILSET_WHY_BYTES, "bulla-bench-engine: %.*s", (int)strcspn(line, "\n"),
-                       line);
+        (void)snprintf(why, MAILSET_WHY_BYTES, "%.*s", (int)strcspn(line, "\n"), line);
     if (file != NULL)
         (void)fclose(file);
 }

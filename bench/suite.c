@@ -83,8 +83,13 @@ int suite_engine(struct suite *suite, struct spawn **engine, const struct spawn_
         rc = engine_view_take(view, (*engine)->socket_path);
         for (uint32_t i = 0; i < view->workers_count; i++)
             cpus[i] = view->workers[i].cpu;
-        if (machine_pin(cpus, view->workers_count, -1) < 0)
+        const int client_cpu = machine_pin(cpus, view->workers_count, -1);
+        if (client_cpu < 0)
             (void)fprintf(stderr, "bulla-bench: every processor is a worker's: not pinned\n");
+        (void)json_object_set_new(suite->figures, "placement",
+                                  json_pack("{s:i, s:i, s:i}", "client_cpu", client_cpu,
+                                            "first_worker_cpu", (int)cpus[0], "workers",
+                                            (int)view->workers_count));
         if (rc != 0) {
             (void)snprintf(suite->why, sizeof(suite->why), "the engine gives no status: %s",
                            strerror(-rc));
