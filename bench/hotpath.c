@@ -214,3 +214,14 @@ void hotpath_stop(struct hotpath *hotpath, struct hotpath_counts *counts)
     (void)munmap(shared, sizeof(*shared));
     free(hotpath);
 }
+
+uint64_t hotpath_preemptions(const struct spawn *engine)
+{
+    struct hotpath_counts counts = {.messages = 0};
+    struct hotpath hotpath = {.thread = hotpath_worker(engine), .engine_pid = engine->pid};
+    if (hotpath.thread == NULL)
+        return 0;
+    hotpath.tid = (pid_t)atomic_load_explicit(&hotpath.thread->tid, memory_order_acquire);
+    hotpath_read_proc(&hotpath, &counts);
+    return counts.involuntary_switches;
+}

@@ -42,4 +42,8 @@ MUST_USE int hotpath_start(struct hotpath **hotpath, const struct spawn *engine,
 /* Call while the load still runs or right after it. */
 void hotpath_stop(struct hotpath *hotpath, struct hotpath_counts *counts);
 
+/* How often the machine took the processor away from the first worker since it started; 0 before
+ * it has sealed anything. */
+uint64_t hotpath_preemptions(const struct spawn *engine);
+
 #endif

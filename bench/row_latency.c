@@ -1,10 +1,12 @@
 /* The rows latency and tail: how long a message takes at half load, and beside large ones. */
+#include "bench/hotpath.h"
 #include "bench/suite.h"
 
 #include "base/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #define LATENCY_MAIL          "4KiB,4KiB,4KiB,4KiB,4KiB,4KiB,4KiB,4KiB"
 #define LATENCY_SHARE         0.5 /* of capacity, in the claim                              */
@@ -21,6 +23,8 @@ struct latency {
     struct load_result *result;
     double small_per_s; /* capacities */
     double large_per_s;
+    uint64_t worker_preempted; /* in the latest run: what a busy machine does to its figures */
+    uint64_t client_preempted;
 };
 
 static int latency_open(struct latency *latency)
@@ -56,6 +60,32 @@ static double us(const struct histogram *latency, uint32_t per_million)
     return (double)histogram_percentile_ns(latency, per_million) / 1e3;
 }
 
+static uint64_t latency_own_preemptions(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_nivcsw : 0;
+}
+
+static int latency_load(struct latency *latency, const struct load_config *load)
+{
+    const uint64_t worker = hotpath_preemptions(latency->engine);
+    const uint64_t client = latency_own_preemptions();
+    const int rc = load_run(load, latency->small, latency->result, latency->suite->why);
+    latency->worker_preempted = hotpath_preemptions(latency->engine) - worker;
+    latency->client_preempted = latency_own_preemptions() - client;
+    return rc;
+}
+
+static json_t *latency_json(const struct latency *latency)
+{
+    json_t *object = suite_latency_json(&latency->result->latency);
+    (void)json_object_set_new(object, "worker_preemptions",
+                              json_integer((json_int_t)latency->worker_preempted));
+    (void)json_object_set_new(object, "client_preemptions",
+                              json_integer((json_int_t)latency->client_preempted));
+    return object;
+}
+
 /* At a share of capacity; the result is latency->result. */
 static int latency_run(struct latency *latency, double share, uint32_t seed)
 {
@@ -63,13 +93,13 @@ static int latency_run(struct latency *latency, double share, uint32_t seed)
         suite_load(latency->suite, latency->engine->socket_path, latency->small);
     load.rate_per_s = latency->small_per_s * share;
     load.seed = seed;
-    return load_run(&load, latency->small, latency->result, latency->suite->why);
+    return latency_load(latency, &load);
 }
 
 static json_t *latency_point(const struct latency *latency, double percent)
 {
     const struct load_result *result = latency->result;
-    json_t *point = suite_latency_json(&result->latency);
+    json_t *point = latency_json(latency);
     (void)json_object_set_new(point, "load_percent", json_real(percent));
     (void)json_object_set_new(point, "offered_per_s", json_real(result->offered_per_s));
     (void)json_object_set_new(point, "sealed_per_s",
@@ -122,7 +152,7 @@ static int tail_run(struct latency *latency, bool beside_large, uint32_t seed)
         /* One thread makes both kinds of arrivals: copying 34 MiB would hold up the small ones. */
         load.in_place = true;
     }
-    return load_run(&load, latency->small, latency->result, latency->suite->why);
+    return latency_load(latency, &load);
 }
 
 static int tail_measure(struct latency *latency, struct claim *claim)
@@ -135,13 +165,13 @@ static int tail_measure(struct latency *latency, struct claim *claim)
         if (rc != 0)
             break;
         const double alone_us = us(&latency->result->latency, 999000);
-        json_t *alone = suite_latency_json(&latency->result->latency);
+        json_t *alone = latency_json(latency);
         rc = tail_run(latency, true, i + 1);
         const double beside_us = us(&latency->result->latency, 999000);
         json_t *run =
-            json_pack("{s:o, s:o, s:o, s:f}", "alone", alone, "beside_large",
-                      suite_latency_json(&latency->result->latency), "large",
-                      suite_latency_json(&latency->result->other_latency), "large_sealed_per_s",
+            json_pack("{s:o, s:o, s:o, s:f}", "alone", alone, "beside_large", latency_json(latency),
+                      "large", suite_latency_json(&latency->result->other_latency),
+                      "large_sealed_per_s",
                       (double)latency->result->other_sealed_count / latency->result->seconds);
         (void)json_array_append_new(runs, run);
         if (rc != 0)
