@@ -113,7 +113,7 @@ enum worker_counter {
     COUNTER_SEALED_BYTES, /* of sealed mails                   */
     COUNTER_VECTORS,
     COUNTER_SLICES,        /* of large messages, after the first */
-    COUNTER_ROOM_WAITS,    /* jobs that had to wait for room    */
+    COUNTER_ROOM_WAITS,    /* tries that found no room          */
     COUNTER_KEY_CONFLICTS, /* sealed anew                       */
     COUNTER_SIZE_WARNINGS, /* sealed, and over size_warning     */
     COUNTER_SLEEPS,

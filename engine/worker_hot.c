@@ -215,38 +215,34 @@ static uint32_t serve_answers(struct worker *worker, struct client *client)
     return done;
 }
 
-static void job_note_full(const struct job *job)
-{
-    if (job_is_large(job))
-        job->client->large_full = true;
-    else
-        job->client->small_full = true;
-}
-
-/* False when the client's next small one need not be tried now. */
+/* A small one; false when its client's next need not be tried now. */
 static bool pass_admit(struct worker *worker, struct job *job)
 {
-    switch (vector_admit(worker, job)) {
-    case ADMIT_TAKEN: job_hold(job); return true;
-    case ADMIT_DECIDED:
+    const enum admit admitted = vector_admit(worker, job);
+    ASSERT(admitted != ADMIT_LARGE);
+    if (admitted == ADMIT_TAKEN || admitted == ADMIT_DECIDED) {
         job_hold(job);
-        job_decide(worker, job, job->verdict);
+        if (admitted == ADMIT_DECIDED)
+            job_decide(worker, job, job->verdict);
         return true;
-    case ADMIT_LARGE: job_wait_room(worker, job); return true;
-    case ADMIT_NO_ARENA: job_note_full(job); break;
-    case ADMIT_NO_ROOM: break;
     }
+    job->client->small_full = admitted == ADMIT_NO_ARENA;
     worker_count(worker, COUNTER_ROOM_WAITS, 1);
     job_wait_room(worker, job);
-    return job_is_large(job);
+    return false;
+}
+
+static bool vector_is_full(const struct worker *worker)
+{
+    return worker->vector_count == WORKER_VECTOR_MAX || worker->stage_used >= WORKER_VECTOR_BYTES;
 }
 
 /* Those that waited first: while one waits, nothing new is taken from its client. */
 static uint32_t serve_room(struct worker *worker, struct client *client)
 {
     uint32_t done = 0;
-    while (client->room.count > 0 && !client->small_full &&
-           worker->vector_count < WORKER_VECTOR_MAX && done < WORKER_VECTOR_MAX) {
+    while (client->room.count > 0 && !client->small_full && !vector_is_full(worker) &&
+           done < WORKER_VECTOR_MAX) {
         const uint32_t index = client->room.first;
         struct job *job = &worker->jobs[index];
         job_list_remove(&client->room, worker->jobs, index);
@@ -298,10 +294,11 @@ static uint32_t serve_new(struct worker *worker, struct client *client)
         struct job *job = job_take(worker, client, &submissions[i]);
         if (i + 1 < count)
             channel_prefetch(client->channel, &submissions[i + 1]);
-        if (go_on)
-            go_on = pass_admit(worker, job);
-        else
+        /* Large ones are begun one a pass, by pass_large(). */
+        if (job_is_large(job) || !go_on)
             job_wait_room(worker, job);
+        else
+            go_on = pass_admit(worker, job) && !vector_is_full(worker);
     }
     return count;
 }
@@ -334,7 +331,7 @@ static uint32_t pass_clients(struct worker *worker)
         struct client *client = &worker->clients[worker->live[turn]];
         if (client->state == CLIENT_LIVE)
             done += serve_client(worker, client);
-        if (worker->vector_count == WORKER_VECTOR_MAX)
+        if (vector_is_full(worker))
             break;
         turn = turn + 1 < worker->live_count ? turn + 1 : 0;
     }
@@ -350,6 +347,7 @@ static bool begin_large(struct worker *worker, struct client *client)
     const enum admit admitted = vector_admit(worker, job);
     if (admitted != ADMIT_TAKEN && admitted != ADMIT_DECIDED) {
         client->large_full = admitted == ADMIT_NO_ARENA;
+        worker_count(worker, COUNTER_ROOM_WAITS, client->large_full);
         job_list_prepend(&client->large, worker->jobs, index);
         return false;
     }
@@ -359,14 +357,18 @@ static bool begin_large(struct worker *worker, struct client *client)
     return true;
 }
 
-/* One message of each client in turn; who comes next is remembered over passes. */
+/* One message at the most, of each client in turn; who comes next is remembered over passes. What
+ * is refused at once is not counted. */
 static uint32_t pass_large(struct worker *worker)
 {
     uint32_t done = 0;
     uint32_t idle = 0; /* clients in a row that had nothing to begin */
+    const uint32_t small_count = worker->vector_count;
     while (idle < worker->live_count && done < WORKER_LARGE_MAX &&
-           worker->large_count < WORKER_LARGE_MAX && worker->vector_count < WORKER_VECTOR_MAX) {
-        worker->turn_large = (worker->turn_large + 1) % worker->live_count;
+           worker->large_count < WORKER_LARGE_MAX && worker->vector_count == small_count &&
+           small_count < WORKER_VECTOR_MAX) {
+        worker->turn_large =
+            worker->turn_large + 1 < worker->live_count ? worker->turn_large + 1 : 0;
         struct client *client = &worker->clients[worker->live[worker->turn_large]];
         const bool tries =
             client->state == CLIENT_LIVE && client->large.count > 0 && !client->large_full;
@@ -428,11 +430,13 @@ uint32_t worker_pass(struct worker *worker)
 {
     uint32_t done = pass_settle(worker);
     done += pass_clients(worker);
+    const uint32_t small_count = worker->vector_count;
     done += pass_large(worker);
+    const bool began_large = worker->vector_count > small_count;
     if (worker->vector_count > 0 || worker->stage_high > 0)
         vector_seal(worker);
     pass_keys(worker);
-    if (worker->sealing.count > 0) {
+    if (worker->sealing.count > 0 && !began_large) {
         done += pass_settle(worker);
         done += pass_slice(worker);
         pass_keys(worker);

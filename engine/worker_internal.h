@@ -31,6 +31,7 @@
 #define WORKER_RECORD_BYTES     512  /* a job's own slot; more recipients: large  */
 #define WORKER_RECORDS_LARGE    64
 #define WORKER_STAGE_BYTES      (1024 * 1024) /* a vector's private copies         */
+#define WORKER_VECTOR_BYTES     (256 * 1024)  /* of copies end a vector: all in it wait for all */
 #define WORKER_ANSWERS_MAX      32            /* of one client's that waited, a pass */
 #define WORKER_WAITING_MAX      32  /* messages of one client that wait for its releases */
 #define WORKER_SHARE_MIN        32  /* jobs that a client may have at least       */
