@@ -8,6 +8,7 @@
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -32,6 +33,15 @@ static inline uint64_t bytes_load_le64(const uint8_t *bytes)
     uint64_t value;
     memcpy(&value, bytes, sizeof(value));
     return value;
+}
+
+/* Some byte is a control character: below 0x20, or 0x7f. Exact, eight bytes at once. */
+static inline bool bytes_have_control(uint64_t eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t high = ones << 7;
+    const uint64_t delete_is_zero = eight ^ ones * 0x7f;
+    return (((eight - ones * 0x20) & ~eight) | ((delete_is_zero - ones) & ~delete_is_zero)) & high;
 }
 
 static inline uint64_t bytes_load_be64(const uint8_t *bytes)

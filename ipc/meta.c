@@ -24,7 +24,14 @@ static bool cursor_count(struct cursor *cursor, uint16_t *count)
 /* 8-bit is let through (RFC 6531); what could end a line or a string is not. */
 static bool text_is_sound(const uint8_t *text, size_t bytes)
 {
-    for (size_t n = 0; n < bytes; n++) {
+    size_t n = 0;
+    for (; n + sizeof(uint64_t) <= bytes; n += sizeof(uint64_t)) {
+        if (bytes_have_control(bytes_load_le64(text + n)))
+            return false;
+    }
+    if (n >= sizeof(uint64_t)) /* what is left, once more with what stands before it */
+        return !bytes_have_control(bytes_load_le64(text + bytes - sizeof(uint64_t)));
+    for (; n < bytes; n++) {
         if (text[n] < 0x20 || text[n] == 0x7f)
             return false;
     }
@@ -99,12 +106,14 @@ bool meta_recipient(const struct meta *meta, uint32_t *offset, const uint8_t **a
     ASSERT(*offset <= meta->recipients_bytes);
     if (*offset == meta->recipients_bytes)
         return false;
-    struct cursor cursor = {.at = meta->recipients + *offset,
-                            .left_bytes = meta->recipients_bytes - *offset};
-    /* meta_read() has walked this way. */
-    const bool sound = cursor_text(&cursor, 1, IPC_ADDRESS_BYTES_MAX, address, address_bytes);
-    ASSERT(sound);
-    *offset = (uint32_t)(cursor.at - meta->recipients);
+    /* meta_read() has walked this way: lengths and characters are sound. */
+    const uint8_t *at = meta->recipients + *offset;
+    const uint32_t left_bytes = meta->recipients_bytes - *offset;
+    ASSERT(left_bytes > sizeof(uint16_t));
+    *address_bytes = bytes_load_le16(at);
+    *address = at + sizeof(uint16_t);
+    ASSERT(*address_bytes <= left_bytes - sizeof(uint16_t));
+    *offset += (uint32_t)sizeof(uint16_t) + *address_bytes;
     return true;
 }
 

@@ -38,6 +38,23 @@ static void bytes_stand_in_the_named_order(void **state)
     assert_memory_equal(buffer, "\x01\x02\x03\x04\x05\x06\x07\x08", 8);
 }
 
+static void bytes_find_a_control_character_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const uint8_t beside[] = {0x20, 0x21, 0x7e, 0x80, 0x9f, 0xff};
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        const bool control = byte < 0x20 || byte == 0x7f;
+        for (uint32_t at = 0; at < 8; at++) {
+            for (uint32_t n = 0; n < sizeof(beside); n++) {
+                uint8_t eight[8];
+                memset(eight, beside[n], sizeof(eight));
+                eight[at] = (uint8_t)byte;
+                assert_int_equal(bytes_have_control(bytes_load_le64(eight)), control);
+            }
+        }
+    }
+}
+
 static void clock_monotonic_never_goes_back(void **state)
 {
     (void)state;
@@ -74,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_load_what_was_stored_at_any_alignment),
         cmocka_unit_test(bytes_stand_in_the_named_order),
+        cmocka_unit_test(bytes_find_a_control_character_wherever_it_stands),
         cmocka_unit_test(clock_monotonic_never_goes_back),
         cmocka_unit_test(assert_aborts_in_every_build),
     };

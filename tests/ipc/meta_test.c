@@ -41,6 +41,38 @@ static void what_is_written_is_read_back(void **state)
     assert_false(meta_recipient(&meta, &offset, &address, &address_bytes));
 }
 
+static void a_control_character_is_refused_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const char long_address[] = "a.rather.long.address.of.somebody@example.net";
+    char address[sizeof(long_address)];
+    const char *const recipients[] = {"ann@example.net", address};
+    struct meta_source source = usual;
+    uint8_t bytes_at[256];
+    size_t bytes;
+    struct meta meta;
+    source.recipients = recipients;
+    memcpy(address, long_address, sizeof(address));
+    assert_int_equal(meta_measure(&source, &bytes), 0);
+    meta_write(&source, bytes_at, bytes);
+    const size_t first = bytes - strlen(address);
+    for (size_t at = first; at < bytes; at++) {
+        static const uint8_t controls[] = {0x00, 0x0d, 0x1f, 0x7f};
+        const uint8_t before = bytes_at[at];
+        for (size_t n = 0; n < sizeof(controls); n++) {
+            bytes_at[at] = controls[n];
+            assert_int_equal(meta_read(&meta, bytes_at, bytes), -EBADMSG);
+            assert_int_equal(meta_fault(bytes_at, bytes), META_RECIPIENT + 1);
+        }
+        bytes_at[at] = 0xc3;
+        assert_int_equal(meta_read(&meta, bytes_at, bytes), 0);
+        bytes_at[at] = before;
+        address[at - first] = '\x7f';
+        assert_int_equal(meta_measure(&source, &bytes), -EINVAL);
+        address[at - first] = (char)before;
+    }
+}
+
 static void the_document_s_example_is_what_is_written(void **state)
 {
     (void)state;
@@ -147,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_back),
+        cmocka_unit_test(a_control_character_is_refused_wherever_it_stands),
         cmocka_unit_test(the_document_s_example_is_what_is_written),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(hostile_bytes_are_refused),
