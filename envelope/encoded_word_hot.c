@@ -74,18 +74,17 @@ static int32_t hex_digit(uint8_t c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-static int32_t base64_digit(uint8_t c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '+')
-        return 62;
-    return c == '/' ? 63 : -1;
-}
+/* A digit's value and 1, so that 0 is none. */
+static const uint8_t BASE64_DIGITS[256] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+};
 
 static void run_add(struct run *run, uint8_t byte)
 {
@@ -117,12 +116,12 @@ static void run_add_base64(struct run *run, const struct word *word)
     uint32_t bits = 0;
     uint32_t bits_count = 0;
     for (size_t i = 0; i < word->text_bytes; i++) {
-        const int32_t digit = base64_digit(word->text[i]);
-        if (digit < 0) {
+        const uint32_t digit = BASE64_DIGITS[word->text[i]];
+        if (digit == 0) {
             bits_count = 0;
             continue;
         }
-        bits = bits << 6 | (uint32_t)digit;
+        bits = bits << 6 | (digit - 1);
         bits_count += 6;
         if (bits_count >= 8) {
             bits_count -= 8;
@@ -321,8 +320,9 @@ static bool is_plain(const uint8_t *src, size_t bytes)
 /* RFC 2047, 5 (3): what the Q encoding may leave as it is in a phrase. */
 static bool is_q_literal(uint8_t c)
 {
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '!' ||
-           c == '*' || c == '+' || c == '-' || c == '/';
+    /* ! * + - / 0-9 A-Z a-z, as bits. */
+    static const uint64_t literal[2] = {UINT64_C(0x03ffac0200000000), UINT64_C(0x07fffffe07fffffe)};
+    return c < 0x80 && (literal[c >> 6] >> (c & 63) & 1) != 0;
 }
 
 static void fold(struct writer *writer, size_t *column)

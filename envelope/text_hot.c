@@ -1,6 +1,7 @@
 #include "envelope/text.h"
 
 #include "base/assert.h"
+#include "envelope/window.h"
 
 #include <string.h>
 
@@ -76,7 +77,13 @@ HOT bool text_is_utf8(const uint8_t *src, size_t bytes)
 {
     const uint8_t *end = src + bytes;
     while (src < end) {
-        if (text_next(&src, end) == TEXT_MALFORMED)
+        if (end - src >= WINDOW_LANES && window_bits(window_lanes(src)) == 0) {
+            src += WINDOW_LANES; /* no byte has its highest bit set */
+            continue;
+        }
+        if (*src < 0x80)
+            src++;
+        else if (text_next(&src, end) == TEXT_MALFORMED)
             return false;
     }
     return true;
@@ -109,6 +116,12 @@ static bool is_space(uint32_t c)
 
 HOT void text_put(struct text *text, uint32_t code_point)
 {
+    /* Most are visible ASCII, inside a word. */
+    if (code_point > ' ' && code_point < 0x7f && !text->space && !text->cut &&
+        text->bytes < text->room) {
+        text->dst[text->bytes++] = (uint8_t)code_point;
+        return;
+    }
     if (code_point == TEXT_MALFORMED) {
         text->dirty = true;
         code_point = TEXT_REPLACEMENT;
