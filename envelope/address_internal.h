@@ -14,7 +14,7 @@
 HOT bool address_list_next_any(struct address_list *list, struct address_mailbox *mailbox);
 
 /* Reads the next member when it is `local@domain`, `Name <local@domain>` or
- * `"Name" <local@domain>` in plain ASCII and less than a window long. */
+ * `"Name" <local@domain>`, without comments and escapes and less than a window long. */
 HOT bool address_list_try(struct address_list *list, struct address_mailbox *mailbox);
 
 #endif

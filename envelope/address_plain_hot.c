@@ -1,4 +1,5 @@
 #include "envelope/address_internal.h"
+#include "envelope/encoded_word.h"
 #include "envelope/window.h"
 
 /* What the bytes of one member are. */
@@ -6,6 +7,7 @@ struct masks {
     uint64_t atext;
     uint64_t label; /* may stand in a domain's label: address_domain_ok() */
     uint64_t visible;
+    uint64_t high; /* no ASCII */
     uint64_t dot;
     uint64_t hyphen;
     uint64_t blank;
@@ -43,6 +45,7 @@ static HOT void masks_read(struct masks *masks, const struct window *window, uin
         masks->atext |= (uint64_t)window_bits(window_atext(lanes)) << shift;
         masks->label |= (uint64_t)window_bits(label_lanes(lanes)) << shift;
         masks->visible |= (uint64_t)window_bits(window_visible(lanes)) << shift;
+        masks->high |= (uint64_t)window_bits(lanes) << shift;
         masks->dot |= (uint64_t)window_bits(window_equal(lanes, '.')) << shift;
         masks->hyphen |= (uint64_t)window_bits(window_equal(lanes, '-')) << shift;
         masks->blank |= (uint64_t)window_bits(window_equal(lanes, ' ')) << shift;
@@ -79,8 +82,7 @@ static bool words_ok(const struct masks *masks, uint64_t allowed, uint32_t from,
     const uint64_t span = span_mask(from, to);
     const uint64_t blank = masks->blank & span;
     const uint64_t ends = UINT64_C(1) << from | UINT64_C(1) << (to - 1);
-    return (span & ~(allowed | blank)) == 0 && (blank & (blank << 1 | ends)) == 0 &&
-           (masks->word & span) == 0;
+    return (span & ~(allowed | blank)) == 0 && (blank & (blank << 1 | ends)) == 0;
 }
 
 /* `local@domain` from `from` to `to`: a dot-atom, and a name as address_domain_ok() takes it. */
@@ -124,6 +126,7 @@ struct member {
     uint32_t at;
     uint32_t end; /* its comma, or the list's end */
     bool atoms;
+    bool encoded; /* the name has encoded words or 8-bit text */
 };
 
 static HOT bool member_plain(struct member *member, const struct masks *masks)
@@ -143,6 +146,7 @@ static HOT bool member_plain(struct member *member, const struct masks *masks)
     const uint64_t rest = span_mask(name_after, member->end);
     const uint64_t open = masks->open & rest;
     member->atoms = true;
+    member->encoded = false;
     member->name = 0;
     member->name_end = 0;
     if (open == 0) {
@@ -163,11 +167,11 @@ static HOT bool member_plain(struct member *member, const struct masks *masks)
     if (member->spec_end <= member->spec ||
         (span_mask(member->spec_end + 1, member->end) & ~masks->blank) != 0)
         return false;
-    uint64_t allowed = masks->atext | masks->dot;
+    uint64_t allowed = masks->atext | masks->dot | masks->high;
     if (quoted) {
         member->name = 1;
         member->name_end = name_after - 1;
-        allowed = masks->visible & ~(masks->escape | masks->open | masks->close);
+        allowed = (masks->visible | masks->high) & ~(masks->escape | masks->open | masks->close);
         if ((span_mask(name_after, opens) & ~masks->blank) != 0)
             return false;
     } else {
@@ -178,8 +182,9 @@ static HOT bool member_plain(struct member *member, const struct masks *masks)
     if ((quoted || opens > 0) && (member->name == member->name_end ||
                                   !words_ok(masks, allowed, member->name, member->name_end)))
         return false;
-    member->atoms =
-        (span_mask(member->name, member->name_end) & ~(masks->atext | masks->blank)) == 0;
+    const uint64_t name = span_mask(member->name, member->name_end);
+    member->encoded = (name & (masks->word | masks->high)) != 0;
+    member->atoms = !member->encoded && (name & ~(masks->atext | masks->blank)) == 0;
     return spec_ok(masks, member->spec, member->spec_end, &member->at);
 }
 
@@ -204,8 +209,15 @@ HOT bool address_list_try(struct address_list *list, struct address_mailbox *mai
     mailbox->address.ascii = true;
     copy_within(mailbox->address.text, spec, mailbox->address.bytes, list->readable_end);
     mailbox->name_bytes = member.name_end - member.name;
-    copy_within(mailbox->name, start + member.name, mailbox->name_bytes, list->readable_end);
     mailbox->atoms = member.atoms;
+    if (member.encoded) {
+        struct encoded_word_text text;
+        encoded_word_decode(&text, mailbox->name, ADDRESS_NAME_BYTES_MAX, start + member.name,
+                            mailbox->name_bytes);
+        mailbox->name_bytes = (uint32_t)text.bytes;
+    } else {
+        copy_within(mailbox->name, start + member.name, mailbox->name_bytes, list->readable_end);
+    }
     /* The comma is the member's; the list's end is not. */
     list->at = start + member.end + (start + member.end < end ? 1 : 0);
     return true;

@@ -1,5 +1,5 @@
 /*
- * Claim:   writing the outer mail around one message costs about a third of a microsecond: header,
+ * Claim:   writing the outer mail around one message costs less than a microsecond: header,
  *          notification in text and HTML, attachment header, hidden fields.
  * Metric:  nanoseconds a message of header_read(), of frame_show() with frame_bytes_max(), and of
  *          frame_write(), best of the rounds, one thread, English templates; and the bytes that

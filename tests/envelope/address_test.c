@@ -306,6 +306,7 @@ static void address_readers_agree_on_generated_lists(void **state)
                                          "\\",
                                          "=?",
                                          "?=",
+                                         "=?utf-8?q?J=C3=B6rg?= ",
                                          "(c)",
                                          ":",
                                          "[1.2.3.4]",
