@@ -97,6 +97,7 @@ const struct rule config_rules_profile[] = {
     FLAG(profile, "remember_key", remember_key),
     FLAG(profile, "hide_subject", hide_subject),
     FLAG(profile, "keep_references", keep_references),
+    FLAG(profile, "compress", compress),
     LATER("browser_decryption", browser_decryption, RULE_BOOL, "yes"),
     LATER("script", use_script, RULE_BOOL, "yes"),
     LATER("header_overrides", allow_header_overrides, RULE_BOOL, "no"),

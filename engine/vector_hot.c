@@ -193,7 +193,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     job->sealer = worker->sealers_free[--worker->sealers_free_count];
     worker->large_count += is_large;
     job->client->large_held += is_large;
-    sealer_init(job->sealer, worker->codec);
+    sealer_init(job->sealer, worker->codec, job->profile->profile.compress);
     id_make(&job->id, worker->core, worker->unix_ns);
     worker->vector_count++;
     return ADMIT_TAKEN;

@@ -13,6 +13,7 @@
 
 #include "base/macros.h"
 #include "crypto/base64.h"
+#include "envelope/deflate.h"
 #include "envelope/scan.h"
 
 #include <stdbool.h>
@@ -66,6 +67,13 @@ HOT void pack_init(struct pack *pack, const struct base64_codec *codec);
  */
 HOT size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8_t *src,
                      size_t src_bytes, bool last);
+
+/*
+ * The same, and each literal is deflated where that makes the output shorter: it is never longer
+ * than pack_step()'s. The steps of one message may be of either kind.
+ */
+HOT size_t pack_step_deflated(struct pack *pack, struct deflate *deflate, uint8_t *dst,
+                              size_t kept_bytes, const uint8_t *src, size_t src_bytes, bool last);
 
 /*
  * Never more than this for a message of mail_bytes in steps_count steps, whatever its bytes: a run

@@ -13,9 +13,11 @@
  */
 #define LINE_BYTES_MAX (PACK_WIDTH_MAX + 2)
 
-#define LITERAL_GROWTH_MAX (PACK_CARRY_BYTES + PACK_SLICE_BYTES) /* in one step */
+#define LITERAL_GROWTH_MAX   (PACK_CARRY_BYTES + PACK_SLICE_BYTES) /* in one step */
+#define LITERAL_DEFLATED_MIN 100                                   /* shorter ones never shrink */
 
 _Static_assert(PACK_CARRY_BYTES == LINE_BYTES_MAX - 1, "all of a line but its LF");
+_Static_assert(LITERAL_GROWTH_MAX <= DEFLATE_SRC_BYTES_MAX, "a step's literal can be deflated");
 _Static_assert(BASE64_LINE_BYTES == PACK_WIDTH_MAX / 4 * 3, "the widest line");
 
 /* Where a step writes. */
@@ -367,10 +369,78 @@ static void slice(struct pack *pack, struct output *out, const uint8_t *src, siz
     literal_take(out, left_bytes - carry_bytes);
 }
 
-size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8_t *src,
-                 size_t src_bytes, bool last)
+static uint32_t segment_data_bytes(const uint8_t *header)
 {
-    uint8_t *const start = dst + kept_bytes;
+    ASSERT(header[0] == PACK_TAG_LITERAL || header[0] == PACK_TAG_RUN);
+    return bytes_load_le32(header + (header[0] == PACK_TAG_LITERAL ? 1 : 4));
+}
+
+/* Deflates a literal's bytes to a segment of its own at `to`, at or before them. Returns the
+ * segment's bytes, or 0 when it would not pay for the header of a literal that may follow. */
+static size_t literal_deflate(struct deflate *deflate, uint8_t *to, const uint8_t *bytes,
+                              size_t bytes_count)
+{
+    const size_t headers_bytes = PACK_DEFLATED_HEADER + PACK_LITERAL_HEADER;
+
+    if (bytes_count < LITERAL_DEFLATED_MIN)
+        return 0;
+    const size_t data_bytes = deflate_try(deflate, to + PACK_DEFLATED_HEADER,
+                                          bytes_count - headers_bytes, bytes, bytes_count);
+    if (data_bytes == 0)
+        return 0;
+    to[0] = PACK_TAG_DEFLATED;
+    bytes_store_le32(to + 1, (uint32_t)data_bytes);
+    bytes_store_le32(to + 5, (uint32_t)bytes_count);
+    return PACK_DEFLATED_HEADER + data_bytes;
+}
+
+/*
+ * Deflates the literals among the segments in [start, out->end) and closes the gaps that this
+ * leaves. What a segment of an earlier step, `grown`, grew by stands before them without a header.
+ */
+static void segments_deflate(struct deflate *deflate, struct output *out, uint8_t *start,
+                             uint8_t *grown, uint32_t grown_before_bytes)
+{
+    const bool is_open = out->open != NULL;
+    const uint8_t *const end = out->end;
+    const uint8_t *at = start;
+    uint8_t *to = start;
+    uint8_t *open = grown;
+
+    if (grown != NULL) {
+        const uint32_t growth_bytes = segment_data_bytes(grown) - grown_before_bytes;
+        const size_t segment_bytes =
+            grown[0] != PACK_TAG_LITERAL ? 0 : literal_deflate(deflate, to, at, growth_bytes);
+        at += growth_bytes;
+        to += segment_bytes != 0 ? segment_bytes : growth_bytes;
+        if (segment_bytes != 0) {
+            bytes_store_le32(grown + 1, grown_before_bytes);
+            open = NULL;
+        }
+    }
+    while (at != end) {
+        const bool is_literal = at[0] == PACK_TAG_LITERAL;
+        const size_t header_bytes = is_literal ? PACK_LITERAL_HEADER : PACK_RUN_HEADER;
+        const size_t data_bytes = segment_data_bytes(at);
+        size_t segment_bytes =
+            is_literal ? literal_deflate(deflate, to, at + header_bytes, data_bytes) : 0;
+        open = segment_bytes != 0 ? NULL : to;
+        if (segment_bytes == 0) {
+            segment_bytes = header_bytes + data_bytes;
+            memmove(to, at, segment_bytes);
+        }
+        at += header_bytes + data_bytes;
+        to += segment_bytes;
+        ASSERT(at <= end && to <= at);
+    }
+    out->end = to;
+    out->open = is_open ? open : NULL;
+}
+
+/* With deflate NULL literals stay as they are. */
+static size_t step(struct pack *pack, struct deflate *deflate, uint8_t *start, size_t kept_bytes,
+                   const uint8_t *src, size_t src_bytes, bool last)
+{
     struct output out = {.end = start, .open = NULL};
 
     ASSERT(!pack->ended);
@@ -384,8 +454,13 @@ size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8
     } else if (pack->open_back != 0 && pack->open_back <= kept_bytes) {
         out.open = start - pack->open_back;
     }
+    uint8_t *const body = out.end;
+    uint8_t *const grown = out.open;
+    const uint32_t grown_before_bytes = grown == NULL ? 0 : segment_data_bytes(grown);
     if (input_bytes != 0)
         slice(pack, &out, src_bytes != 0 ? src : start, src_bytes, last);
+    if (deflate != NULL)
+        segments_deflate(deflate, &out, body, grown, grown_before_bytes);
 
     const size_t output_bytes = (size_t)(out.end - start);
     ASSERT(output_bytes <= PACK_MAGIC_BYTES + input_bytes + PACK_LITERAL_HEADER);
@@ -395,6 +470,19 @@ size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8
     else if (output_bytes != 0)
         pack->open_back = 0;
     return output_bytes;
+}
+
+size_t pack_step(struct pack *pack, uint8_t *dst, size_t kept_bytes, const uint8_t *src,
+                 size_t src_bytes, bool last)
+{
+    return step(pack, NULL, dst + kept_bytes, kept_bytes, src, src_bytes, last);
+}
+
+size_t pack_step_deflated(struct pack *pack, struct deflate *deflate, uint8_t *dst,
+                          size_t kept_bytes, const uint8_t *src, size_t src_bytes, bool last)
+{
+    ASSERT(deflate != NULL);
+    return step(pack, deflate, dst + kept_bytes, kept_bytes, src, src_bytes, last);
 }
 
 void pack_wipe(struct pack *pack)

@@ -25,7 +25,7 @@
 #define SEALER_CACHED_BYTES (256 * 1024) /* packed */
 
 struct sealer;         /* one message in progress; sealer_bytes() large, CACHE_LINE aligned */
-struct sealer_scratch; /* a thread's working buffers; sealer_scratch_bytes() large          */
+struct sealer_scratch; /* a thread's working buffers; sealer_scratch_bytes() large, zeroed  */
 
 size_t sealer_bytes(void);
 size_t sealer_scratch_bytes(void);
@@ -34,8 +34,9 @@ size_t sealer_scratch_bytes(void);
 size_t sealer_fields_bytes_max(size_t mail_bytes);
 
 /* The cobble is where derivation writes: hand sealer_cobble(s) to cobble_derive_burst() after
- * sealer_init() and before the first step. */
-HOT void sealer_init(struct sealer *sealer, const struct base64_codec *codec);
+ * sealer_init() and before the first step. With `compress` literals are deflated where they shrink.
+ */
+HOT void sealer_init(struct sealer *sealer, const struct base64_codec *codec, bool compress);
 struct cobble *sealer_cobble(struct sealer *sealer);
 
 /*

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "crypto/secret.h"
+#include "envelope/deflate.h"
 #include "envelope/pack.h"
 
 #include <string.h>
@@ -34,6 +35,7 @@ struct sealer {
     uint32_t partial_bytes_used; /* most that partial ever held: what there is to wipe    */
     uint32_t cached_chunks_left; /* before what is written goes past the caches           */
     struct base64_ahead ahead;   /* of the step under way                                 */
+    bool compress;               /* literals are deflated                                 */
     uint8_t carry[BASE64_LINE_BYTES];
     _Alignas(CACHE_LINE) uint8_t partial[COBBLE_CHUNK_BYTES];
 };
@@ -44,6 +46,12 @@ struct sealer_scratch {
     size_t packed_bytes_used; /* of `packed`, since it was wiped; `sealed` is no secret */
 };
 
+/* It stands behind the scratch; profiles that do not compress never touch it. */
+static struct deflate *scratch_deflate(struct sealer_scratch *scratch)
+{
+    return (struct deflate *)(void *)(scratch + 1);
+}
+
 size_t sealer_bytes(void)
 {
     return sizeof(struct sealer);
@@ -51,7 +59,7 @@ size_t sealer_bytes(void)
 
 size_t sealer_scratch_bytes(void)
 {
-    return sizeof(struct sealer_scratch);
+    return sizeof(struct sealer_scratch) + deflate_bytes();
 }
 
 size_t sealer_fields_bytes_max(size_t mail_bytes)
@@ -71,10 +79,11 @@ size_t sealer_fields_bytes_max(size_t mail_bytes)
            fields_count * (FIELD_OPEN_BYTES + FIELD_CLOSE_BYTES) + BASE64_SLACK_BYTES;
 }
 
-void sealer_init(struct sealer *sealer, const struct base64_codec *codec)
+void sealer_init(struct sealer *sealer, const struct base64_codec *codec, bool compress)
 {
     ASSERT((uintptr_t)sealer % CACHE_LINE == 0);
     pack_init(&sealer->pack, codec);
+    sealer->compress = compress;
     sealer->codec = codec;
     sealer->field_chunks_count = 0;
     sealer->carry_bytes = 0;
@@ -172,6 +181,16 @@ static size_t step_bytes_max(const struct sealer *sealer, size_t packed_bytes, b
            fields_count * FIELD_CLOSE_BYTES;
 }
 
+static size_t pack_slice(struct sealer *sealer, struct sealer_scratch *scratch, const uint8_t *src,
+                         size_t src_bytes, bool last)
+{
+    return sealer->compress
+               ? pack_step_deflated(&sealer->pack, scratch_deflate(scratch), scratch->packed,
+                                    sealer->partial_bytes, src, src_bytes, last)
+               : pack_step(&sealer->pack, scratch->packed, sealer->partial_bytes, src, src_bytes,
+                           last);
+}
+
 size_t sealer_step(struct sealer *sealer, struct crypto_core *core, struct sealer_scratch *scratch,
                    const uint8_t *src, size_t src_bytes, bool last, uint8_t *dst, size_t dst_room)
 {
@@ -183,9 +202,7 @@ size_t sealer_step(struct sealer *sealer, struct crypto_core *core, struct seale
     memcpy(scratch->packed, sealer->partial, sealer->partial_bytes);
     scratch->packed_bytes_used =
         MAX(scratch->packed_bytes_used, sealer->partial_bytes + PACK_STEP_ROOM(src_bytes));
-    size_t left_bytes =
-        sealer->partial_bytes +
-        pack_step(&sealer->pack, scratch->packed, sealer->partial_bytes, src, src_bytes, last);
+    size_t left_bytes = sealer->partial_bytes + pack_slice(sealer, scratch, src, src_bytes, last);
     sealer->partial_bytes = 0;
     ASSERT(step_bytes_max(sealer, left_bytes, last) <= dst_room); /* before a byte is written */
     for (; left_bytes >= COBBLE_CHUNK_BYTES; left_bytes -= COBBLE_CHUNK_BYTES) {
@@ -219,4 +236,5 @@ void sealer_scratch_wipe(struct sealer_scratch *scratch)
     ASSERT(scratch->packed_bytes_used <= sizeof(scratch->packed));
     secret_wipe(scratch->packed, scratch->packed_bytes_used);
     scratch->packed_bytes_used = 0;
+    deflate_wipe(scratch_deflate(scratch));
 }

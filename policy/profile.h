@@ -44,6 +44,7 @@ struct profile {
     bool remember_key;
     bool hide_subject;
     bool keep_references;
+    bool compress; /* off by default: with it lengths tell of the content */
     bool browser_decryption;
     bool use_script;
     bool allow_header_overrides;

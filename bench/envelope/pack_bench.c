@@ -94,7 +94,7 @@ static void work_seal(struct bench *bench, size_t mail_bytes)
 {
     size_t out = 0;
 
-    sealer_init(bench->sealer, bench->codec);
+    sealer_init(bench->sealer, bench->codec, false);
     memcpy(sealer_cobble(bench->sealer), &bench->derived, sizeof(bench->derived));
     for (size_t at = 0; at < mail_bytes;) {
         const size_t bytes = MIN(mail_bytes - at, (size_t)SEALER_SLICE_BYTES);
@@ -111,7 +111,7 @@ static void work_seal(struct bench *bench, size_t mail_bytes)
 /* As an arena that many messages pass through. */
 static void work_seal_in_turn(struct bench *bench, size_t mail_bytes)
 {
-    sealer_init(bench->sealer, bench->codec);
+    sealer_init(bench->sealer, bench->codec, false);
     memcpy(sealer_cobble(bench->sealer), &bench->derived, sizeof(bench->derived));
     (void)sealer_step(bench->sealer, bench->core, bench->scratch, bench->src, mail_bytes, true,
                       bench->dst + bench->turn, bench->dst_bytes - bench->turn);

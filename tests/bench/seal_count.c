@@ -129,7 +129,7 @@ static void entry_admit(struct setting *setting, struct entry *entry)
         entry->space = aligned(bytes_max);
     }
     ASSERT(bytes_max <= entry->space_bytes);
-    sealer_init(entry->sealer, base64_codec(ISA_AVX2));
+    sealer_init(entry->sealer, base64_codec(ISA_AVX2), false);
     id_make(&entry->id, setting->core, 1795295700 * NS_PER_S);
 }
 

@@ -57,6 +57,19 @@ class RoundTrip(drive.Case):
             with self.subTest(n=n):
                 self.assert_round_trip(generated_mail(rng, eol), name=f"mail {n}")
 
+    def test_mail_comes_back_from_a_profile_that_compresses(self):
+        rng = drive.generator("compact")
+        text = b"Subject: figures\r\n\r\n" + b"".join(
+            b"On day %d the board met and agreed to %d of the points.\r\n" % (n, n * n % 97)
+            for n in range(5000))
+        mails = [b"", b"x", text, *(generated_mail(rng, rng.choice([b"\r\n", b"\n"])) for _ in range(20))]
+        for n, mail in enumerate(mails):
+            with self.subTest(n=n):
+                self.assert_round_trip(mail, "--profile", "compact", name=f"mail {n}")
+        short = self.assert_round_trip(text, "--profile", "compact")
+        self.assertLess(len(short), len(text) * 3 // 4)
+        self.assertGreater(len(self.assert_round_trip(text)), len(text) * 4 // 3)
+
     def test_edges_come_back(self):
         edges = {
             "empty": b"",

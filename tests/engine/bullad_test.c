@@ -28,6 +28,8 @@
     "profile \"high\" {\n key_service = \"main\"\n algorithm = aes-192\n"                          \
     " hide_subject = yes\n}\n"
 
+#define PROFILE_COMPACT "profile \"compact\" {\n key_service = \"main\"\n compress = on\n}\n"
+
 static struct daemon bullad;
 
 static void finish(void)
@@ -95,11 +97,34 @@ static void bullad_seals_messages_of_every_size(void **state)
     (void)state;
     static const size_t sizes[] = {0,     1,     3,      4096,   65535,   65536,
                                    65537, 81920, 131072, 999999, 26214400};
-    daemon_start(&bullad, "", PROFILE_HIGH, 0);
-    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++)
+    daemon_start(&bullad, "", PROFILE_HIGH PROFILE_COMPACT, 0);
+    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
         seals("default", sizes[i]);
+        seals("compact", sizes[i]);
+    }
     seals("high", 4096);
     seals("high", 200000);
+    finish();
+}
+
+/* What is text, up to 0.75 of it, which base64 alone would make 1.33. */
+static void bullad_compresses_what_the_profile_compresses(void **state)
+{
+    (void)state;
+    const size_t bytes = 200000;
+    uint8_t *mail = daemon_mail(bytes, 1);
+    for (size_t at = 200; at < bytes; at++)
+        mail[at] = (uint8_t) "the figures of the quarter, as agreed\r\n"[(at * 7 + at / 997) % 39];
+    daemon_start(&bullad, "", PROFILE_COMPACT, 0);
+    struct outcome plain = daemon_seal(&bullad, "default", 0, mail, bytes);
+    struct outcome compact = daemon_seal(&bullad, "compact", 0, mail, bytes);
+    daemon_expect_opens(&bullad, &plain, mail, bytes);
+    daemon_expect_opens(&bullad, &compact, mail, bytes);
+    assert_true(compact.sealed_bytes < bytes * 3 / 4);
+    assert_true(plain.sealed_bytes > bytes);
+    free(plain.sealed);
+    free(compact.sealed);
+    free(mail);
     finish();
 }
 
@@ -513,6 +538,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bullad_seals_messages_of_every_size),
+        cmocka_unit_test(bullad_compresses_what_the_profile_compresses),
         cmocka_unit_test(bullad_hides_what_the_profile_hides),
         cmocka_unit_test(bullad_warns_of_large_messages),
         cmocka_unit_test(bullad_refuses_with_the_reason),

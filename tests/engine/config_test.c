@@ -108,7 +108,8 @@ static void config_takes_every_option(void **state)
         " log_level = warning\n message_id_host = mail.example.com\n}\n" SERVICE
         "profile \"high\" {\n key_service = main\n level = medium\n algorithm = aes-192\n"
         " read_receipt = yes\n reply = no\n reply_all = off\n forward = false\n remember_key = on\n"
-        " hide_subject = true\n keep_references = no\n browser_decryption = yes\n script = on\n"
+        " hide_subject = true\n compress = on\n keep_references = no\n browser_decryption = yes\n "
+        "script = on\n"
         " header_overrides = no\n wait = 15min\n expires_after = 90d\n size_limit = 1MB\n"
         " size_warning = 512kB\n locale = de\n logo_link = \"https://example.com/a\"\n"
         " notification_subject = \"a b\"\n text_template = \"ca.pem\"\n}\n");
@@ -134,6 +135,7 @@ static void config_takes_every_option(void **state)
     assert_true(profile->read_receipt);
     assert_false(profile->reply);
     assert_true(profile->hide_subject);
+    assert_true(profile->compress);
     assert_int_equal(profile->wait_s, 900);
     assert_int_equal(profile->expires_after_s, 90 * 86400);
     assert_int_equal(profile->mail_bytes_max, 1024 * 1024);

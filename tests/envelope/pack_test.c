@@ -22,7 +22,20 @@ struct feed {
     size_t slice_bytes;  /* 0: random lengths from gen */
     size_t kept_modulus; /* bytes since the last multiple of this are kept; 0: none */
     struct mailgen *gen;
+    bool compress;
 };
+
+static struct deflate *deflate_shared(void)
+{
+    static struct deflate *deflate;
+
+    if (deflate == NULL) {
+        deflate = aligned_alloc(CACHE_LINE, deflate_bytes());
+        assert_non_null(deflate);
+        memset(deflate, 0, deflate_bytes());
+    }
+    return deflate;
+}
 
 /* Everything the packer wrote, the bound checked at each step, in memory of exactly that size. */
 static uint8_t *pack_all(const struct base64_codec *codec, const struct feed *feed,
@@ -53,7 +66,9 @@ static uint8_t *pack_all(const struct base64_codec *codec, const struct feed *fe
         assert_non_null(src);
         memcpy(dst, packed + out - kept, kept);
         memcpy(src, mail + at, slice);
-        const size_t added = pack_step(&pack, dst, kept, src, slice, last);
+        const size_t added = feed->compress ? pack_step_deflated(&pack, deflate_shared(), dst, kept,
+                                                                 src, slice, last)
+                                            : pack_step(&pack, dst, kept, src, slice, last);
         assert_true(kept + added + BASE64_SLACK_BYTES <= room);
         assert_true(out + added <= 2 * mail_bytes + PACK_STEP_ROOM(PACK_SLICE_BYTES));
         memcpy(packed + out - kept, dst, kept + added);
@@ -124,6 +139,10 @@ static void pack_gives_back_generated_mail(void **state)
             {.slice_bytes = 0, .gen = &gen},
             {.slice_bytes = 0, .kept_modulus = 16384, .gen = &gen},
             {.slice_bytes = 0, .kept_modulus = 97, .gen = &gen},
+            {.slice_bytes = PACK_SLICE_BYTES, .compress = true},
+            {.slice_bytes = 0, .compress = true, .gen = &gen},
+            {.slice_bytes = 0, .kept_modulus = 16384, .compress = true, .gen = &gen},
+            {.slice_bytes = 0, .kept_modulus = 97, .compress = true, .gen = &gen},
         };
         const size_t mail_bytes = mailgen_mail(&gen, mail, MAIL_ROOM);
         const struct base64_codec *codec =
@@ -145,9 +164,12 @@ static void pack_gives_the_same_at_every_split(void **state)
         const size_t mail_bytes = MIN(mailgen_mail(&gen, mail, MAIL_ROOM), 700u);
         for (size_t split = 1; split < mail_bytes; split++) {
             /* A modulus beyond the message keeps everything. */
-            const struct feed feeds[] = {{.slice_bytes = split},
-                                         {.slice_bytes = split, .kept_modulus = SIZE_MAX}};
-            (void)round_trip(best(), &feeds[split % 2], mail, mail_bytes);
+            const struct feed feeds[] = {
+                {.slice_bytes = split},
+                {.slice_bytes = split, .kept_modulus = SIZE_MAX},
+                {.slice_bytes = split, .compress = true},
+                {.slice_bytes = split, .kept_modulus = SIZE_MAX, .compress = true}};
+            (void)round_trip(best(), &feeds[split % ARRAY_COUNT(feeds)], mail, mail_bytes);
         }
     }
     free(mail);
@@ -244,6 +266,47 @@ static void pack_does_not_grow_by_short_runs(void **state)
     }
 }
 
+static void pack_deflates_what_stands_around_a_run(void **state)
+{
+    struct mailgen gen = mailgen_seeded();
+    const struct feed compressing = {.slice_bytes = PACK_SLICE_BYTES, .compress = true};
+    uint8_t mail[3 * 4096 + 100];
+    size_t packed_bytes = 0;
+    size_t at = 0;
+
+    (void)state;
+    for (uint32_t part = 0; part < 2; part++) {
+        for (uint32_t i = 0; i < 100; i++)
+            at += (size_t)snprintf((char *)mail + at, sizeof(mail) - at,
+                                   "line %u of the words before it\r\n", i);
+        if (part == 0)
+            at += mailgen_base64(&gen, mail + at, 76, true, 40);
+    }
+    uint8_t *packed = pack_all(best(), &compressing, mail, at, &packed_bytes);
+    unpacks_to(packed, packed_bytes, mail, at);
+    assert_int_equal(packed[PACK_MAGIC_BYTES], PACK_TAG_DEFLATED);
+    const uint8_t *run =
+        packed + PACK_MAGIC_BYTES + PACK_DEFLATED_HEADER + bytes_load_le32(packed + 7);
+    assert_int_equal(run[0], PACK_TAG_RUN);
+    assert_int_equal(bytes_load_le32(run + 4), 40 * 57);
+    assert_int_equal(run[PACK_RUN_HEADER + 40 * 57], PACK_TAG_DEFLATED);
+    assert_true(packed_bytes < 40 * 57 + 2200);
+    free(packed);
+}
+
+static void pack_stores_what_does_not_deflate(void **state)
+{
+    struct mailgen gen = mailgen_seeded();
+    const struct feed compressing = {.slice_bytes = PACK_SLICE_BYTES, .compress = true};
+    uint8_t mail[9000];
+
+    (void)state;
+    for (size_t mail_bytes = 1; mail_bytes < sizeof(mail); mail_bytes += 1 + mail_bytes / 7) {
+        mailgen_bytes(&gen, mail, mail_bytes);
+        assert_int_equal(round_trip(best(), &compressing, mail, mail_bytes), 6 + 5 + mail_bytes);
+    }
+}
+
 static void pack_of_nothing_is_its_magic(void **state)
 {
     struct pack pack;
@@ -289,7 +352,13 @@ static void pack_decodes_a_large_attachment_whole(void **state)
 static void corpus_message(const uint8_t *mail, size_t mail_bytes, void *context)
 {
     const struct feed *feed = context;
+    const struct feed compressing = {.slice_bytes = PACK_SLICE_BYTES, .compress = true};
+    struct feed compressing_pieces = *feed;
 
+    compressing_pieces.compress = true;
+    assert_true(round_trip(best(), &compressing, mail, mail_bytes) <=
+                round_trip(best(), &whole_slices, mail, mail_bytes));
+    (void)round_trip(best(), &compressing_pieces, mail, mail_bytes);
     assert_true(round_trip(best(), &whole_slices, mail, mail_bytes) <=
                 pack_bytes_max(mail_bytes, mail_bytes / PACK_SLICE_BYTES + 1));
     (void)round_trip(best(), feed, mail, mail_bytes);
@@ -506,6 +575,8 @@ int main(void)
         cmocka_unit_test(pack_takes_the_last_line_in_all_its_forms),
         cmocka_unit_test(pack_leaves_alone_what_is_not_canonical),
         cmocka_unit_test(pack_does_not_grow_by_short_runs),
+        cmocka_unit_test(pack_deflates_what_stands_around_a_run),
+        cmocka_unit_test(pack_stores_what_does_not_deflate),
         cmocka_unit_test(pack_of_nothing_is_its_magic),
         cmocka_unit_test(pack_ends_with_what_it_carried),
         cmocka_unit_test(pack_decodes_a_large_attachment_whole),

@@ -74,6 +74,7 @@ static void sealer_gives_back_generated_mail(void **state)
         sealing.isa = (enum isa)(round % ((uint32_t)isa_best() + 1));
         sealing.suite = round % 3 == 0 ? COBBLE_AES_192 : COBBLE_AES_256;
         sealing.slice_bytes = round % 2 == 0 ? 0 : SEALER_SLICE_BYTES;
+        sealing.compress = round % 5 < 2;
         (void)round_trip(&sealing, &gen, mail, mailgen_mail(&gen, mail, MAIL_ROOM));
     }
     free(mail);
@@ -192,6 +193,7 @@ static void sealer_stays_in_bounds_with_the_worst_mail(void **state)
         for (uint32_t i = 0; i < ARRAY_COUNT(slices); i++) {
             struct sealing sealing = sealing_random(&gen);
             sealing.slice_bytes = slices[i];
+            sealing.compress = mailgen_below(&gen, 2) == 0;
             (void)round_trip(&sealing, &gen, mail, bytes);
         }
     }
@@ -233,6 +235,7 @@ static void corpus_message(const uint8_t *mail, size_t mail_bytes, void *context
     struct sealing sealing = sealing_random(gen);
 
     sealing.slice_bytes = mail_bytes % 2 == 0 ? 0 : SEALER_SLICE_BYTES;
+    sealing.compress = mail_bytes % 3 != 0;
     (void)round_trip(&sealing, gen, mail, mail_bytes);
 }
 

@@ -80,7 +80,8 @@ struct text sealing_fields(const struct sealing *sealing, struct crypto_core *co
 
     ASSERT(sealer != NULL && scratch != NULL && fields.at != NULL);
     memset(sealer, 0xa5, sealer_bytes()); /* nothing may count on zeros */
-    sealer_init(sealer, base64_codec(sealing->isa));
+    memset(scratch, 0, sealer_scratch_bytes());
+    sealer_init(sealer, base64_codec(sealing->isa), sealing->compress);
     derive(sealing, core, sealer_cobble(sealer), commitment);
     while (!last) {
         const size_t bytes = slice_next(sealing, gen, mail_bytes - at);

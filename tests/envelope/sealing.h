@@ -24,6 +24,7 @@ struct sealing {
     uint8_t key[COBBLE_KEY_BYTES_MAX];
     uint8_t salt[COBBLE_SALT_BYTES];
     size_t slice_bytes; /* 0: random lengths */
+    bool compress;
 };
 
 struct text {

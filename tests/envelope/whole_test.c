@@ -118,6 +118,7 @@ static void whole_opens_as_mail_and_as_html(void **state)
         size_t html_at = 0;
         sealing.suite = round % 2 == 0 ? COBBLE_AES_256 : COBBLE_AES_192;
         sealing.slice_bytes = round % 3 == 0 ? 0 : sealing.slice_bytes;
+        sealing.compress = round % 5 < 2;
         const size_t mail_bytes = mailgen_mail(&gen, mail, MAIL_ROOM);
         struct text whole =
             whole_mail(frames[round % 2], &sealing, &gen, mail, mail_bytes, &html_at);
@@ -173,7 +174,8 @@ struct corpus_run {
 static void corpus_message(const uint8_t *mail, size_t mail_bytes, void *context)
 {
     struct corpus_run *run = context;
-    const struct sealing sealing = sealing_random(&run->gen);
+    struct sealing sealing = sealing_random(&run->gen);
+    sealing.compress = mail_bytes % 2 == 0;
     size_t html_at = 0;
     struct text whole = whole_mail(run->frame, &sealing, &run->gen, mail, mail_bytes, &html_at);
 

@@ -9,7 +9,20 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The first two bytes choose slice length and how much the caller keeps; the rest is the mail. */
+static struct deflate *deflate_shared(void)
+{
+    static struct deflate *deflate;
+
+    if (deflate == NULL) {
+        deflate = aligned_alloc(CACHE_LINE, deflate_bytes());
+        ASSERT(deflate != NULL);
+        memset(deflate, 0, deflate_bytes());
+    }
+    return deflate;
+}
+
+/* The first two bytes choose slice length, how much the caller keeps and, when the second is odd,
+ * that literals are deflated; the rest is the mail. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
@@ -28,8 +41,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t at = 0, step = 0; step < steps_count; step++) {
         const size_t bytes = MIN(slice_bytes, mail_bytes - at);
         const size_t kept_bytes = packed_bytes % kept_modulus;
-        packed_bytes += pack_step(&pack, packed + packed_bytes - kept_bytes, kept_bytes, mail + at,
-                                  bytes, step + 1 == steps_count);
+        uint8_t *dst = packed + packed_bytes - kept_bytes;
+        const bool last = step + 1 == steps_count;
+        packed_bytes += data[1] % 2 == 0 ? pack_step(&pack, dst, kept_bytes, mail + at, bytes, last)
+                                         : pack_step_deflated(&pack, deflate_shared(), dst,
+                                                              kept_bytes, mail + at, bytes, last);
         at += bytes;
         ASSERT(packed_bytes <= pack_bytes_max(at, step + 1));
     }

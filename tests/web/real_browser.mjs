@@ -45,10 +45,10 @@ after(async () => {
 let count = 0;
 
 // Seals through the engine and gives the attachment as a file:// address.
-function seal(mail, to = BULLA_USER) {
+function seal(mail, to = BULLA_USER, profile = 'default') {
     const stem = join(folder, `message-${++count}`);
     writeFileSync(`${stem}.eml`, mail);
-    const sealed = execFileSync('bulla', ['seal', '--from', 'sender@example.org', '--to', to, `${stem}.eml`], { maxBuffer: 1 << 28 });
+    const sealed = execFileSync('bulla', ['seal', '--profile', profile, '--from', 'sender@example.org', '--to', to, `${stem}.eml`], { maxBuffer: 1 << 28 });
     const { attachments } = layOut(parseMail(new Uint8Array(sealed)), { attachment: 'a', message: 'm' });
     assert.equal(attachments.length, 1, 'one attachment');
     assert.match(attachments[0].name, /^securedoc_\d{8}T\d{6}\.html$/);
@@ -60,8 +60,8 @@ const state = () => tab.evaluate(() => document.getElementById('app').dataset.st
 const text = (page, selector) => page.evaluate((at) => document.querySelector(at)?.innerText ?? '', selector);
 const shot = (page, what) => page.screenshot(join(SHOTS, `real-${NAME}-${what}.png`));
 
-async function openWindow(mail, to) {
-    await tab.goto(seal(mail, to));
+async function openWindow(mail, to, profile) {
+    await tab.goto(seal(mail, to, profile));
     await tab.waitFor(READY);
     const popup = await tab.clickForWindow(READY);
     // A service that knows the reader may refuse before anybody has looked at "waiting".
@@ -175,7 +175,7 @@ test('shows_messages_of_the_corpus', async (t) => {
     for (let i = 0; i < CORPUS_COUNT; i++) {
         const file = files[Math.floor(((i + 0.5) * files.length) / CORPUS_COUNT)];
         const mail = readFileSync(file);
-        const popup = await openWindow(mail);
+        const popup = await openWindow(mail, BULLA_USER, i % 2 === 0 ? 'compact' : 'default');
         await release(popup);
         const name = `${basename(file)} of ${CORPUS}`;
         assert.equal(await state(), 'shown', name);
