@@ -30,6 +30,19 @@ static const struct {
     {"firefox", "peak_renderer_mb", "in the browser, 25 MiB, Firefox: renderer peak", "MB", 350},
 };
 
+/* The line of the runner's words that names the error. */
+static void browser_say_log(struct suite *suite, const char *log_path)
+{
+    char line[MAILSET_WHY_BYTES];
+    FILE *file = fopen(log_path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        if (strstr(line, "Error:") != NULL)
+            (void)snprintf(suite->why, sizeof(suite->why), "the browsers' runner: %.*s",
+                           (int)MIN(strcspn(line, "\n"), (size_t)200), line);
+    if (file != NULL)
+        (void)fclose(file);
+}
+
 /* The runner's JSON, or NULL with a reason. */
 static json_t *browser_run(struct suite *suite)
 {
@@ -42,16 +55,21 @@ static json_t *browser_run(struct suite *suite)
                        "no runner for browsers here, or no node to run it");
         return NULL;
     }
+    char log_path[SPAWN_PATH_BYTES + 16];
+    (void)snprintf(log_path, sizeof(log_path), "%s/browser.log", suite->folder);
+    (void)setenv("BULLA_NODE_MODULES", BULLA_NODE_MODULES, 0);
     char *answer = malloc(BROWSER_ANSWER_BYTES);
     json_t *figures = NULL;
     const int rc = answer == NULL ? -ENOMEM
-                                  : process_run(command, NULL, BROWSER_TIMEOUT_S, answer,
+                                  : process_run(command, log_path, BROWSER_TIMEOUT_S, answer,
                                                 BROWSER_ANSWER_BYTES);
     if (rc == 0)
         figures = json_loads(answer, 0, NULL);
-    if (figures == NULL)
+    if (figures == NULL) {
         (void)snprintf(suite->why, sizeof(suite->why), "the browsers' runner gave no figures: %s",
                        rc == 0 ? "no JSON" : strerror(-rc));
+        browser_say_log(suite, log_path);
+    }
     free(answer);
     return figures;
 }
