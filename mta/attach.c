@@ -117,9 +117,12 @@ static int welcome_receive(struct bulla *bulla)
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
     ssize_t got;
+    uint32_t resets = 0;
     do {
         got = recvmsg(bulla->socket_fd, &message, MSG_CMSG_CLOEXEC);
-    } while (got < 0 && errno == EINTR);
+        /* An engine that declines before it has read our hello resets the connection; its answer
+         * stands behind that error. */
+    } while (got < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
     if (got < 0)
         return errno == EAGAIN ? -ETIMEDOUT : errno == ECONNRESET ? -ECONNREFUSED : -errno;
 
