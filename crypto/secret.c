@@ -1,6 +1,7 @@
 #include "crypto/secret.h"
 
 #include "base/assert.h"
+#include "base/kept.h"
 
 #include <errno.h>
 #include <string.h>
@@ -62,6 +63,9 @@ int secret_pages_open(void **pages, size_t bytes)
         goto unmap;
     /* Locking is as far as RLIMIT_MEMLOCK allows; a page that may be swapped is still a page. */
     (void)mlock(at, mapped_bytes);
+    /* Touched even where nothing may be locked: nothing faults later, or is moved elsewhere. */
+    memset(at, 0, mapped_bytes);
+    kept_stay(at, mapped_bytes);
     *pages = at;
     return 0;
 

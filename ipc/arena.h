@@ -18,6 +18,7 @@
 struct arena {
     struct extent extent;
     struct extent_free *gaps;
+    size_t gaps_bytes;
     uint64_t start; /* the arena's place in the memfd */
 };
 

@@ -26,6 +26,7 @@ struct channel_held {
 };
 
 struct channel {
+    size_t mapped_bytes; /* of this and `held` */
     struct lane_reader submissions;
     struct lane_writer completions;
     struct ipc_page *own;

@@ -1,21 +1,27 @@
 #include "ipc/channel_internal.h"
 
 #include "base/assert.h"
+#include "base/kept.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct ipc_submission) == LANE_SLOT_BYTES, "one slot");
 _Static_assert(sizeof(struct ipc_completion) == LANE_SLOT_BYTES, "one slot");
+_Static_assert(sizeof(struct channel) % _Alignof(struct channel_held) == 0, "it stands behind");
+
+/* The channel and, behind it, what its slots hold, in pages of their own: both are written for
+ * every message, so no line of them may be another worker's. */
+static size_t channel_bytes(uint32_t slots_count)
+{
+    return sizeof(struct channel) + slots_count * sizeof(struct channel_held);
+}
 
 static int channel_bookkeeping(struct channel *channel)
 {
     const uint32_t slots_count = channel->engine.slots_count;
-    channel->held = calloc(slots_count, sizeof(*channel->held));
-    if (channel->held == NULL)
-        return -ENOMEM;
+    channel->held = (struct channel_held *)(void *)(channel + 1);
     return arena_open(&channel->arena, channel->engine.arena_offset, channel->engine.arena_bytes,
                       slots_count * CHANNEL_EXTENTS_PER_SLOT);
 }
@@ -43,21 +49,28 @@ static void channel_connect(struct channel *channel)
 int channel_open(struct channel **channel, const struct ipc_hello *hello, int client_memfd,
                  int socket_fd, const struct channel_config *config)
 {
-    struct channel *made = calloc(1, sizeof(*made));
-    if (made == NULL)
-        return -ENOMEM;
-    *made = (struct channel){.socket_fd = socket_fd,
+    struct geometry client;
+    int rc = geometry_client(&client, hello->slots_count, hello->arena_bytes);
+    if (rc == 0 && client.memfd_bytes != hello->memfd_bytes)
+        rc = -EBADMSG;
+    if (rc != 0)
+        return rc;
+    const size_t mapped_bytes = channel_bytes(hello->slots_count);
+    void *at;
+    rc = kept_open(&at, mapped_bytes);
+    if (rc != 0)
+        return rc;
+    struct channel *made = at;
+    *made = (struct channel){.mapped_bytes = mapped_bytes,
+                             .client = client,
+                             .socket_fd = socket_fd,
                              .doorbell = -1,
                              .half_current = CHANNEL_HALVES,
                              .client_memfd = MEMFD_NONE,
                              .engine_memfd = MEMFD_NONE};
 
-    int rc = geometry_client(&made->client, hello->slots_count, hello->arena_bytes);
-    if (rc == 0 && made->client.memfd_bytes != hello->memfd_bytes)
-        rc = -EBADMSG;
-    if (rc == 0)
-        rc = geometry_engine(&made->engine, hello->slots_count, config->constants_bytes,
-                             config->arena_bytes);
+    rc = geometry_engine(&made->engine, hello->slots_count, config->constants_bytes,
+                         config->arena_bytes);
     if (rc == 0)
         rc = channel_bookkeeping(made);
     if (rc == 0)
@@ -92,8 +105,7 @@ void channel_close(struct channel *channel)
     if (channel->doorbell >= 0)
         (void)close(channel->doorbell);
     arena_close(&channel->arena);
-    free(channel->held);
-    free(channel);
+    kept_close(channel, channel->mapped_bytes);
 }
 
 int channel_engine_memfd(const struct channel *channel)
