@@ -41,7 +41,7 @@ struct config_engine {
     uint32_t allow_uids_count;
     uint32_t allow_gids[CONFIG_ALLOWED_MAX];
     uint32_t allow_gids_count;
-    uint32_t workers; /* 0: all cores but one, at least 1 */
+    uint32_t workers; /* 0: of each node all cores but one, at least 1 */
     bool busy_poll;
     uint32_t spin_us;
     enum config_hugepages hugepages;

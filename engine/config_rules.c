@@ -53,7 +53,7 @@ const struct rule config_rules_engine[] = {
     ENGINE("allow_users", allow_uids, RULE_USERS, "create the user or take it out"),
     ENGINE("allow_groups", allow_gids, RULE_GROUPS, "create the group or take it out"),
     NUMBER(config_engine, "workers", workers, RULE_U32, 0, CONFIG_WORKERS_MAX,
-           "write 0 (all cores but one) to 64"),
+           "write 0 (all cores but one of each node) to 64"),
     FLAG(config_engine, "busy_poll", busy_poll),
     NUMBER(config_engine, "spin_us", spin_us, RULE_U32, 0, 10000, "write 0 to 10000 microseconds"),
     CHOICE(config_engine, "hugepages", hugepages, choices_hugepages, "write auto, on or off"),

@@ -2,6 +2,8 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "engine/node.h"
+#include "engine/spread.h"
 #include "engine/status.h"
 #include "ipc/channel.h"
 #include "ipc/session.h"
@@ -66,7 +68,7 @@ struct control {
     int signal_fd;
     struct session sessions[CONTROL_SESSIONS_MAX];
     uint32_t sessions_count;
-    uint32_t worker_sessions[CONFIG_WORKERS_MAX];
+    struct spread spread;
     uint64_t memory_bytes; /* of all sessions */
     uint64_t memory_bytes_max;
     uint32_t next_id;
@@ -123,7 +125,7 @@ static void session_end(struct control *control, struct session *session, const 
     log_line(LOG_LEVEL_INFO, "session_end", "session=%u reason=\"%s\"", session->id, reason);
     (void)shutdown(session->fd, SHUT_RDWR);
     session->state = SESSION_ENDING;
-    control->worker_sessions[session->worker]--;
+    spread_leave(&control->spread, session->worker);
     /* An adopt and a drop for each of 256 sessions always fit. */
     const bool told = control_tell(control, session->worker, &order);
     ASSERT(told);
@@ -198,19 +200,13 @@ static void control_accept(struct control *control, uint64_t now_ns)
     }
 }
 
-/* Fewest sessions, then fewest jobs under way. */
-static uint32_t control_pick_worker(const struct control *control)
+static void control_sample(const struct control *control,
+                           struct spread_sample samples[CONFIG_WORKERS_MAX])
 {
-    const struct engine *engine = control->engine;
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < engine->workers_count; i++) {
-        if (control->worker_sessions[i] < control->worker_sessions[best] ||
-            (control->worker_sessions[i] == control->worker_sessions[best] &&
-             worker_counter(engine->workers[i], COUNTER_JOBS) <
-                 worker_counter(engine->workers[best], COUNTER_JOBS)))
-            best = i;
-    }
-    return best;
+    for (uint32_t i = 0; i < control->engine->workers_count; i++)
+        samples[i] = (struct spread_sample){
+            .busy_ns = worker_counter(control->engine->workers[i], COUNTER_BUSY_NS),
+            .jobs = worker_counter(control->engine->workers[i], COUNTER_JOBS)};
 }
 
 /* docs/engine/memory.md has both sums. The constants have room for two generations, each twice as
@@ -256,14 +252,30 @@ static const char *session_mend(int rc)
     return "use the libbulla of this version";
 }
 
+/* All that the engine has of the session is on its worker's node. */
+static int session_map(const struct control *control, struct session *session,
+                       const struct ipc_hello *hello, int memfd,
+                       const struct channel_config *config)
+{
+    const struct placement *placement = &control->engine->placement;
+    struct node_stay stay;
+    node_enter(&stay, &placement->nodes[placement_node_of(placement, session->worker)]);
+    const int rc = channel_open(&session->channel, hello, memfd, session->fd, config);
+    node_leave(&stay);
+    return rc;
+}
+
 static int session_open_channel(struct control *control, struct session *session,
                                 const struct ipc_hello *hello, int memfd)
 {
     const struct channel_config config = session_memory(control, hello);
     const uint64_t memory_bytes = hello->memfd_bytes + config.arena_bytes + config.constants_bytes;
+    struct spread_sample samples[CONFIG_WORKERS_MAX];
     int rc = session_check_limits(control, session, memory_bytes);
+    control_sample(control, samples);
+    session->worker = spread_pick(&control->spread, samples);
     if (rc == 0)
-        rc = channel_open(&session->channel, hello, memfd, session->fd, &config);
+        rc = session_map(control, session, hello, memfd, &config);
     if (rc != 0) {
         session->channel = NULL;
         (void)close(memfd);
@@ -271,13 +283,12 @@ static int session_open_channel(struct control *control, struct session *session
     }
     session->memory_bytes = memory_bytes;
     control->memory_bytes += memory_bytes;
-    session->worker = control_pick_worker(control);
     const struct worker_order order = {
         .kind = WORKER_ADOPT, .session = session->id, .channel = session->channel};
     if (!control_tell(control, session->worker, &order))
         return -EAGAIN;
     session->state = SESSION_LIVE;
-    control->worker_sessions[session->worker]++;
+    spread_join(&control->spread, session->worker);
     const struct session_offer offer = {
         .memfd = channel_engine_memfd(session->channel),
         .doorbell = channel_doorbell(session->channel),
@@ -500,11 +511,14 @@ static void control_warn_sizes(const struct control *control)
 
 static void control_tick(struct control *control, uint64_t now_ns)
 {
+    struct spread_sample samples[CONFIG_WORKERS_MAX];
     for (uint32_t i = 0; i < CONTROL_SESSIONS_MAX; i++) {
         struct session *session = &control->sessions[i];
         if (session->state == SESSION_HELLO && now_ns >= session->hello_until_ns)
             session_end(control, session, "no hello");
     }
+    control_sample(control, samples);
+    spread_note(&control->spread, samples, now_ns);
     engine_free_snapshots(control->engine);
     if (control->reload_due && !control->draining)
         control_reload(control);
@@ -624,6 +638,7 @@ int control_open(struct control **control, struct engine *engine, char why[ENGIN
     made->epoll_fd = -1;
     made->signal_fd = -1;
     made->next_id = 1;
+    spread_init(&made->spread, engine->workers_count, clock_monotonic_ns());
     for (uint32_t i = 0; i < CONTROL_SESSIONS_MAX; i++)
         made->sessions[i].fd = -1;
     made->memory_bytes_max = engine->config.engine.session_memory_bytes;

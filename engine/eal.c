@@ -1,9 +1,10 @@
 #include "engine/eal.h"
 
 #include "base/assert.h"
+#include "base/kept.h"
+#include "engine/node.h"
 
 #include <errno.h>
-#include <numaif.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_malloc.h>
@@ -13,12 +14,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define EAL_ARGS_MAX      20
-#define EAL_LCORES_BYTES  8192
-#define EAL_PAGE_BYTES    4096
-#define EAL_HUGEPAGE_KIB  2048
-#define EAL_OWN_MIB       32 /* EAL's own heap: its tables, rings' memzones on socket 0 */
-#define EAL_BITS_PER_LONG (8 * sizeof(unsigned long))
+#define EAL_ARGS_MAX     20
+#define EAL_LCORES_BYTES 8192
+#define EAL_PAGE_BYTES   4096
+#define EAL_HUGEPAGE_KIB 2048
+#define EAL_OWN_MIB      32 /* EAL's own heap: its tables */
 
 struct eal_node {
     uint32_t node;
@@ -52,11 +52,12 @@ static uint64_t eal_hugepages_free(uint32_t node)
     return count;
 }
 
-static bool eal_hugepages_suffice(const uint32_t *nodes, uint32_t nodes_count, size_t node_bytes)
+static bool eal_hugepages_suffice(const struct eal_config *config)
 {
-    const uint64_t pages = (node_bytes + ((uint64_t)EAL_OWN_MIB << 20)) / (EAL_HUGEPAGE_KIB << 10);
-    for (uint32_t i = 0; i < nodes_count; i++) {
-        if (eal_hugepages_free(nodes[i]) < pages + 1)
+    const uint64_t pages =
+        (config->node_bytes + ((uint64_t)EAL_OWN_MIB << 20)) / (EAL_HUGEPAGE_KIB << 10);
+    for (uint32_t i = 0; i < config->placement->nodes_count; i++) {
+        if (eal_hugepages_free(config->placement->nodes[i].memory_node) < pages + 1)
             return false;
     }
     return true;
@@ -105,21 +106,21 @@ static int eal_init(const struct eal_config *config)
     return rte_eal_init(args_count, args) < 0 ? -rte_errno : 0;
 }
 
-/* Memory of our own for one node: bound to it, left out of cores, touched now, added as a heap. */
-static int eal_add_heap(struct eal_node *node, size_t bytes)
+/* Memory of our own for one node: left out of cores, touched now, added as a heap. */
+static int eal_add_heap(struct eal_node *node, const struct placement_node *place, size_t bytes)
 {
-    unsigned long mask[PLACEMENT_CPUS_MAX / EAL_BITS_PER_LONG] = {0};
+    struct node_stay stay;
     node->bytes = (bytes + EAL_PAGE_BYTES - 1) / EAL_PAGE_BYTES * EAL_PAGE_BYTES;
     void *memory =
         mmap(NULL, node->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return -errno;
     node->memory = memory;
-    mask[node->node / EAL_BITS_PER_LONG] |= 1UL << node->node % EAL_BITS_PER_LONG;
-    /* Refused in some containers, and needless with one node: then the first touch decides. */
-    (void)mbind(memory, node->bytes, MPOL_BIND, mask, sizeof(mask) * 8, 0);
     (void)madvise(memory, node->bytes, MADV_DONTDUMP);
+    node_enter(&stay, place);
     memset(memory, 0, node->bytes);
+    kept_stay(memory, node->bytes);
+    node_leave(&stay);
     (void)snprintf(node->heap, sizeof(node->heap), "bulla%u", node->node);
     if (rte_malloc_heap_create(node->heap) != 0 ||
         rte_malloc_heap_memory_add(node->heap, memory, node->bytes, NULL, 0, EAL_PAGE_BYTES) != 0)
@@ -128,15 +129,13 @@ static int eal_add_heap(struct eal_node *node, size_t bytes)
     return node->socket < 0 ? -rte_errno : 0;
 }
 
-static int eal_add_nodes(const struct eal_config *config, const uint32_t *nodes,
-                         uint32_t nodes_count)
+static int eal_add_nodes(const struct eal_config *config)
 {
-    /* rte_malloc's own headers and alignment take a little. */
-    const size_t bytes = config->node_bytes + config->node_bytes / 16 + ((size_t)1 << 20);
-    for (uint32_t i = 0; i < nodes_count; i++) {
+    for (uint32_t i = 0; i < config->placement->nodes_count; i++) {
+        const struct placement_node *place = &config->placement->nodes[i];
         struct eal_node *node = &eal.nodes[eal.nodes_count++];
-        *node = (struct eal_node){.node = nodes[i], .socket = (int)nodes[i]};
-        const int rc = eal.hugepages ? 0 : eal_add_heap(node, bytes);
+        *node = (struct eal_node){.node = place->node, .socket = (int)place->memory_node};
+        const int rc = eal.hugepages ? 0 : eal_add_heap(node, place, config->node_bytes);
         if (rc != 0)
             return rc;
     }
@@ -145,10 +144,8 @@ static int eal_add_nodes(const struct eal_config *config, const uint32_t *nodes,
 
 int eal_open(const struct eal_config *config, char why[EAL_WHY_BYTES])
 {
-    uint32_t nodes[PLACEMENT_NODES_MAX];
     ASSERT(!eal.open);
-    const uint32_t nodes_count = placement_nodes(config->placement, nodes);
-    const bool suffice = eal_hugepages_suffice(nodes, nodes_count, config->node_bytes);
+    const bool suffice = eal_hugepages_suffice(config);
     if (config->hugepages == CONFIG_HUGEPAGES_ON && !suffice) {
         (void)snprintf(why, EAL_WHY_BYTES,
                        "hugepages = on, but a node has fewer than %zu MiB of them free; raise "
@@ -170,7 +167,7 @@ int eal_open(const struct eal_config *config, char why[EAL_WHY_BYTES])
         return rc;
     }
     eal.open = true;
-    rc = eal_add_nodes(config, nodes, nodes_count);
+    rc = eal_add_nodes(config);
     if (rc != 0) {
         (void)snprintf(why, EAL_WHY_BYTES, "%zu MiB cannot be had on each NUMA node (%s)",
                        config->node_bytes >> 20, strerror(-rc));
@@ -195,7 +192,7 @@ bool eal_uses_hugepages(void)
     return eal.hugepages;
 }
 
-int eal_socket(uint32_t node)
+static int eal_socket(uint32_t node)
 {
     for (uint32_t i = 0; i < eal.nodes_count; i++) {
         if (eal.nodes[i].node == node)
@@ -204,8 +201,15 @@ int eal_socket(uint32_t node)
     return eal.nodes[0].socket;
 }
 
+/* Whole pages: rte_malloc's own words stand between two pieces, so one more is used up. */
+size_t eal_bytes(size_t bytes)
+{
+    return (bytes + 2 * EAL_PAGE_BYTES - 1) / EAL_PAGE_BYTES * EAL_PAGE_BYTES;
+}
+
 void *eal_alloc(uint32_t node, size_t bytes)
 {
     ASSERT(eal.open);
-    return rte_zmalloc_socket("bulla", bytes, CACHE_LINE, eal_socket(node));
+    return rte_zmalloc_socket("bulla", eal_bytes(bytes) - EAL_PAGE_BYTES, EAL_PAGE_BYTES,
+                              eal_socket(node));
 }

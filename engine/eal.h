@@ -7,7 +7,7 @@
  * Errors:    -errno with a sentence in `why` that names the mend.
  *
  * docs/engine/memory.md. With hugepages EAL's own memory is used; without them anonymous memory,
- * bound to its NUMA node and touched at start, is added to EAL as heaps of our own.
+ * touched at start on its NUMA node, is added to EAL as heaps of our own.
  */
 #ifndef ENGINE_EAL_H
 #define ENGINE_EAL_H
@@ -34,9 +34,9 @@ MUST_USE int eal_open(const struct eal_config *config, char why[EAL_WHY_BYTES]);
 void eal_close(void);
 
 bool eal_uses_hugepages(void);
-/* Zeroed, on the node, aligned to CACHE_LINE; NULL when node_bytes was too little. */
+/* Zeroed, on the node, in pages of its own; NULL when node_bytes was too little. */
 void *eal_alloc(uint32_t node, size_t bytes);
-/* What rte_ring_create() and its kin take as socket_id for memory of this node. */
-int eal_socket(uint32_t node);
+/* What eal_alloc() of so many takes of node_bytes. */
+size_t eal_bytes(size_t bytes);
 
 #endif

@@ -43,10 +43,7 @@ static struct worker_config engine_worker_config(const struct engine *engine, ui
         .allow_io_uring = wish->io_uring,
         .notice_eventfd = engine->notice_eventfd,
     };
-    uint32_t node_index = 0;
-    while (engine->nodes[node_index] != config.node)
-        node_index++;
-    ASSERT(node_index < engine->nodes_count);
+    const uint32_t node_index = placement_node_of(&engine->placement, index);
     for (uint32_t k = 0; k < config.key_services_count; k++)
         config.keys[k] = engine->keys[k * PLACEMENT_NODES_MAX + node_index];
     return config;
@@ -63,8 +60,20 @@ static int engine_start_placement(struct engine *engine, char why[ENGINE_WHY_BYT
     const int planned =
         placement_plan(&engine->placement, topology, engine->config.engine.workers, why);
     hwloc_topology_destroy(topology);
-    engine->nodes_count = placement_nodes(&engine->placement, engine->nodes);
     return planned;
+}
+
+/* The most workers that take their memory of one node. */
+static uint32_t engine_node_workers_max(const struct placement *placement)
+{
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < placement->workers_count; i++) {
+        uint32_t same = 0;
+        for (uint32_t k = 0; k < placement->workers_count; k++)
+            same += placement->workers[k].memory_node == placement->workers[i].memory_node;
+        most = MAX(most, same);
+    }
+    return most;
 }
 
 static int engine_start_eal(struct engine *engine, char why[ENGINE_WHY_BYTES])
@@ -72,12 +81,11 @@ static int engine_start_eal(struct engine *engine, char why[ENGINE_WHY_BYTES])
     char folder[CONFIG_PATH_BYTES];
     (void)snprintf(folder, sizeof(folder), "%s", engine->config.engine.socket);
     const struct worker_config worker = engine_worker_config(engine, 0);
-    /* As if all workers stood on one node: a node never has more. */
     const struct eal_config config = {
         .placement = &engine->placement,
         .hugepages = engine->config.engine.hugepages,
-        .node_bytes =
-            worker_memory_bytes(&worker) * engine->placement.workers_count + ENGINE_EAL_BYTES_NODE,
+        .node_bytes = worker_memory_bytes(&worker) * engine_node_workers_max(&engine->placement) +
+                      ENGINE_EAL_BYTES_NODE,
         .runtime_dir = dirname(folder),
         .verbose = engine->config.engine.log_level == LOG_LEVEL_DEBUG,
     };
@@ -94,8 +102,9 @@ static const char *text_or_null(const char *text)
 /* One thread a key service and node that has workers. */
 static int engine_start_keys(struct engine *engine, char why[ENGINE_WHY_BYTES])
 {
-    for (uint32_t i = 0; i < engine->config.key_services_count * engine->nodes_count; i++) {
-        const uint32_t k = i / engine->nodes_count;
+    const uint32_t nodes_count = engine->placement.nodes_count;
+    for (uint32_t i = 0; i < engine->config.key_services_count * nodes_count; i++) {
+        const uint32_t k = i / nodes_count;
         const struct config_key_service *service = &engine->config.key_services[k];
         const struct key_thread_config config = {
             .name = service->name,
@@ -106,10 +115,10 @@ static int engine_start_keys(struct engine *engine, char why[ENGINE_WHY_BYTES])
                        .proxy = text_or_null(service->proxy),
                        .request_timeout_ns = service->timeout_s * NS_PER_S,
                        .backoff_ns_max = ENGINE_BACKOFF_NS_MAX},
-            .placement = &engine->placement,
+            .node = &engine->placement.nodes[i % nodes_count],
         };
         char key_why[KEY_CLIENT_WHY_BYTES] = "";
-        const uint32_t at = k * PLACEMENT_NODES_MAX + i % engine->nodes_count;
+        const uint32_t at = k * PLACEMENT_NODES_MAX + i % nodes_count;
         const int rc = key_thread_open(&engine->keys[at], &config, key_why);
         if (rc != 0) {
             (void)snprintf(why, ENGINE_WHY_BYTES, "key_service \"%s\": %s", service->name, key_why);

@@ -27,9 +27,7 @@ struct engine {
     const char *config_path;
     struct config config; /* as started, but for the profiles */
     struct placement placement;
-    uint32_t nodes[PLACEMENT_NODES_MAX];
-    uint32_t nodes_count;
-    struct key_thread *keys[ENGINE_KEYS_MAX]; /* key service × node */
+    struct key_thread *keys[ENGINE_KEYS_MAX]; /* key service × placement.nodes */
     struct worker *workers[CONFIG_WORKERS_MAX];
     uint32_t workers_count;
     struct snapshot *snapshots[ENGINE_SNAPSHOTS_MAX];

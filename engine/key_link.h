@@ -9,6 +9,7 @@
 #define ENGINE_KEY_LINK_H
 
 #include <rte_ring.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 /* DPDK has one of its own, an int. */
@@ -36,7 +37,8 @@ struct key_verdict {
 struct key_link {
     struct rte_ring *requests;
     struct rte_ring *verdicts;
-    struct worker *worker; /* to wake it */
+    struct worker *worker;    /* to wake it */
+    _Atomic uint32_t *asleep; /* the worker's memory: the key thread sleeps, or is about to */
 };
 
 #endif

@@ -1,14 +1,15 @@
 #include "engine/key_thread.h"
 
 #include "base/assert.h"
+#include "base/kept.h"
 #include "base/log.h"
+#include "engine/node.h"
 #include "engine/worker.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define KEY_THREAD_SLEEP_MS   1000
@@ -17,18 +18,18 @@
 #define KEY_THREAD_PASSES_MAX 16 /* of results before requests are looked at again */
 
 struct key_thread {
-    struct key_client *client;
+    struct key_client *client; /* this and the links are constant once the thread runs */
     struct key_link links[CONFIG_WORKERS_MAX];
     uint32_t links_count;
-    /* A request that the client had no room for: first in line, and the ring behind it waits. */
-    struct key_request held[CONFIG_WORKERS_MAX];
-    bool has_held[CONFIG_WORKERS_MAX];
-    char name[CONFIG_NAME_BYTES];
+    cpu_set_t cpus;
     pthread_t thread;
     bool started;
+    char name[CONFIG_NAME_BYTES];
+    /* A request that the client had no room for: first in line, and the ring behind it waits. */
+    _Alignas(CACHE_LINE) struct key_request held[CONFIG_WORKERS_MAX];
+    bool has_held[CONFIG_WORKERS_MAX];
     bool was_up;
-    cpu_set_t cpus;
-    _Alignas(CACHE_LINE) _Atomic uint32_t asleep; /* the thread writes; wakers look */
+    bool announced; /* that it sleeps, on every link */
     _Alignas(CACHE_LINE) _Atomic uint32_t stop;
     _Atomic uint32_t up;
     _Atomic uint64_t stored;
@@ -122,8 +123,18 @@ static uint32_t thread_sleep_ms(struct key_thread *thread)
         return KEY_THREAD_FLIGHT_MS;
     /* Pairs with the one in key_thread_wake(). Of two read-modify-writes of one word one comes
      * first: a waker's, and we see what it had pushed; or ours, and it sees that we sleep. */
-    (void)atomic_exchange_explicit(&thread->asleep, 1, memory_order_acq_rel);
+    for (uint32_t i = 0; i < thread->links_count; i++)
+        (void)atomic_exchange_explicit(thread->links[i].asleep, 1, memory_order_acq_rel);
+    thread->announced = true;
     return thread_waiting(thread) ? 0 : KEY_THREAD_SLEEP_MS;
+}
+
+static void thread_awake(struct key_thread *thread)
+{
+    /* Exchanges too, so that no plain store parts a waker from the next announcement. */
+    for (uint32_t i = 0; thread->announced && i < thread->links_count; i++)
+        (void)atomic_exchange_explicit(thread->links[i].asleep, 0, memory_order_acq_rel);
+    thread->announced = false;
 }
 
 static void *thread_main(void *user)
@@ -131,6 +142,10 @@ static void *thread_main(void *user)
     struct key_thread *thread = user;
     struct key_result results[KEY_THREAD_RESULTS];
     (void)pthread_setname_np(pthread_self(), "bulla-keys");
+    /* Before it touches its stack or allocates. Refused under a narrower mask: then the kernel
+     * chooses among what is left. */
+    (void)pthread_setaffinity_np(pthread_self(), sizeof(thread->cpus), &thread->cpus);
+    node_keep_stack();
     /* Acquire pairs with the release in key_thread_close(). */
     while (atomic_load_explicit(&thread->stop, memory_order_acquire) == 0) {
         bool any = false;
@@ -139,8 +154,7 @@ static void *thread_main(void *user)
         const uint32_t wait_ms = any ? 0 : thread_sleep_ms(thread);
         uint32_t count = key_client_run(thread->client, clock_monotonic_ns(), wait_ms, results,
                                         KEY_THREAD_RESULTS);
-        /* An exchange too, so that no plain store parts a waker from the next announcement. */
-        (void)atomic_exchange_explicit(&thread->asleep, 0, memory_order_acq_rel);
+        thread_awake(thread);
         for (uint32_t pass = 0; pass < KEY_THREAD_PASSES_MAX && count > 0; pass++) {
             thread_give(thread, results, count);
             count = count < KEY_THREAD_RESULTS
@@ -158,19 +172,23 @@ static void *thread_main(void *user)
 int key_thread_open(struct key_thread **thread, const struct key_thread_config *config,
                     char why[KEY_CLIENT_WHY_BYTES])
 {
-    struct key_thread *made = aligned_alloc(CACHE_LINE, sizeof(*made));
-    if (made == NULL)
-        return -ENOMEM;
-    memset(made, 0, sizeof(*made));
-    const int rc = key_client_open(&made->client, &config->client, why);
-    if (rc != 0) {
-        free(made);
-        return rc;
+    struct node_stay stay;
+    void *at;
+    node_enter(&stay, config->node);
+    int rc = kept_open(&at, sizeof(struct key_thread));
+    struct key_thread *made = at;
+    if (rc == 0) {
+        rc = key_client_open(&made->client, &config->client, why);
+        if (rc != 0)
+            kept_close(at, sizeof(struct key_thread));
     }
+    node_leave(&stay);
+    if (rc != 0)
+        return rc;
     (void)snprintf(made->name, sizeof(made->name), "%s", config->name);
     CPU_ZERO(&made->cpus);
-    for (uint32_t i = 0; i < config->placement->rest_count; i++)
-        CPU_SET(config->placement->rest[i], &made->cpus);
+    for (uint32_t i = 0; i < config->node->keys_count; i++)
+        CPU_SET(config->node->keys[i], &made->cpus);
     made->was_up = true;
     atomic_init(&made->up, 1);
     *thread = made;
@@ -191,8 +209,6 @@ int key_thread_start(struct key_thread *thread)
     if (rc != 0)
         return -rc;
     thread->started = true;
-    /* Refused under a narrower mask: then the kernel chooses among what is left. */
-    (void)pthread_setaffinity_np(thread->thread, sizeof(thread->cpus), &thread->cpus);
     return 0;
 }
 
@@ -206,13 +222,13 @@ void key_thread_close(struct key_thread *thread)
         (void)pthread_join(thread->thread, NULL);
     }
     key_client_close(thread->client);
-    free(thread);
+    kept_close(thread, sizeof(*thread));
 }
 
-void key_thread_wake(struct key_thread *thread)
+void key_thread_wake(struct key_thread *thread, const struct key_link *link)
 {
     /* Reads the word by a read-modify-write that changes nothing; see thread_sleep_ms(). */
-    if (atomic_fetch_or_explicit(&thread->asleep, 0, memory_order_acq_rel) != 0)
+    if (atomic_fetch_or_explicit(link->asleep, 0, memory_order_acq_rel) != 0)
         key_client_wake(thread->client);
 }
 

@@ -25,7 +25,7 @@ struct key_thread;
 struct key_thread_config {
     const char *name; /* of the key service */
     struct key_client_config client;
-    const struct placement *placement; /* the thread floats over its rest */
+    const struct placement_node *node; /* whose processors it floats over */
 };
 
 MUST_USE int key_thread_open(struct key_thread **thread, const struct key_thread_config *config,
@@ -35,8 +35,8 @@ void key_thread_attach(struct key_thread *thread, const struct key_link *link);
 MUST_USE int key_thread_start(struct key_thread *thread);
 void key_thread_close(struct key_thread *thread); /* NULL is harmless */
 
-/* After requests were pushed: a system call only when the thread sleeps. */
-void key_thread_wake(struct key_thread *thread);
+/* After requests were pushed to that link: a system call only when the thread sleeps. */
+void key_thread_wake(struct key_thread *thread, const struct key_link *link);
 bool key_thread_up(const struct key_thread *thread);
 /* Records stored, ever. */
 uint64_t key_thread_stored(const struct key_thread *thread);

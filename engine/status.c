@@ -47,7 +47,7 @@ static bool status_key_up(const struct engine *engine, uint32_t service, uint64_
 {
     bool up = true;
     *stored = 0;
-    for (uint32_t n = 0; n < engine->nodes_count; n++) {
+    for (uint32_t n = 0; n < engine->placement.nodes_count; n++) {
         const struct key_thread *thread = engine->keys[service * PLACEMENT_NODES_MAX + n];
         up = up && key_thread_up(thread);
         *stored += key_thread_stored(thread);

@@ -313,7 +313,7 @@ static void seal_ask_key(struct worker *worker, struct job *job)
             key->link.requests, key->out, sizeof(key->out[0]), key->out_count, NULL);
         ASSERT(pushed == key->out_count); /* the ring holds all jobs */
         key->out_count = 0;
-        key_thread_wake(key->thread);
+        key_thread_wake(key->thread, &key->link);
     }
     key->out[key->out_count++] = (struct key_request){
         .record = job->record,

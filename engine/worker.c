@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "crypto/secret.h"
 #include "engine/eal.h"
+#include "engine/node.h"
 
 #include <errno.h>
 #include <rte_pause.h>
@@ -14,7 +15,6 @@
 #define WORKER_SLEEP_NS    NS_PER_S
 #define WORKER_EVENTS_MAX  64
 #define WORKER_SPIN_NS_MIN (2 * NS_PER_US)
-#define WORKER_RING_ALIGN  128
 
 static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_SEALED] = "sealed",
@@ -32,6 +32,7 @@ static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_BROKEN] = "broken_clients",
     [COUNTER_JOBS] = "jobs",
     [COUNTER_CLIENTS] = "clients",
+    [COUNTER_BUSY_NS] = "busy_ns",
 };
 
 static const char *const fault_words[WORKER_FAULTS] = {
@@ -63,15 +64,23 @@ static uint32_t ring_slots(uint32_t count)
     return slots;
 }
 
+static size_t ring_bytes(uint32_t item_bytes, uint32_t count)
+{
+    const ssize_t bytes = rte_ring_get_memsize_elem(item_bytes, ring_slots(count));
+    ASSERT(bytes > 0);
+    return eal_bytes((size_t)bytes);
+}
+
 size_t worker_memory_bytes(const struct worker_config *config)
 {
-    const size_t key_rings =
-        ring_slots(config->jobs_count) * (sizeof(struct key_request) + sizeof(struct key_verdict));
-    return sizeof(struct worker) + config->jobs_count * (sizeof(struct job) + sizeof(uint32_t)) +
-           WORKER_CLIENTS_MAX * sizeof(struct client) +
-           config->key_services_count * (key_rings + 4096) +
-           ring_slots(WORKER_ORDERS_MAX) * sizeof(struct worker_order) +
-           ring_slots(WORKER_NOTICES_MAX) * sizeof(struct worker_notice) + 65536;
+    const size_t key_rings = ring_bytes(sizeof(struct key_request), config->jobs_count) +
+                             ring_bytes(sizeof(struct key_verdict), config->jobs_count);
+    return eal_bytes(sizeof(struct worker)) + eal_bytes(config->jobs_count * sizeof(struct job)) +
+           eal_bytes(config->jobs_count * sizeof(uint32_t)) +
+           eal_bytes(WORKER_CLIENTS_MAX * sizeof(struct client)) +
+           config->key_services_count * key_rings +
+           ring_bytes(sizeof(struct worker_order), WORKER_ORDERS_MAX) +
+           ring_bytes(sizeof(struct worker_notice), WORKER_NOTICES_MAX);
 }
 
 size_t worker_secret_bytes(const struct worker_config *config)
@@ -80,31 +89,36 @@ size_t worker_secret_bytes(const struct worker_config *config)
            (sealer_bytes() + CACHE_LINE) * WORKER_SEALERS + sealer_scratch_bytes();
 }
 
-static struct rte_ring *ring_open(const struct worker *worker, const char *what, uint32_t which,
+/* Not by rte_ring_create(), which would put rings of several workers side by side on one page. */
+static struct rte_ring *ring_open(const struct worker *worker, const char *what,
                                   uint32_t item_bytes, uint32_t count)
 {
-    char name[RTE_RING_NAMESIZE];
-    (void)snprintf(name, sizeof(name), "w%u_%s%u", worker->config.index, what, which);
-    return rte_ring_create_elem(name, item_bytes, ring_slots(count),
-                                eal_socket(worker->config.node), RING_F_SP_ENQ | RING_F_SC_DEQ);
+    const uint32_t slots = ring_slots(count);
+    const ssize_t bytes = rte_ring_get_memsize_elem(item_bytes, slots);
+    ASSERT(bytes > 0);
+    struct rte_ring *ring = eal_alloc(worker->config.node, (size_t)bytes);
+    if (ring == NULL || rte_ring_init(ring, what, slots, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0)
+        return NULL;
+    return ring;
 }
 
 static int worker_open_rings(struct worker *worker)
 {
     const struct worker_config *config = &worker->config;
-    worker->orders = ring_open(worker, "orders", 0, sizeof(struct worker_order), WORKER_ORDERS_MAX);
+    worker->orders = ring_open(worker, "orders", sizeof(struct worker_order), WORKER_ORDERS_MAX);
     worker->notices =
-        ring_open(worker, "notices", 0, sizeof(struct worker_notice), WORKER_NOTICES_MAX);
+        ring_open(worker, "notices", sizeof(struct worker_notice), WORKER_NOTICES_MAX);
     if (worker->orders == NULL || worker->notices == NULL)
         return -ENOMEM;
     for (uint32_t k = 0; k < config->key_services_count; k++) {
         struct worker_key *key = &worker->keys[k];
         key->thread = config->keys[k];
         key->link.worker = worker;
+        key->link.asleep = &key->asleep;
         key->link.requests =
-            ring_open(worker, "asks", k, sizeof(struct key_request), config->jobs_count);
+            ring_open(worker, "asks", sizeof(struct key_request), config->jobs_count);
         key->link.verdicts =
-            ring_open(worker, "says", k, sizeof(struct key_verdict), config->jobs_count);
+            ring_open(worker, "says", sizeof(struct key_verdict), config->jobs_count);
         if (key->link.requests == NULL || key->link.verdicts == NULL)
             return -ENOMEM;
         key_thread_attach(key->thread, &key->link);
@@ -161,15 +175,6 @@ static void worker_fini_pages(struct worker *worker)
     worker->core = NULL;
 }
 
-/* Touched at once: nothing faults later, and the first touch puts pages on the toucher's node. */
-static int pages_open(void **pages, size_t bytes)
-{
-    const int rc = secret_pages_open(pages, bytes);
-    if (rc == 0)
-        memset(*pages, 0, bytes);
-    return rc;
-}
-
 /* On the worker's own processor. */
 static int worker_init_thread(struct worker *worker)
 {
@@ -179,19 +184,19 @@ static int worker_init_thread(struct worker *worker)
     int rc = crypto_core_open(&worker->core, isa_best());
     if (rc != 0)
         return rc;
-    rc = pages_open(&pages, sizeof(struct worker_secrets));
+    rc = secret_pages_open(&pages, sizeof(struct worker_secrets));
     if (rc != 0)
         return rc;
     worker->secrets = pages;
-    rc = pages_open(&pages, (size_t)worker->config.jobs_count * WORKER_RECORD_BYTES);
+    rc = secret_pages_open(&pages, (size_t)worker->config.jobs_count * WORKER_RECORD_BYTES);
     if (rc != 0)
         return rc;
     worker->records = pages;
-    rc = pages_open(&pages, worker->sealer_stride * WORKER_SEALERS);
+    rc = secret_pages_open(&pages, worker->sealer_stride * WORKER_SEALERS);
     if (rc != 0)
         return rc;
     worker->sealers = pages;
-    rc = pages_open(&pages, sealer_scratch_bytes());
+    rc = secret_pages_open(&pages, sealer_scratch_bytes());
     if (rc != 0)
         return rc;
     worker->scratch = pages;
@@ -436,19 +441,19 @@ static void worker_sleep(struct worker *worker)
     }
 }
 
-/* Spins for as long as spinning has paid lately, then sleeps. */
-static void worker_idle(struct worker *worker)
+/* Spins for as long as spinning has paid lately, then sleeps. True when it did something. */
+static bool worker_idle(struct worker *worker)
 {
     const uint64_t from_ns = worker->now_ns;
     /* Room may have been freed without our noticing who by: look once more before a sleep. */
     for (uint32_t n = 0; n < worker->live_count; n++)
         worker_client_retry(&worker->clients[worker->live[n]]);
     if (worker_pass(worker) > 0)
-        return;
+        return true;
     sealer_scratch_wipe(worker->scratch);
     if (worker->config.busy_poll) {
         rte_pause();
-        return;
+        return false;
     }
     while (clock_monotonic_ns() - from_ns < worker->spin_ns) {
         worker->now_ns = clock_monotonic_ns();
@@ -456,12 +461,13 @@ static void worker_idle(struct worker *worker)
         if (worker_pass(worker) > 0 || !rte_ring_empty(worker->orders)) {
             worker->spin_ns =
                 MIN(MAX(worker->spin_ns * 2, WORKER_SPIN_NS_MIN), worker->config.spin_ns_max);
-            return;
+            return true;
         }
         rte_pause();
     }
     worker->spin_ns = MIN(MAX(worker->spin_ns / 2, WORKER_SPIN_NS_MIN), worker->config.spin_ns_max);
     worker_sleep(worker);
+    return false;
 }
 
 static void worker_note_drained(struct worker *worker)
@@ -475,10 +481,13 @@ static void worker_note_drained(struct worker *worker)
 static void worker_loop(struct worker *worker)
 {
     bool adopted = true;
+    bool busy = false;
     while (!worker->stopping) {
         const struct snapshot *before = worker->snapshot;
+        const uint64_t now_ns = clock_monotonic_ns();
         worker_count(worker, COUNTER_TURNS, 1);
-        worker->now_ns = clock_monotonic_ns();
+        worker_count(worker, COUNTER_BUSY_NS, busy ? now_ns - worker->now_ns : 0);
+        worker->now_ns = now_ns;
         worker->unix_ns = clock_unix_ns();
         worker_take_orders(worker);
         if (!adopted || worker->snapshot != before)
@@ -489,14 +498,16 @@ static void worker_loop(struct worker *worker)
         counter_set(worker, COUNTER_CLIENTS, worker->live_count);
         atomic_store_explicit(&worker->beat_ns, worker->now_ns, memory_order_relaxed);
         worker_note_drained(worker);
+        busy = done > 0;
         if (done == 0 && worker->sealing.count == 0 && !worker->stopping)
-            worker_idle(worker);
+            busy = worker_idle(worker);
     }
 }
 
 int worker_run(void *user)
 {
     struct worker *worker = user;
+    node_keep_stack();
     int rc = worker_init_thread(worker);
     if (rc == 0) {
         worker_init_pools(worker);

@@ -121,8 +121,9 @@ enum worker_counter {
     COUNTER_BROKEN,  /* clients that broke the contract           */
     COUNTER_JOBS,    /* under way now                             */
     COUNTER_CLIENTS, /* now                                       */
+    COUNTER_BUSY_NS, /* in turns of the loop that did something   */
 };
-#define WORKER_COUNTERS 15
+#define WORKER_COUNTERS 16
 
 const char *worker_counter_name(enum worker_counter counter);
 uint64_t worker_counter(const struct worker *worker, enum worker_counter counter);

@@ -404,7 +404,7 @@ static void pass_keys(struct worker *worker)
             key->link.requests, key->out, sizeof(key->out[0]), key->out_count, NULL);
         ASSERT(pushed == key->out_count); /* the ring holds all jobs */
         key->out_count = 0;
-        key_thread_wake(key->thread);
+        key_thread_wake(key->thread, &key->link);
     }
 }
 

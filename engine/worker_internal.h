@@ -111,6 +111,9 @@ struct worker_key {
     struct key_thread *thread;
     struct key_request out[WORKER_VECTOR_MAX]; /* of this pass, not yet pushed */
     uint32_t out_count;
+    /* The key thread writes, the worker looks: a word for each worker, so that no worker's look
+     * takes a line from another. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
 };
 
 struct worker {

@@ -22,9 +22,15 @@
 #define INSTANT_BURST_MAX    32
 #define INSTANT_RECORD_BYTES RECORD_FIXED_BYTES /* a record is never shorter */
 
+/* Two lines each, so that workers do not take them from one another. */
+struct instant_count {
+    _Atomic uint64_t stored;
+    uint8_t pad[2 * CACHE_LINE - sizeof(uint64_t)];
+};
+
 struct key_thread {
-    struct key_link links[CONFIG_WORKERS_MAX]; /* by worker's index; unused ones are zero */
-    _Atomic uint64_t stored[CONFIG_WORKERS_MAX];
+    bool attached[CONFIG_WORKERS_MAX];
+    struct instant_count counts[CONFIG_WORKERS_MAX]; /* by worker's index */
 };
 
 int key_thread_open(struct key_thread **thread, const struct key_thread_config *config,
@@ -43,8 +49,8 @@ void key_thread_attach(struct key_thread *thread, const struct key_link *link)
 {
     const uint32_t index = worker_index(link->worker);
     ASSERT(index < CONFIG_WORKERS_MAX);
-    ASSERT(thread->links[index].requests == NULL);
-    thread->links[index] = *link;
+    ASSERT(!thread->attached[index]);
+    thread->attached[index] = true;
 }
 
 int key_thread_start(struct key_thread *thread)
@@ -66,14 +72,15 @@ static enum key_result_status instant_look(const struct key_request *request)
     return whole ? KEY_STORED : KEY_INVALID;
 }
 
-/* On worker i's own thread, which is lcore i + 1 (engine/eal.h): its rings and nobody else's. */
-void key_thread_wake(struct key_thread *thread)
+/* On the worker's own thread, which is lcore 1 + its index (engine/eal.h): its rings and nobody
+ * else's. */
+void key_thread_wake(struct key_thread *thread, const struct key_link *link)
 {
     struct key_request requests[INSTANT_BURST_MAX];
     struct key_verdict verdicts[INSTANT_BURST_MAX];
     const uint32_t index = rte_lcore_id() - 1;
+    ASSERT(index == worker_index(link->worker));
     ASSERT(index < CONFIG_WORKERS_MAX);
-    const struct key_link *link = &thread->links[index];
     struct counts_thread *counts = counts_mine();
     atomic_store_explicit(&counts->worker_index, index, memory_order_relaxed);
     uint32_t count;
@@ -91,7 +98,7 @@ void key_thread_wake(struct key_thread *thread)
         ASSERT(pushed == count); /* the ring holds all of the worker's jobs */
         counts_add(&counts->key_records, count);
         counts_add(&counts->key_bytes, bytes);
-        counts_add(&thread->stored[index], count);
+        counts_add(&thread->counts[index].stored, count);
     } while (count == INSTANT_BURST_MAX);
 }
 
@@ -105,6 +112,6 @@ uint64_t key_thread_stored(const struct key_thread *thread)
 {
     uint64_t stored = 0;
     for (uint32_t i = 0; i < CONFIG_WORKERS_MAX; i++)
-        stored += atomic_load_explicit(&thread->stored[i], memory_order_relaxed);
+        stored += atomic_load_explicit(&thread->counts[i].stored, memory_order_relaxed);
     return stored;
 }
