@@ -18,6 +18,7 @@
 
 #define LOAD_PLACES_MAX  16
 #define LOAD_META_BYTES  4096 /* what may stand before a mail in the arena, at most */
+#define LOAD_SLEEP_MS    1
 #define LOAD_STREAMS_MAX 2
 
 /* A message under way. */
@@ -271,6 +272,8 @@ static int load_loop(struct load *load)
             load_hook(load, load->config->hooks.start);
         }
         load_submit_due(load, now_ns);
+        if (load->config->sleeps && load->out_count > 0)
+            (void)bulla_wait(load->clients[0], LOAD_SLEEP_MS); /* its end is the poll's to tell */
         rc = load_poll(load);
         now_ns = clock_monotonic_ns();
     }

@@ -50,6 +50,8 @@ struct load_config {
     /* A mail that still stands where the arena gives room for it is not copied in again: for mails
      * whose copying would hold up the arrivals that this one thread makes. */
     bool in_place;
+    /* Sleeps when there is nothing to do, for a processor that others need; it costs latency. */
+    bool sleeps;
     struct load_hooks hooks;
     uint64_t series_ns; /* of one step of result->series; 0: none */
     bool

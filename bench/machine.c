@@ -173,3 +173,10 @@ void machine_go_first(void)
     if (machine_autogroup(MACHINE_NICE))
         (void)atexit(machine_autogroup_restore);
 }
+
+void machine_go_along(void)
+{
+    /* A session of our own is an autogroup of our own, with the usual weight. */
+    (void)setsid();
+    (void)setpriority(PRIO_PROCESS, 0, 0);
+}

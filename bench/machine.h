@@ -22,5 +22,7 @@ int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu);
 
 /* Before the machine's other programs, where that is allowed; what is started later inherits it. */
 void machine_go_first(void);
+/* Takes that back for this process: it shares its processor with what it measures. */
+void machine_go_along(void);
 
 #endif

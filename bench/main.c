@@ -243,6 +243,7 @@ static bool bench_attach(struct bench *bench)
 {
     char why[MAILSET_WHY_BYTES] = "";
     if (bench->instant) {
+        machine_go_first();
         if (spawn_open(&bench->spawn, &bench->spawn_config, why) != 0) {
             (void)bench_fail(why);
             return false;
@@ -285,7 +286,6 @@ static int bench_run(struct bench *bench, const struct mailset *set)
 
 int main(int argc, char **argv)
 {
-    machine_go_first();
     if (argc > 1 && strcmp(argv[1], "suite") == 0)
         return suite_main(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "real") == 0)

@@ -24,6 +24,7 @@
 #define KEYS_ANSWER_BYTES   16384
 #define REAL_TIMEOUT_S      180
 #define REAL_MAIL           "4KiB,4KiB,4KiB,4KiB"
+#define REAL_SLOTS          1024
 #define OUTAGE_STEP_NS      (100 * NS_PER_MS)
 #define OUTAGE_BEFORE_STEPS 15 /* of steady load before it */
 #define OUTAGE_AFTER_NS     (6 * NS_PER_S)
@@ -82,11 +83,22 @@ static void keys_measure(struct suite *suite)
         suite_miss(suite, &claim, NULL);
 }
 
+static void real_say_log(const char *log_path)
+{
+    char line[512];
+    FILE *file = fopen(log_path, "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        (void)fprintf(stderr, "bulla-bench real: %s", line);
+    if (file != NULL)
+        (void)fclose(file);
+}
+
 /* Starts bulla-keyd and bullad by tools/demo and has this program measure them. */
 static void real_measure(struct suite *suite)
 {
     char self[2048];
     char json_path[SPAWN_PATH_BYTES + 16];
+    char log_path[SPAWN_PATH_BYTES + 16];
     char said[4096];
     json_t *figures = NULL;
     const char *why = "bullad and bulla-keyd were not built, or did not start";
@@ -97,8 +109,11 @@ static void real_measure(struct suite *suite)
             BULLA_SOURCE_DIR "/tools/demo",     "--exec", self, "real", "--json", json_path,
             suite->is_short ? "--short" : NULL, NULL};
         (void)setenv("BULLA_BUILD_DIR", BULLA_BINARY_DIR, 1);
-        if (process_run(command, NULL, REAL_TIMEOUT_S, said, sizeof(said)) == 0)
-            figures = json_load_file(json_path, 0, NULL);
+        (void)snprintf(log_path, sizeof(log_path), "%s/real.log", suite->folder);
+        const int rc = process_run(command, log_path, REAL_TIMEOUT_S, said, sizeof(said));
+        figures = json_load_file(json_path, 0, NULL); /* it says itself what it could not measure */
+        if (rc != 0)
+            real_say_log(log_path);
     }
     (void)json_object_set_new(suite->figures, "real",
                               figures != NULL ? figures : json_pack("{s:s}", "why", why));
@@ -194,6 +209,8 @@ static int real_measure_all(struct suite *suite, const struct mailset *set,
     struct samples rates = {.count = 0};
     int rc = 0;
     load.warmup_ns *= 3;
+    load.sleeps = true;
+    load.slots_count = REAL_SLOTS;
     for (uint32_t i = 0; rc == 0 && i < MIN(suite->pace.runs_count, (uint32_t)KEYS_RUNS_MAX); i++) {
         load.seed = i + 1;
         rc = load_run(&load, set, result, suite->why);
@@ -231,6 +248,7 @@ int suite_real_main(int argc, char **argv)
         return EX_USAGE;
     }
     suite_pace_set(&suite);
+    machine_go_along(); /* the key service has the client's processor */
     struct engine_view *view = calloc(1, sizeof(*view));
     struct load_result *result = malloc(sizeof(*result));
     struct mailset *set = NULL;

@@ -269,6 +269,7 @@ int suite_main(int argc, char **argv)
         (void)fprintf(stderr, "bulla-bench: no folder in /tmp: %s\n", strerror(errno));
         return EX_CANTCREAT;
     }
+    machine_go_first();
     const uint64_t start_ns = clock_monotonic_ns();
     suite_rows(&suite);
     claims_print(suite.claims, stdout);
