@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-CLAIMS_OF_ROW = {"small": 1, "large": 3, "corpus": 2, "size": 3, "browser": 6, "latency": 2, "tail": 1, "hotpath": 4,
+CLAIMS_OF_ROW = {"small": 1, "large": 3, "corpus": 2, "size": 4, "browser": 6, "latency": 2, "tail": 1, "hotpath": 4,
                  "memory": 3, "idle": 1, "keyservice": 1}
 MEASURED_EVERYWHERE = {"small", "large", "latency", "tail", "memory", "idle", "keyservice"}
 FIGURES = {"small", "large", "size", "latency_half_load", "latency_curve", "tail", "hotpath", "memory", "idle",
