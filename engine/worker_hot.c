@@ -363,10 +363,9 @@ static uint32_t pass_large(struct worker *worker)
 {
     uint32_t done = 0;
     uint32_t idle = 0; /* clients in a row that had nothing to begin */
-    const uint32_t small_count = worker->vector_count;
+    ASSERT(worker->vector_count == 0);
     while (idle < worker->live_count && done < WORKER_LARGE_MAX &&
-           worker->large_count < WORKER_LARGE_MAX && worker->vector_count == small_count &&
-           small_count < WORKER_VECTOR_MAX) {
+           worker->large_count < WORKER_LARGE_MAX && worker->vector_count == 0) {
         worker->turn_large =
             worker->turn_large + 1 < worker->live_count ? worker->turn_large + 1 : 0;
         struct client *client = &worker->clients[worker->live[worker->turn_large]];
@@ -429,10 +428,10 @@ static uint32_t pass_settle(struct worker *worker)
 uint32_t worker_pass(struct worker *worker)
 {
     uint32_t done = pass_settle(worker);
-    done += pass_clients(worker);
-    const uint32_t small_count = worker->vector_count;
+    /* Before the small ones: they may fill each vector, and then none would ever be begun. */
     done += pass_large(worker);
-    const bool began_large = worker->vector_count > small_count;
+    const bool began_large = worker->vector_count > 0;
+    done += pass_clients(worker);
     if (worker->vector_count > 0 || worker->stage_high > 0)
         vector_seal(worker);
     pass_keys(worker);
