@@ -331,6 +331,8 @@ static bool client_batch_ready(struct key_client *client, uint64_t now_ns)
 /* While the service is away one probe at a time is out, and none before its time. */
 static void client_start(struct key_client *client, uint64_t now_ns)
 {
+    if (!client->up || client->waiting.first == INDEX_NONE)
+        client->held_ns = 0;
     if (!client->up && (now_ns < client->probe_ns || client->requests_busy > 0))
         return;
     const uint32_t busy_max = client->up ? KEY_CLIENT_CONNECTIONS_MAX : 1;
@@ -430,7 +432,9 @@ static int client_wait_ms(const struct key_client *client, uint64_t now_ns, uint
     uint64_t until_ns = client->deadline_ns_min;
     if (!client->up && client->waiting.first != INDEX_NONE && client->requests_busy == 0)
         until_ns = MIN(until_ns, client->probe_ns);
-    if (client->held_ns != 0)
+    /* What is held is sent by then, unless nothing may start: then a reply or the probe wakes. */
+    if (client->held_ns != 0 && client->up && client->waiting.first != INDEX_NONE &&
+        client->requests_busy < KEY_CLIENT_CONNECTIONS_MAX)
         until_ns = MIN(until_ns, client->held_ns + HOLD_NS_MAX);
     if (until_ns <= now_ns)
         return 0;

@@ -484,6 +484,29 @@ static void key_client_holds_records_for_company_but_not_for_long(void **state)
     (void)close(hole);
 }
 
+/* With a request out and nothing to send, turns must be few: each waits for the time it is given.
+ */
+static void key_client_sleeps_when_what_it_held_has_expired(void **state)
+{
+    (void)state;
+    const int hole = black_hole_open();
+    const uint64_t now_ns = clock_monotonic_ns();
+    taken_count = 0;
+    assert_true(add(0, "default", 1, soon()));
+    assert_int_equal(connections_until(hole, 1, now_ns), 1);
+    assert_true(add(1, "default", 1, now_ns + NS_PER_MS)); /* is over before it is sent */
+    assert_int_equal(key_client_run(fixture.client, now_ns, 0, fixture.results, 1), 0);
+    assert_int_equal(key_client_run(fixture.client, now_ns + NS_PER_MS, 0, fixture.results, 1), 1);
+    uint32_t turns = 0;
+    for (const uint64_t until_ns = clock_monotonic_ns() + TEST_SHORT_NS;
+         clock_monotonic_ns() < until_ns; turns++)
+        (void)key_client_run(fixture.client, clock_monotonic_ns(), 50, fixture.results, 1);
+    assert_true(turns < 100); /* eight, and those that the connection itself brings */
+    for (uint32_t i = 0; i < taken_count; i++)
+        (void)close(taken[i]);
+    (void)close(hole);
+}
+
 static void key_client_refuses_a_service_of_another_authority(void **state)
 {
     (void)state;
@@ -560,6 +583,7 @@ int main(void)
         CASE(key_client_gives_up_at_the_deadline),
         CASE(key_client_gives_up_on_a_black_hole_in_flight),
         CASE(key_client_holds_records_for_company_but_not_for_long),
+        CASE(key_client_sleeps_when_what_it_held_has_expired),
         CASE(key_client_refuses_a_service_of_another_authority),
         CASE(key_client_can_be_woken_while_it_waits),
         cmocka_unit_test(key_client_open_says_what_is_wrong),
