@@ -33,7 +33,7 @@ void base64_stream_lines(const struct base64_codec *codec, uint8_t *dst, const u
                          size_t lines_count, struct base64_ahead *ahead, size_t ahead_bytes)
 {
     _Alignas(CACHE_LINE)
-        uint8_t stage[CACHE_LINE + BATCH_LINES * BASE64_LINE_STRIDE + BASE64_SLACK_BYTES];
+        uint8_t stage[BASE64_LINE_STRIDE + BATCH_LINES * BASE64_LINE_STRIDE + BASE64_SLACK_BYTES];
     size_t staged_bytes = 0; /* they belong at dst, which is aligned from here on */
 
     if (lines_count == 0)
