@@ -7,9 +7,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define NODE_NUMBERS_MAX 1024 /* as the kernel's configuration allows */
-#define NODE_LONG_BITS   (8 * sizeof(unsigned long))
-#define NODE_QUERY_MAX   512 /* pages asked about by one call */
+#define NODE_LONG_BITS (8 * sizeof(unsigned long))
+#define NODE_QUERY_MAX 512 /* pages asked about by one call */
 
 void node_enter(struct node_stay *stay, const struct placement_node *node)
 {
@@ -18,7 +17,9 @@ void node_enter(struct node_stay *stay, const struct placement_node *node)
     *stay = (struct node_stay){0};
     ASSERT(node->memory_node < NODE_NUMBERS_MAX);
     mask[node->memory_node / NODE_LONG_BITS] |= 1UL << node->memory_node % NODE_LONG_BITS;
-    stay->policy = set_mempolicy(MPOL_PREFERRED, mask, NODE_NUMBERS_MAX) == 0;
+    stay->policy =
+        get_mempolicy(&stay->mode_before, stay->mask_before, NODE_NUMBERS_MAX, NULL, 0) == 0 &&
+        set_mempolicy(MPOL_PREFERRED, mask, NODE_NUMBERS_MAX) == 0;
     if (stay->policy || node->keys_elsewhere ||
         sched_getaffinity(0, sizeof(stay->before), &stay->before) != 0)
         return;
@@ -31,7 +32,7 @@ void node_enter(struct node_stay *stay, const struct placement_node *node)
 void node_leave(const struct node_stay *stay)
 {
     if (stay->policy)
-        (void)set_mempolicy(MPOL_DEFAULT, NULL, 0);
+        (void)set_mempolicy(stay->mode_before, stay->mask_before, NODE_NUMBERS_MAX);
     if (stay->moved)
         (void)sched_setaffinity(0, sizeof(stay->before), &stay->before);
 }

@@ -18,10 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define NODE_NUMBERS_MAX 1024 /* as the kernel's configuration allows */
+
 /* What node_leave() puts back. */
 struct node_stay {
     bool policy;
     bool moved;
+    int mode_before;
+    unsigned long mask_before[NODE_NUMBERS_MAX / (8 * sizeof(unsigned long))];
     cpu_set_t before;
 };
 
