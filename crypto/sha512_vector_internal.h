@@ -29,35 +29,45 @@ typedef uint64_t vector __attribute__((vector_size(VECTOR_LANES * 8)));
 #define SIGMA_0(w)     XOR_3(ROTATE(w, 1), ROTATE(w, 8), (w) >> 7)
 #define SIGMA_1(w)     XOR_3(ROTATE(w, 19), ROTATE(w, 61), (w) >> 6)
 
-/* FIPS 180-4, 6.4.2, step 3, with the renaming of a…h left to the caller. */
+/*
+ * FIPS 180-4, 6.4.2, step 3, with the renaming of a…h left to the caller. Only a and e are as new
+ * as the round before: what needs neither is added up on its own, ahead of them.
+ */
 #define ROUND(a, b, c, d, e, f, g, h, t)                                                           \
     do {                                                                                           \
-        const vector t1 =                                                                          \
-            h + BIG_SIGMA_1(e) + CHOOSE(e, f, g) + sha512_constants[first + (t)] + schedule[t];    \
+        const vector t1 = (h + (schedule[t] + constants[t])) + (BIG_SIGMA_1(e) + CHOOSE(e, f, g)); \
         d += t1;                                                                                   \
-        h = t1 + BIG_SIGMA_0(a) + MAJOR(a, b, c);                                                  \
+        h = t1 + (BIG_SIGMA_0(a) + MAJOR(a, b, c));                                                \
     } while (0)
 
-#define EIGHT_ROUNDS(t)                                                                            \
+#define EIGHT_ROUNDS(t, THEN)                                                                      \
     do {                                                                                           \
         ROUND(a, b, c, d, e, f, g, h, (t));                                                        \
+        THEN((t));                                                                                 \
         ROUND(h, a, b, c, d, e, f, g, (t) + 1);                                                    \
+        THEN((t) + 1);                                                                             \
         ROUND(g, h, a, b, c, d, e, f, (t) + 2);                                                    \
+        THEN((t) + 2);                                                                             \
         ROUND(f, g, h, a, b, c, d, e, (t) + 3);                                                    \
+        THEN((t) + 3);                                                                             \
         ROUND(e, f, g, h, a, b, c, d, (t) + 4);                                                    \
+        THEN((t) + 4);                                                                             \
         ROUND(d, e, f, g, h, a, b, c, (t) + 5);                                                    \
+        THEN((t) + 5);                                                                             \
         ROUND(c, d, e, f, g, h, a, b, (t) + 6);                                                    \
+        THEN((t) + 6);                                                                             \
         ROUND(b, c, d, e, f, g, h, a, (t) + 7);                                                    \
+        THEN((t) + 7);                                                                             \
     } while (0)
 
-/* The next 16 words of the schedule, in place: the window never is longer than that. */
-static inline void schedule_advance(vector schedule[16])
-{
-#pragma GCC unroll 16
-    for (uint32_t t = 0; t < 16; t++)
-        schedule[t] += SIGMA_1(schedule[(t + 14) & 15]) + schedule[(t + 9) & 15] +
-                       SIGMA_0(schedule[(t + 1) & 15]);
-}
+/*
+ * The word that is wanted 16 rounds later, in the place of the one just used: window and state fit
+ * into AVX-512's registers together, and a word's instructions fill the gaps of the rounds.
+ */
+#define WORD_ADVANCE(t)                                                                            \
+    (schedule[t] = (schedule[t] + SIGMA_1(schedule[((t) + 14) & 15])) +                            \
+                   (schedule[((t) + 9) & 15] + SIGMA_0(schedule[((t) + 1) & 15])))
+#define WORD_DONE(t) (void)0
 
 /* Lanes first_lane … first_lane + VECTOR_LANES - 1. */
 static inline void compress_vector(sha512_row *after, const sha512_row *before,
@@ -72,13 +82,14 @@ static inline void compress_vector(sha512_row *after, const sha512_row *before,
 
     vector a = state[0], b = state[1], c = state[2], d = state[3];
     vector e = state[4], f = state[5], g = state[6], h = state[7];
-    for (uint32_t first = 0;; first += 16) {
-        EIGHT_ROUNDS(0);
-        EIGHT_ROUNDS(8);
-        if (first == SHA512_ROUNDS - 16)
-            break;
-        schedule_advance(schedule);
+    const uint64_t *constants = sha512_constants;
+    for (uint32_t first = 0; first < SHA512_ROUNDS - 16; first += 16) {
+        EIGHT_ROUNDS(0, WORD_ADVANCE);
+        EIGHT_ROUNDS(8, WORD_ADVANCE);
+        constants += 16;
     }
+    EIGHT_ROUNDS(0, WORD_DONE);
+    EIGHT_ROUNDS(8, WORD_DONE);
     state[0] += a;
     state[1] += b;
     state[2] += c;
