@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "crypto/core_internal.h"
+#include "crypto/gcm_internal.h"
 #include "crypto/secret.h"
 
 #include <cpuid.h>
@@ -86,6 +87,7 @@ int crypto_core_open(struct crypto_core **core_out, enum isa isa)
     rc = mgr_start(core);
     if (rc != 0)
         goto close_mgr_pages;
+    core->has_powers = gcm_powers_fit(core);
     void *secrets = NULL;
     rc = secret_pages_open(&secrets, sizeof(struct core_secrets));
     if (rc != 0)

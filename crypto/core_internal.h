@@ -49,6 +49,7 @@ struct core_secrets {
 struct crypto_core {
     enum isa isa;
     bool has_rdrand;
+    bool has_powers; /* gcm_powers_256_avx512() serves this library */
     IMB_MGR *mgr;    /* its memory is ours: mgr_pages */
     void *mgr_pages; /* kept over a fork: holds code addresses, no keys between calls */
     size_t mgr_bytes;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "crypto/aes_schedule_internal.h"
 #include "crypto/core_internal.h"
+#include "crypto/gcm_powers_internal.h"
 #include "crypto/secret.h"
 
 #include <string.h>
@@ -10,6 +11,9 @@
 _Static_assert(sizeof(struct gcm_key_data) <= GCM_EXPANDED_BYTES, "an expanded key has room");
 _Static_assert(sizeof(((struct gcm_key_data *)NULL)->expanded_keys) >= AES_SCHEDULE_BYTES,
                "so have its round keys");
+_Static_assert(sizeof(((struct gcm_key_data *)NULL)->ghash_keys.vaes_avx512) == GCM_POWERS_BYTES,
+               "and the powers of H");
+_Static_assert(GCM_POWERS_KEYS == AES_SCHEDULE_KEYS, "for the same keys");
 _Static_assert(_Alignof(struct gcm_key_data) <= CACHE_LINE, "and its alignment");
 
 void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key, uint32_t key_bytes)
@@ -35,21 +39,49 @@ static bool group_fits(const struct gcm_expansion *expansions, uint32_t expansio
     return true;
 }
 
-/* The library's own key schedule is one key's after the other; what GHASH needs is left to it. */
+/* The library's own key schedule is one key's after the other, and so are its powers of H. */
 static void group_expand(struct crypto_core *core, const struct gcm_expansion *expansions)
 {
     const uint8_t *keys[AES_SCHEDULE_KEYS];
     uint8_t *schedules[AES_SCHEDULE_KEYS];
     struct gcm_key_data *data[AES_SCHEDULE_KEYS];
+    uint8_t *powers[AES_SCHEDULE_KEYS];
     for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
         ASSERT((uintptr_t)expansions[i].expanded % CACHE_LINE == 0);
         data[i] = (struct gcm_key_data *)(void *)expansions[i].expanded;
         schedules[i] = data[i]->expanded_keys;
+        powers[i] = data[i]->ghash_keys.vaes_avx512.shifted_hkey;
         keys[i] = expansions[i].key;
     }
     aes_schedule_256(schedules, keys);
+    if (core->has_powers) {
+        gcm_powers_256_avx512(powers, schedules);
+        return;
+    }
     for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++)
         IMB_AES256_GCM_PRECOMP(core->mgr, data[i]);
+}
+
+/* Of some key, for nobody's message. */
+bool gcm_powers_fit(struct crypto_core *core)
+{
+    static const uint8_t key[AES_SCHEDULE_KEY_BYTES] = {1, 2, 3};
+    if (core->isa != ISA_AVX512)
+        return false;
+    struct gcm_key_data theirs;
+    struct gcm_key_data ours;
+    memset(&theirs, 0, sizeof(theirs));
+    IMB_AES256_GCM_PRE(core->mgr, key, &theirs);
+    ours = theirs;
+    memset(&ours.ghash_keys, 0, sizeof(ours.ghash_keys));
+    uint8_t *powers[GCM_POWERS_KEYS];
+    uint8_t *schedules[GCM_POWERS_KEYS];
+    for (uint32_t i = 0; i < GCM_POWERS_KEYS; i++) {
+        powers[i] = ours.ghash_keys.vaes_avx512.shifted_hkey;
+        schedules[i] = ours.expanded_keys;
+    }
+    gcm_powers_256_avx512(powers, schedules);
+    return memcmp(&ours, &theirs, sizeof(ours)) == 0;
 }
 
 void gcm_expand_burst(struct crypto_core *core, const struct gcm_expansion *expansions,

@@ -41,6 +41,9 @@ struct gcm_expansion {
 HOT void gcm_expand_burst(struct crypto_core *core, const struct gcm_expansion *expansions,
                           uint32_t expansions_count);
 
+/* Whether the library keeps the powers of H as gcm_powers_internal.h does; asked once a core. */
+MUST_USE bool gcm_powers_fit(struct crypto_core *core);
+
 /* Writes `bytes` and the tag after them to `sealed`. */
 HOT void gcm_seal(struct crypto_core *core, const uint8_t *expanded, uint32_t key_bytes,
                   const uint8_t nonce[GCM_NONCE_BYTES], struct gcm_aad aad, uint8_t *sealed,
