@@ -191,6 +191,56 @@ static void address_list_cleans_names(void **state)
             "ab|a@b;");
 }
 
+/* Of a list whose field is not the last, each mailbox: the next field's text is in none. */
+static void mailboxes_hold_nothing_of(const char *list_text, const char *next)
+{
+    enum { PART_BYTES = 6 };
+    uint8_t mail[512] = {0};
+    const size_t list_bytes = strlen(list_text);
+    memcpy(mail, list_text, list_bytes);
+    memcpy(mail + list_bytes, next, strlen(next));
+    struct address_list list = address_list_within(mail, list_bytes, mail + sizeof(mail));
+    struct address_mailbox mailbox;
+    bool more = true;
+    while (more) {
+        memset(&mailbox, 0, sizeof(mailbox));
+        more = address_list_next(&list, &mailbox);
+        for (size_t at = 0; at + PART_BYTES <= strlen(next); at++)
+            if (memmem(&mailbox, sizeof(mailbox), next + at, PART_BYTES) != NULL)
+                fail_msg("\"%s\" stands in a mailbox of: %s", next + at, list_text);
+    }
+}
+
+static void address_list_copies_nothing_of_the_next_field(void **state)
+{
+    (void)state;
+    static const char *const lists[] = {
+        "",
+        "a@b",
+        "Al <a@b.example>",
+        "\"Al\" <a@b>",
+        "a@b.example, Bob <c@d>",
+        "Team: a@b, Bob <c@d>;",
+        "=?utf-8?q?J=C3=B6rg?= <a@b>",
+        "J\xf6rg <a@b>",
+        "J\xc3\xb6rg <a@b>",
+        "a@b (Al)",
+        "nobody",
+        "a@b,",
+        "<a@b",
+        "\"Al",
+    };
+    static const char *const nexts[] = {
+        "\r\nCc: carol.copied@hidden.test\r\nX-More: of it\r\n\r\n",
+        "\nBcc: Dan <blind.dan@hidden.test>\n\n",
+        "\nSubject: MergerOfXandY12345\n\nand the first words of its text, which go on\n",
+        "\nTo: to.whom@hidden.test\n\n",
+    };
+    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
+        for (size_t n = 0; n < ARRAY_COUNT(nexts); n++)
+            mailboxes_hold_nothing_of(lists[l], nexts[n]);
+}
+
 static void address_list_output_is_always_clean(void **state)
 {
     (void)state;
@@ -365,6 +415,7 @@ int main(void)
         cmocka_unit_test(address_list_reads_groups_and_nothings),
         cmocka_unit_test(address_list_leaves_out_what_is_no_address),
         cmocka_unit_test(address_list_cleans_names),
+        cmocka_unit_test(address_list_copies_nothing_of_the_next_field),
         cmocka_unit_test(address_list_output_is_always_clean),
         cmocka_unit_test(address_readers_agree_on_generated_lists),
         cmocka_unit_test(address_readers_agree_on_the_corpus),

@@ -412,26 +412,6 @@ static void frame_renders_as_the_templates_do(void **state)
     }
 }
 
-static void frame_wipes_the_subject_it_showed(void **state)
-{
-    (void)state;
-    struct frame_config config = framing_config();
-    struct frame *frame = framing_open(&config);
-    static const char mail[] = "Subject: SecretPlan\n\n";
-    static const uint8_t zeros[FRAME_SUBJECT_RE_BYTES_MAX];
-    struct header header;
-    struct frame_shown shown;
-    memset(&shown, 0, sizeof(shown));
-    header_read(&header, (const uint8_t *)mail, sizeof(mail) - 1, sizeof(mail) - 1);
-    const struct frame_message message = {.mail = (const uint8_t *)mail, .header = &header};
-    frame_show(frame, &message, &shown);
-    assert_memory_equal(shown.subject, "SecretPlan", 10);
-    frame_shown_wipe(&shown);
-    assert_int_equal(shown.subject_bytes, 0);
-    assert_memory_equal(shown.subject, zeros, sizeof(zeros));
-    frame_close(frame);
-}
-
 static void frame_time_is_rendered_when_the_second_changes(void **state)
 {
     (void)state;
@@ -694,7 +674,6 @@ int main(void)
         cmocka_unit_test(frame_puts_the_logo_in),
         cmocka_unit_test(frame_shows_a_clean_subject),
         cmocka_unit_test(frame_renders_as_the_templates_do),
-        cmocka_unit_test(frame_wipes_the_subject_it_showed),
         cmocka_unit_test(frame_time_is_rendered_when_the_second_changes),
         cmocka_unit_test(frame_refuses_bad_configs),
         cmocka_unit_test(frame_refuses_broken_shells),
