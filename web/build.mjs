@@ -22,7 +22,7 @@ const TARGETS = ['es2022', 'chrome109', 'firefox115', 'safari16.4'];
 // Names of the opener's own properties, which it uses of no browser's object: they are shortened.
 const OWN_PROPERTIES = ['attachment', 'attachments', 'baseNonce', 'bodies', 'boundary', 'bytes', 'chunkIndex', 'cid', 'ciphertext', 'css', 'decoded',
     'decodedBytes', 'disposition', 'element', 'end', 'eol', 'extended', 'fault', 'fields', 'fileName', 'header', 'id', 'importAead', 'inner', 'isCut', 'isHidden',
-    'isOpened', 'isShown', 'keyBytes', 'message', 'mime', 'open', 'parameters', 'part', 'pickup', 'point', 'related', 'remoteCount', 'segments', 'sender',
+    'isOpened', 'isShown', 'keyBytes', 'message', 'mime', 'open', 'parameters', 'part', 'payload', 'pickup', 'piece', 'place', 'point', 'related', 'remoteCount', 'secret', 'segments', 'sender',
     'show', 'shown', 'start', 'subject', 'suite', 'tag', 'text', 'time', 'total', 'width'];
 export const SUITES = { aes256: 1, aes192: 2 };
 export const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];

@@ -179,13 +179,17 @@ const FAULTS = {
     a_message_unknown_to_the_service: ['unknown', { mode: 'error:unknown' }],
     too_many_attempts: ['many', { mode: 'error:too_many' }],
     any_other_refusal: ['refused', { mode: 'error:something_new' }],
+    a_refusal_that_names_a_state: ['refused', { mode: 'error:closed' }],
+    a_refusal_that_names_another_fault: ['refused', { mode: 'error:damaged' }],
+    a_refusal_that_names_a_word: ['refused', { mode: `error:${words.open}` }],
+    a_refusal_that_writes_markup: ['refused', { mode: 'error:locked"] <b class=x>' }],
     a_packed_message_of_the_future: ['version', { options: { packed: Buffer.from('BULLA\x02') } }],
 };
 
 for (const [name, [code, options]] of Object.entries(FAULTS)) {
     test(`says_what_is_wrong_at_${name}`, async () => {
         const tab = await openMessage(long, options);
-        assert.equal(await state(tab), `fault-${options.mode === 'error:something_new' ? 'something_new' : code}`);
+        assert.equal(await state(tab), `fault-${code}`);
         const host = new URL(service.url).host;
         assert.equal(await textOf(tab, '.fault h1'), words[`${code}_title`]);
         assert.equal(await textOf(tab, '.fault h1 + p'), words[`${code}_text`].replace('{host}', host));

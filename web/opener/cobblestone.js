@@ -11,9 +11,11 @@ const SALT_BYTES = 24;
 const NONCE_BYTES = 12;
 const COMMITMENT_BYTES = 32;
 
+export const importRaw = (key, algorithm, ...uses) => subtle.importKey('raw', key, algorithm, false, uses);
+
 // AES-GCM of the browser. A key gives a function that opens one chunk.
 export const importAesGcm = async (key) => {
-    const imported = await subtle.importKey('raw', key, 'AES-GCM', false, ['decrypt']);
+    const imported = await importRaw(key, 'AES-GCM', 'decrypt');
     return (iv, sealed) => subtle.decrypt({ name: 'AES-GCM', iv }, imported, sealed);
 };
 
@@ -26,7 +28,7 @@ export const deriveOpener = async (key, header, context, importAead = importAesG
         header.subarray(0, SALT_BYTES), context);
     // RFC 5869, 2.3. Web Crypto's HKDF always extracts first, so expanding is done with its HMAC. Two
     // blocks of 64 bytes are enough for all three outputs.
-    const hmac = await subtle.importKey('raw', key, { name: 'HMAC', hash: 'SHA-512' }, false, ['sign']);
+    const hmac = await importRaw(key, { name: 'HMAC', hash: 'SHA-512' }, 'sign');
     const block = async (...parts) => bytesOf(await subtle.sign('HMAC', hmac, concat(...parts)));
     const first = await block(info, [1]);
     const okm = concat(first, await block(first, info, [2]));

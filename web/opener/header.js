@@ -6,20 +6,21 @@ import { decodeBase64, decodeQuoted, hexByte } from './transfer.js';
 const FIELD_CHARS_MAX = 1e5; // of what is looked at
 
 /*
- * Reads fields from `at` up to and with the empty line. In a part, a line that is no field ends the
+ * Reads fields up to and with the empty line. In a part, a line that is no field ends the
  * header too, and belongs to the body: some writers forget the empty line. In a whole message that
  * has begun with fields it is skipped: what forwards messages puts all sorts of lines in there. Gives a
- * map from lower-case name to the first raw value of that name, and the body's start.
+ * map from lower-case name to the first raw value of that name, and the header's length.
  */
-export const readHeader = (text, at, isMessage) => {
+export const readHeader = (text, isMessage) => {
     const fields = new Map();
+    let at = 0;
     let last = ''; // the field that the next line may continue
     while (at < text.length) {
         const next = text.indexOf('\n', at) + 1 || text.length;
         const line = text.slice(at, next).replace(/\r?\n$/, '');
         const [begin, name] = /^(?!--)([!-9;-~]+)[ \t]*:/.exec(line) || [];
         if (!line)
-            return { fields, start: next };
+            return { fields, length: next };
         if (/^[ \t]/.test(line)) {
             if (last)
                 fields.set(last, fields.get(last) + line);
@@ -35,7 +36,7 @@ export const readHeader = (text, at, isMessage) => {
         }
         at = next;
     }
-    return { fields, start: at };
+    return { fields, length: at };
 };
 
 // A field's raw text, unfolded; '' when absent.
@@ -76,15 +77,15 @@ export const readDate = (fields) => new Date(shownField(fields, 'date').slice(0,
 // RFC 2231: name*0="a"; name*1*=utf-8''b  The pieces are put in order and decoded as one.
 const joinPieces = (pieces) => {
     let charset;
-    const raw = pieces.sort((a, b) => a.index - b.index).map(({ value, extended }, position) => {
+    const raw = pieces.sort((a, b) => a.place - b.place).map(({ piece, extended }, position) => {
         if (!extended)
-            return value;
+            return piece;
         if (!position)
-            value = value.replace(/^([^']*)'[^']*'/, (_, label) => {
+            piece = piece.replace(/^([^']*)'[^']*'/, (_, label) => {
                 charset = label;
                 return '';
             });
-        return value.replace(/%([\da-f]{2})/gi, hexByte);
+        return piece.replace(/%([\da-f]{2})/gi, hexByte);
     }).join('');
     return decodeText(rawBytes(raw), charset);
 };
@@ -97,7 +98,7 @@ export const readParameters = (raw) => {
         const value = /^".*"$/.test(text) ? text.slice(1, -1).replace(/\\(.)/g, '$1') : text.trim();
         const [, name, index, extended] = /^(.*?)(?:\*(\d{1,3}))?(\*)?$/.exec(fullName.toLowerCase());
         if (index || extended)
-            split.set(name, split.get(name) || []).get(name).push({ index, extended, value });
+            split.set(name, split.get(name) || []).get(name).push({ place: index, extended, piece: value });
         else if (!parameters.has(name))
             parameters.set(name, decodeWords(value));
     }

@@ -2,13 +2,14 @@
 // service wraps it to a key pair that lives only here, and hands it over by postMessage or pickup.
 import { decodeUrl, encodeUrl } from './base64.js';
 import { bytesOf, concat, rawBytes } from './bytes.js';
-import { importAesGcm, subtle } from './cobblestone.js';
+import { importAesGcm, importRaw, subtle } from './cobblestone.js';
 import { idBytes } from './fields.js';
 
 const POLL_MS = 1e3;
 const CLOSED_MS_MAX = 75e3; // a parked key waits for a minute
 const SEVERED_MS_MAX = 3e5; // a window that only looks closed: time to sign in
 const FLOW_MS_MAX = 12e5;
+const CODE = /^(?:not_|too_)?(locked|expired|recipient|unknown|many|away)$/;
 const AWAY_COUNT = 2; // polls in a row that reached nobody
 const CURVE = { name: 'ECDH', namedCurve: 'P-256' };
 
@@ -17,23 +18,23 @@ export const makePair = async () => {
     const { privateKey, publicKey } = await subtle.generateKey(CURVE, false, ['deriveBits']);
     const point = bytesOf(await subtle.exportKey('raw', publicKey));
     const digest = [...bytesOf(await subtle.digest('SHA-256', point))];
-    return { privateKey, point, pickup: digest.map((byte) => byte.toString(16).padStart(2, 0)).join('') };
+    return { secret: privateKey, point, pickup: digest.map((byte) => byte.toString(16).padStart(2, 0)).join('') };
 };
 
 // The message key, or nothing when this is not a wrapped key for this envelope and this pair.
-const unwrap = async ({ epk, ct }, id, { privateKey, point }) => {
+const unwrap = async ({ epk, ct }, id, { secret, point }) => {
     try {
         const theirs = decodeUrl(epk);
-        const peer = await subtle.importKey('raw', theirs, CURVE, false, []);
-        const z = await subtle.deriveBits({ name: 'ECDH', public: peer }, privateKey, 256);
-        const hkdf = await subtle.importKey('raw', z, 'HKDF', false, ['deriveBits']);
+        const peer = await importRaw(theirs, CURVE);
+        const z = await subtle.deriveBits({ name: 'ECDH', public: peer }, secret, 256);
+        const hkdf = await importRaw(z, 'HKDF', 'deriveBits');
         const info = concat(rawBytes('bulla/1 release\0'), idBytes(id), theirs, point);
         const derived = bytesOf(await subtle.deriveBits(
             { name: 'HKDF', hash: 'SHA-256', salt: bytesOf(0), info }, hkdf, 44 * 8));
         const open = await importAesGcm(derived.subarray(0, 32));
         return bytesOf(await open(derived.subarray(32), decodeUrl(ct)));
     } catch {
-        return null;
+        // Not for us.
     }
 };
 
@@ -63,7 +64,6 @@ export const startRelease = (service, id, pair, tell) => {
     };
     const end = () => {
         isEnded = true;
-        removeEventListener('message', hear);
         popup?.close();
     };
     const take = async (wrapped) => {
@@ -75,15 +75,17 @@ export const startRelease = (service, id, pair, tell) => {
     };
     const hear = ({ origin, data }) => {
         // Any page that has a handle on this one can post: only the key service is listened to.
-        if (origin !== service || data?.bulla !== 1 || data.m !== id)
+        if (isEnded || origin !== service || data?.bulla !== 1 || data.m !== id)
             return;
         if (data.error) {
+            // What comes by wire is only compared: it names no state, class or string of the page.
+            const [, code = 'refused'] = CODE.exec(data.error) || [];
             isRefused = true;
-            tell(`${data.error}`.replace(/^(not|too)_/, ''));
+            tell(code);
         } else
             take(data);
     };
-    const ask = (path) => fetch(service + path, { credentials: 'omit' }); // the service lets nothing be cached
+    const ask = (path) => fetch(service + path, { credentials: 'omit', cache: 'no-store' });
     const poll = async () => {
         if (isEnded)
             return;

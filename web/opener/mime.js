@@ -8,12 +8,16 @@ import { decodeTransfer, decodedBytes } from './transfer.js';
 const DEPTH_MAX = 32;
 const PARTS_MAX = 2000;
 const NAME_CHARS_MAX = 180;
+const HEADER_BYTES_MAX = 2 ** 18; // what is longer goes on as the body
+const LF = 10;
+const CR = 13;
+const HYPHEN = 45;
 export const HTML = 'text/html';
 const ATTACHED = 'attachment';
-const HEADER_CHARS_MAX = 1e5; // of a forwarded message, for its subject
 
-const readPart = (bytes, mail, at, parent) => {
-    const { fields, start } = readHeader(mail, at, !parent);
+const readPart = (bytes, at, parent) => {
+    const { fields, length } = readHeader(rawText(bytes.subarray(at, at + HEADER_BYTES_MAX)), !parent);
+    const start = at + length;
     const read = (name) => readParameters(rawField(fields, name));
     const { value, parameters } = read('content-type');
     const disposition = read('content-disposition');
@@ -23,7 +27,7 @@ const readPart = (bytes, mail, at, parent) => {
         fields,
         start,
         parameters,
-        end: mail.length,
+        end: bytes.length,
         inner: [],
         mime: /^[^\s/]+\/[^\s/]+$/.test(value) ? value
             : parent?.mime === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
@@ -65,14 +69,13 @@ const unflow = (text, deleteSpace) => {
 };
 
 export const parseMail = (bytes) => {
-    const mail = rawText(bytes);
     const open = []; // multiparts not yet closed, outermost first
-    let at = 0; // always the beginning of a line
+    let at = 0;
     let partsCount = 0;
     let leaf; // whose body the lines belong to; none in preambles and epilogues
 
     const enter = (parent) => {
-        const part = readPart(bytes, mail, at, parent);
+        const part = readPart(bytes, at, parent);
         const boundary = part.parameters.get('boundary')?.trimEnd();
         part.isOpened = boundary && part.mime.startsWith('multipart/') && open.length < DEPTH_MAX;
         if (part.isOpened)
@@ -84,9 +87,13 @@ export const parseMail = (bytes) => {
     };
 
     const root = enter();
-    while (open.length && (at = mail.indexOf('\n--', at - 1) + 1)) {
-        const next = mail.indexOf('\n', at) + 1 || mail.length;
-        const line = mail.slice(at + 2, next).trimEnd();
+    // The message is not made one string, which takes twice its size in some browsers. A boundary's line
+    // begins with two of a character that base64 does not have.
+    while (open.length && (at = bytes.indexOf(HYPHEN, at) + 1)) {
+        if (bytes[at] !== HYPHEN || bytes[at - 2] !== LF)
+            continue;
+        const next = bytes.indexOf(LF, at) + 1 || bytes.length;
+        const line = rawText(bytes.subarray(at + 1, next)).trimEnd();
         // Innermost first. An outer boundary closes everything inside it.
         const level = open.findLastIndex(({ boundary }) => [boundary, `${boundary}--`].includes(line));
         const { part, boundary } = open[level] || {};
@@ -94,14 +101,13 @@ export const parseMail = (bytes) => {
         if (part && !(begins && partsCount >= PARTS_MAX)) {
             // The line end before a boundary belongs to the boundary.
             if (leaf)
-                leaf.end = at - (mail[at - 2] === '\r' ? 2 : 1);
+                leaf.end = at - (bytes[at - 3] === CR ? 3 : 2);
             leaf = null;
             open.length = begins ? level + 1 : level;
             at = next;
             if (begins)
                 part.inner.push(enter(part));
-        } else
-            at = next;
+        }
     }
     return root;
 };
@@ -133,7 +139,7 @@ const attachmentName = (part, words, number) => {
     if (stated)
         return stated;
     if (part.mime === 'message/rfc822') {
-        const { fields } = readHeader(rawText(part.decoded().subarray(0, HEADER_CHARS_MAX)), 0, true);
+        const { fields } = readHeader(rawText(part.decoded().subarray(0, HEADER_BYTES_MAX)), true);
         return `${safeName(shownField(fields, 'subject')) || words.message}.eml`;
     }
     const [, kind] = part.mime.split('/');

@@ -41,24 +41,24 @@ const measure = (packed) => {
         at = start + length;
         total += bytes;
         known(length && bytes && at <= packed.length && total <= MAIL_BYTES_MAX);
-        segments.push({ tag, width, eol, open, bytes, data: packed.subarray(start, at) });
+        segments.push({ tag, width, eol, open, bytes, payload: packed.subarray(start, at) });
     }
     return { segments, total };
 };
 
-const writeRun = async (mail, to, { data, width, eol, open }, pause) => {
+const writeRun = async (mail, to, { payload, width, eol, open }, pause) => {
     let nextPause = SLICE_BYTES;
-    for (let at = 0; at < data.length;) {
-        for (const end = Math.min(at + (width / 4) * 3, data.length); at < end; at += 3) {
-            const bits = (data[at] << 16) | (data[at + 1] << 8) | data[at + 2]; // none counts as zero
+    for (let at = 0; at < payload.length;) {
+        for (const end = Math.min(at + (width / 4) * 3, payload.length); at < end; at += 3) {
+            const bits = (payload[at] << 16) | (payload[at + 1] << 8) | payload[at + 2]; // none counts as zero
             mail[to++] = ENCODE[bits >> 18];
             mail[to++] = ENCODE[(bits >> 12) & 63];
             mail[to++] = ENCODE[(bits >> 6) & 63];
             mail[to++] = ENCODE[bits & 63];
         }
-        if (at >= data.length)
-            mail.fill(61, to - (at - data.length), to); // "=" for bytes that there were not
-        if (at < data.length || !open) {
+        if (at >= payload.length)
+            mail.fill(61, to - (at - payload.length), to); // "=" for bytes that there were not
+        if (at < payload.length || !open) {
             if (eol > 1)
                 mail[to++] = 13;
             mail[to++] = 10;
@@ -89,13 +89,13 @@ export const unpack = async (packed, pause = () => {}) => {
     const mail = bytesOf(total);
     let to = 0;
     for (const segment of segments) {
-        const { tag, data, bytes } = segment;
+        const { tag, payload, bytes } = segment;
         if (tag === RUN)
             await writeRun(mail, to, segment, (written) => pause(written / total));
         else if (tag)
-            await writeInflated(mail.subarray(to, to + bytes), data);
+            await writeInflated(mail.subarray(to, to + bytes), payload);
         else
-            mail.set(data, to);
+            mail.set(payload, to);
         to += bytes;
     }
     return mail;

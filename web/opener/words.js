@@ -5,7 +5,7 @@ import { decodeTransfer } from './transfer.js';
 export const byId = (id) => document.getElementById(id);
 
 // The locale's strings, which the build put into the page as data, encoded as is shortest for it: the
-// words in their order, then the faults as code, title, text (but see below). W.name, which the build replaces, is the
+// words in their order, then the faults as code, title, text. W.name, which the build replaces, is the
 // position of the word "name".
 const { dataset: { encoding, charset }, textContent } = byId('bulla-strings');
 const strings = decodeText(decodeTransfer(rawBytes(textContent), encoding), charset).split(/\|\s*/);

@@ -7,7 +7,7 @@ const ENDED = '#app[data-state=shown], .fault';
 
 // Runs in the page before anything else: when each state was first seen.
 function watch() {
-    window.times = {};
+    window.times = { begun: performance.now() };
     new MutationObserver(() => {
         const state = document.getElementById('app')?.dataset.state;
         if (state)
@@ -18,8 +18,9 @@ function watch() {
 }
 
 /*
- * Milliseconds: `usable` from the file's first byte to the button, `parsed` to its end; `shown` from the
- * key's arrival, when the reader has clicked, to the message, `moved` to the first sign of progress.
+ * Milliseconds: `usable` from the file's first byte to the button, `parsed` to its end; `navigated` from the call
+ * to open it to the button; `shown` from the key's arrival, when the reader has clicked, to the message, `moved`
+ * to the first sign of progress. Firefox tells no first byte of a file: there it is the document's beginning.
  */
 export async function timedOpening(tab, url) {
     await tab.beforeLoad(watch);
@@ -28,11 +29,12 @@ export async function timedOpening(tab, url) {
     await tab.click(READY);
     await tab.waitFor(ENDED);
     return tab.evaluate(() => {
-        const { ready, opening, moved, shown } = window.times;
+        const { begun, ready, opening, moved, shown } = window.times;
         const [{ responseStart, domContentLoadedEventEnd }] = performance.getEntriesByType('navigation');
         if (!shown)
             throw new Error(`the message was not shown: ${document.getElementById('app').dataset.state}`);
-        return { usable: ready - responseStart, parsed: domContentLoadedEventEnd - responseStart, shown: shown - opening,
+        const first = responseStart || begun;
+        return { usable: ready - first, navigated: ready, parsed: domContentLoadedEventEnd - first, shown: shown - opening,
             moved: (moved ?? shown) - opening };
     });
 }
