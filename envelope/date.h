@@ -1,5 +1,5 @@
 /*
- * date: reads a Date field leniently and writes it canonically, so that none is ever copied.
+ * date: reads a Date field leniently and writes it canonically; only a canonical one is copied.
  * Ownership: values.
  * Threads:   any.
  * Units:     unix seconds; the zone in minutes east of UTC.
