@@ -1,6 +1,7 @@
 #include "tests/engine/canary.h"
 
 #include "base/macros.h"
+#include "envelope/sealer.h"
 #include "envelope/unsealed.h"
 #include "mta/attachment.h"
 
@@ -14,12 +15,19 @@
 #define CANARY_WAIT_MS     20000
 #define CANARY_SLOTS       128
 #define CANARY_INPUT_BYTES (4 * 1024 * 1024)
-#define CANARY_BYTES_MAX   (100 * 1024)
 #define CANARY_LARGE_EVERY 250 /* one in so many is sealed in slices */
-#define CANARY_SCANS       8   /* looks through shared memory, and one at the end */
-#define MARK_BYTES         28  /* "<canary-0:00000001:9e3779b9>" */
-#define MARK_OWNER_BYTES   10  /* "<canary-0:" */
-#define MARK_STEP_BYTES    78  /* one a line */
+#define CANARY_LARGE_MAX   (100 * 1024)
+#define CANARY_HUGE_EVERY  1500         /* and one is base64 that the cache shall not keep */
+#define CANARY_HUGE_MIN    (380 * 1024) /* packed that is more than SEALER_CACHED_BYTES */
+#define CANARY_BYTES_MAX   (420 * 1024)
+#define CANARY_SCANS       8         /* looks through shared memory, and one at the end */
+#define MARK_BYTES         28        /* "<canary-0:00000001:9e3779b9>" */
+#define MARK_NUMBER_END    100000000 /* its eight digits */
+#define MARK_OWNER_BYTES   10        /* "<canary-0:" */
+#define MARK_STEP_BYTES    78        /* one a line */
+#define MARK_BASE64_BYTES  57        /* of them, as base64, are a line too */
+_Static_assert(CANARY_HUGE_MIN / MARK_STEP_BYTES * MARK_BASE64_BYTES > SEALER_CACHED_BYTES,
+               "packed it is too large for the cache");
 
 struct running {
     const struct canary_client *client;
@@ -45,32 +53,58 @@ static uint32_t mixed(uint32_t n)
     return n ^ n >> 16;
 }
 
+static bool mail_is_huge(uint32_t message)
+{
+    return message % CANARY_HUGE_EVERY == CANARY_HUGE_EVERY - 1;
+}
+
 static uint32_t mail_bytes(const struct running *running, uint32_t message)
 {
     const uint32_t random = mixed(message * CANARY_CLIENTS + running->client->number);
+    if (mail_is_huge(message))
+        return CANARY_HUGE_MIN + random % (CANARY_BYTES_MAX - CANARY_HUGE_MIN);
     if (message % CANARY_LARGE_EVERY == CANARY_LARGE_EVERY - 1)
-        return 66000 + random % (CANARY_BYTES_MAX - 66000);
+        return 66000 + random % (CANARY_LARGE_MAX - 66000);
     return 400 + random % 2600;
+}
+
+static void base64_group(const uint8_t *at, char out[4])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint32_t group = (uint32_t)at[0] << 16 | (uint32_t)at[1] << 8 | at[2];
+    for (uint32_t n = 0; n < 4; n++)
+        out[n] = digits[group >> (18 - 6 * n) & 63];
+}
+
+/* The mark and dots, as they stand or as base64, and a line's end. */
+static void line_make(const char *mark, bool base64, uint8_t line[MARK_STEP_BYTES])
+{
+    uint8_t text[MARK_STEP_BYTES];
+    memset(text, '.', sizeof(text));
+    memcpy(text, mark, MARK_BYTES);
+    memcpy(line, text, MARK_STEP_BYTES);
+    for (size_t i = 0; base64 && i < MARK_BASE64_BYTES / 3; i++)
+        base64_group(text + 3 * i, (char *)line + 4 * i);
+    memcpy(line + MARK_STEP_BYTES - 2, "\r\n", 2);
 }
 
 /* A header with a subject of its own, then one mark a line. */
 static void mail_write(const struct running *running, uint32_t message, uint8_t *mail, size_t bytes)
 {
     char mark[MARK_BYTES + 1];
+    uint8_t line[MARK_STEP_BYTES];
     const uint32_t number = running->client->number;
-    const int head = snprintf((char *)mail, bytes,
-                              "From: a@example.com\r\nTo: b@example.org\r\n"
-                              "Subject: outside %u/%08u\r\n\r\n",
-                              number, message);
-    (void)snprintf(mark, sizeof(mark), "<canary-%u:%08u:%08" PRIx32 ">", number % 10, message,
-                   mixed(message + number));
-    for (size_t at = (size_t)head; at < bytes; at += MARK_STEP_BYTES) {
-        const size_t left = MIN(bytes - at, (size_t)MARK_STEP_BYTES);
-        memset(mail + at, '.', left);
-        memcpy(mail + at, mark, MIN(left, (size_t)MARK_BYTES));
-        if (left == MARK_STEP_BYTES)
-            memcpy(mail + at + left - 2, "\r\n", 2);
-    }
+    const bool base64 = mail_is_huge(message);
+    const int head =
+        snprintf((char *)mail, bytes,
+                 "From: a@example.com\r\nTo: b@example.org\r\n"
+                 "Subject: outside %u/%08u\r\n%s\r\n",
+                 number, message, base64 ? "Content-Transfer-Encoding: base64\r\n" : "");
+    (void)snprintf(mark, sizeof(mark), "<canary-%u:%08u:%08" PRIx32 ">", number % 10,
+                   message % MARK_NUMBER_END, mixed(message + number));
+    line_make(mark, base64, line);
+    for (size_t at = (size_t)head; at < bytes; at += MARK_STEP_BYTES)
+        memcpy(mail + at, line, MIN(bytes - at, (size_t)MARK_STEP_BYTES));
 }
 
 static bool key_ask(const struct running *running, const uint8_t id[16], uint8_t key[32])
@@ -118,14 +152,9 @@ static bool mail_opens(struct running *running, const struct bulla_completion *c
  * characters that its neighbours have a part in. `shift` bytes begin the group it starts in. */
 static size_t base64_inside(const char *text, size_t bytes, size_t shift, char *out)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     size_t used = 0;
-    for (size_t at = (3 - shift) % 3; at + 3 <= bytes; at += 3) {
-        const uint32_t group = (uint32_t)(uint8_t)text[at] << 16 |
-                               (uint32_t)(uint8_t)text[at + 1] << 8 | (uint8_t)text[at + 2];
-        for (uint32_t n = 0; n < 4; n++)
-            out[used++] = digits[group >> (18 - 6 * n) & 63];
-    }
+    for (size_t at = (3 - shift) % 3; at + 3 <= bytes; at += 3, used += 4)
+        base64_group((const uint8_t *)text + at, out + used);
     return used;
 }
 
