@@ -419,6 +419,8 @@ HOT bool address_list_next_any(struct address_list *list, struct address_mailbox
 
 HOT bool address_list_next(struct address_list *list, struct address_mailbox *mailbox)
 {
+    if (list->at == list->end)
+        return false;
     return address_list_try(list, mailbox) || address_list_next_any(list, mailbox);
 }
 

@@ -86,7 +86,7 @@ static bool words_ok(const struct masks *masks, uint64_t allowed, uint32_t from,
 }
 
 /* `local@domain` from `from` to `to`: a dot-atom, and a name as address_domain_ok() takes it. */
-static bool spec_ok(const struct masks *masks, uint32_t from, uint32_t to, uint32_t *at)
+static inline bool spec_ok(const struct masks *masks, uint32_t from, uint32_t to, uint32_t *at)
 {
     const uint64_t ats = masks->at & span_mask(from, to);
     if (ats == 0 || (ats & (ats - 1)) != 0)
@@ -105,30 +105,6 @@ static bool spec_ok(const struct masks *masks, uint32_t from, uint32_t to, uint3
         return false;
     return ((masks->dot & (local | domain)) & edges) == 0 && (masks->hyphen & domain & edges) == 0;
 }
-
-#define KEEP_8  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
-#define KEEP_32 KEEP_8, KEEP_8, KEEP_8, KEEP_8
-_Static_assert(WINDOW_BYTES == 64, "what is kept of a whole one");
-
-/* A copy of few bytes: a whole window when the source may be read that far, with zeros for what
- * comes after them, which is another field's and perhaps a secret. */
-static void copy_within(uint8_t *dst, const uint8_t *src, uint32_t bytes, const uint8_t *end)
-{
-    static const uint8_t keep[2 * WINDOW_BYTES] = {KEEP_32, KEEP_32};
-    if (end - src < WINDOW_BYTES) {
-        memcpy(dst, src, bytes);
-        return;
-    }
-    ASSERT_HOT(bytes <= WINDOW_BYTES);
-    const uint8_t *mask = keep + WINDOW_BYTES - bytes;
-    for (uint32_t i = 0; i < WINDOW_BYTES; i += sizeof(__m128i)) {
-        const __m128i text = _mm_loadu_si128((const __m128i *)(const void *)(src + i));
-        const __m128i kept = _mm_loadu_si128((const __m128i *)(const void *)(mask + i));
-        _mm_storeu_si128((__m128i *)(void *)(dst + i), _mm_and_si128(text, kept));
-    }
-}
-_Static_assert(ADDRESS_BYTES_MAX >= WINDOW_BYTES && ADDRESS_NAME_BYTES_MAX >= WINDOW_BYTES,
-               "a window fits");
 
 /* Where a member's parts stand in its window. */
 struct member {
@@ -201,6 +177,92 @@ static HOT bool member_plain(struct member *member, const struct masks *masks)
     return spec_ok(masks, member->spec, member->spec_end, &member->at);
 }
 
+/* Letters, digits, dots and `-_+`, and blanks: nearly all mail has no more beside brackets and at
+ * signs. Returns all of these. */
+static inline uint64_t common_masks_read(struct masks *masks, const struct window *window,
+                                         uint32_t there)
+{
+    uint64_t label = 0;
+    uint64_t plus = 0;
+    uint64_t dot = 0;
+    uint64_t hyphen = 0;
+    uint64_t blank = 0;
+    for (uint32_t n = 0; n * WINDOW_LANES < there; n++) {
+        const __m128i lanes = window->lanes[n];
+        const uint32_t shift = n * WINDOW_LANES;
+        label |= (uint64_t)window_bits(label_lanes(lanes)) << shift;
+        plus |= (uint64_t)window_bits(window_equal(lanes, '+')) << shift;
+        dot |= (uint64_t)window_bits(window_equal(lanes, '.')) << shift;
+        hyphen |= (uint64_t)window_bits(window_equal(lanes, '-')) << shift;
+        blank |= (uint64_t)window_bits(window_equal(lanes, ' ')) << shift;
+    }
+    masks->atext = label | plus;
+    masks->label = label;
+    masks->dot = dot;
+    masks->hyphen = hyphen;
+    masks->blank = blank;
+    masks->word = 0;
+    return label | plus | dot | blank;
+}
+
+/* Where the name in front of a bracket ends; false: it is no words with single blanks between. */
+static inline bool common_name(struct member *member, const struct masks *masks, uint32_t opens)
+{
+    if (opens == 0)
+        return true;
+    member->name_end = opens - (uint32_t)(masks->blank >> (opens - 1) & 1);
+    if (member->name_end == 0)
+        return false;
+    const uint64_t inside = masks->blank & window_below(member->name_end);
+    const uint64_t ends = 1 | UINT64_C(1) << (member->name_end - 1);
+    return (inside & (inside << 1 | ends)) == 0;
+}
+
+/*
+ * The same as member_plain() of the common characters alone, at a third of the cost: all others
+ * stand out, and must be the brackets, the at sign and the end, in their order. False says nothing.
+ */
+static HOT bool member_common(struct member *member, const struct window *window,
+                              const uint8_t *start, uint32_t there)
+{
+    struct masks masks;
+    const uint64_t common = common_masks_read(&masks, window, there);
+    /* The end stands out as well; when it is not in the window, the last byte does. */
+    const uint64_t last = UINT64_C(1) << MIN(there, WINDOW_BYTES - 1U);
+    uint64_t others = (~common & (last - 1)) | last;
+    const bool angled = others != last && start[first_of(others)] == '<';
+    *member = (struct member){.encoded = false};
+    if (angled) {
+        member->spec = first_of(others) + 1;
+        if (!common_name(member, &masks, first_of(others)))
+            return false;
+        others &= others - 1;
+    }
+    if (others == last || start[first_of(others)] != '@')
+        return false;
+    masks.at = others & ~(others - 1);
+    others &= others - 1;
+    uint64_t after = UINT64_MAX; /* of the brackets: blanks alone */
+    if (angled) {
+        member->spec_end = first_of(others);
+        if (others == last || start[member->spec_end] != '>')
+            return false;
+        others &= others - 1;
+        after = ~window_below(member->spec_end + 1);
+    }
+    member->end = first_of(others);
+    if (others == last ? there == WINDOW_BYTES
+                       : start[member->end] != ',' && start[member->end] != ';')
+        return false;
+    const uint64_t text = window_below(member->end) & ~masks.blank;
+    if (!angled)
+        member->spec_end = WINDOW_BYTES - (uint32_t)__builtin_clzll(text);
+    else if ((text & after) != 0)
+        return false;
+    member->atoms = (masks.dot & window_below(member->name_end)) == 0;
+    return spec_ok(&masks, member->spec, member->spec_end, &member->at);
+}
+
 HOT bool address_list_try(struct address_list *list, struct address_mailbox *mailbox)
 {
     const uint8_t *start = list->at;
@@ -212,15 +274,18 @@ HOT bool address_list_try(struct address_list *list, struct address_mailbox *mai
     struct window window;
     struct masks masks;
     struct member member;
+    const uint32_t there = (uint32_t)MIN((size_t)(end - start), (size_t)WINDOW_BYTES);
     window_load(&window, start, list->readable_end);
-    masks_read(&masks, &window, (uint32_t)MIN((size_t)(end - start), (size_t)WINDOW_BYTES));
-    if (!member_plain(&member, &masks))
-        return false;
+    if (!member_common(&member, &window, start, there)) {
+        masks_read(&masks, &window, there);
+        if (!member_plain(&member, &masks))
+            return false;
+    }
     const uint8_t *spec = start + member.spec;
     mailbox->address.bytes = member.spec_end - member.spec;
     mailbox->address.domain_offset = member.at + 1 - member.spec;
     mailbox->address.ascii = true;
-    copy_within(mailbox->address.text, spec, mailbox->address.bytes, list->readable_end);
+    window_copy(mailbox->address.text, spec, mailbox->address.bytes);
     mailbox->name_bytes = member.name_end - member.name;
     mailbox->atoms = member.atoms;
     if (member.encoded) {
@@ -229,7 +294,7 @@ HOT bool address_list_try(struct address_list *list, struct address_mailbox *mai
                             mailbox->name_bytes);
         mailbox->name_bytes = (uint32_t)text.bytes;
     } else {
-        copy_within(mailbox->name, start + member.name, mailbox->name_bytes, list->readable_end);
+        window_copy(mailbox->name, start + member.name, mailbox->name_bytes);
     }
     /* The comma is the member's; the list's end is not. */
     list->at = start + member.end + (start + member.end < end ? 1 : 0);

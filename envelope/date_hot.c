@@ -1,6 +1,7 @@
 #include "envelope/date.h"
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "envelope/window.h"
 
 #include <errno.h>
@@ -14,11 +15,23 @@
 static const char MONTHS[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 static const char WEEKDAYS[] = "SunMonTueWedThuFriSat";
 
-/* Days from 1970-01-01 to a day of the proleptic Gregorian calendar; years count from March. */
-static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
+/* The same as numbers of three bytes. */
+#define THREE(a, b, c) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16)
+static const uint32_t MONTH_THREES[12] = {
+    THREE('J', 'a', 'n'), THREE('F', 'e', 'b'), THREE('M', 'a', 'r'), THREE('A', 'p', 'r'),
+    THREE('M', 'a', 'y'), THREE('J', 'u', 'n'), THREE('J', 'u', 'l'), THREE('A', 'u', 'g'),
+    THREE('S', 'e', 'p'), THREE('O', 'c', 't'), THREE('N', 'o', 'v'), THREE('D', 'e', 'c')};
+static const uint32_t WEEKDAY_THREES[7] = {THREE('S', 'u', 'n'), THREE('M', 'o', 'n'),
+                                           THREE('T', 'u', 'e'), THREE('W', 'e', 'd'),
+                                           THREE('T', 'h', 'u'), THREE('F', 'r', 'i'),
+                                           THREE('S', 'a', 't')};
+
+/* Days from 1970-01-01 to a day not before it, of the Gregorian calendar; years count from March.
+ */
+static uint32_t days_from_civil(uint32_t year, uint32_t month, uint32_t day)
 {
-    const int64_t y = month <= 2 ? year - 1 : year;
-    const int64_t m = month <= 2 ? month + 9 : month - 3;
+    const uint32_t y = month <= 2 ? year - 1 : year;
+    const uint32_t m = month <= 2 ? month + 9 : month - 3;
     return y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719468;
 }
 
@@ -200,8 +213,9 @@ HOT int date_parse(struct date *date, const uint8_t *src, size_t bytes)
         return -EINVAL;
     if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
         return -EINVAL;
-    const int64_t unix_s = days_from_civil(year, month, day) * DAY_S + hour * 3600 + minute * 60 +
-                           MIN(second, 59) - (int64_t)zone_minutes * 60;
+    const uint32_t days = days_from_civil((uint32_t)year, month, (uint32_t)day);
+    const int64_t unix_s =
+        days * DAY_S + hour * 3600 + minute * 60 + MIN(second, 59) - (int64_t)zone_minutes * 60;
     if (unix_s < DAY_S || unix_s > UNIX_S_MAX - DAY_S)
         return -EINVAL;
     *date = (struct date){unix_s, zone_minutes};
@@ -217,6 +231,25 @@ static uint32_t days_in_month(uint32_t month, uint32_t year)
 {
     const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     return month == 2 ? (leap ? 29 : 28) : 30 + ((month + month / 8) & 1);
+}
+
+/* A byte stands behind them. */
+static uint32_t three_at(const uint8_t *at)
+{
+    return bytes_load_le32(at) & 0xffffff;
+}
+
+/* 1 to 12, or 0. */
+static uint32_t month_of_three(uint32_t three)
+{
+    const __m128i wanted = _mm_set1_epi32((int32_t)three);
+    uint32_t found = 0;
+    for (uint32_t n = 0; n < 3; n++) {
+        const __m128i four = window_lanes((const uint8_t *)(MONTH_THREES + (size_t)n * 4));
+        found |= (uint32_t)_mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(four, wanted)))
+                 << n * 4;
+    }
+    return found == 0 ? 0 : (uint32_t)__builtin_ctz(found) + 1;
 }
 
 /* As "Sat, 21 Nov 2026 10:00:00 +0100": every digit and every mark in its place. */
@@ -256,21 +289,17 @@ HOT bool date_copy_try(uint8_t dst[DATE_HEADER_BYTES], const uint8_t *src, size_
     }
     if (!has_form(text))
         return false;
-    uint32_t month = 0;
-    while (month < 12 && memcmp(MONTHS + (size_t)month * 3, text + 8, 3) != 0)
-        month++;
-    month++;
+    const uint32_t month = month_of_three(three_at(text + 8));
     const uint32_t day = two_digits(text + 5);
     const uint32_t year = two_digits(text + 12) * 100 + two_digits(text + 14);
     const uint32_t zone = two_digits(text + 27) * 100 + two_digits(text + 29);
-    if (month > 12 || year < 1971 || year > 9998 || day < 1 || day > days_in_month(month, year))
+    if (month == 0 || year < 1971 || year > 9998 || day < 1 || day > days_in_month(month, year))
         return false;
     if (two_digits(text + 17) > 23 || two_digits(text + 20) > 59 || two_digits(text + 23) > 59)
         return false;
     if (zone > 2359 || zone % 100 > 59 || (text[26] == '-' ? zone == 0 : text[26] != '+'))
         return false;
-    const int64_t days = days_from_civil(year, month, day);
-    if (memcmp(WEEKDAYS + (days + 4) % 7 * 3, text, 3) != 0)
+    if (WEEKDAY_THREES[(days_from_civil(year, month, day) + 4) % 7] != three_at(text))
         return false;
     memcpy(dst, text, DATE_HEADER_BYTES);
     return true;

@@ -215,8 +215,7 @@ static HOT bool decode_plain(struct encoded_word_text *out, uint8_t *dst, size_t
     if (src_bytes > dst_room)
         return false;
     if (is_same(src, src_bytes)) {
-        if (src_bytes > 0)
-            memcpy(dst, src, src_bytes);
+        window_copy(dst, src, src_bytes);
         *out = (struct encoded_word_text){.bytes = src_bytes, .same = true};
         return true;
     }

@@ -40,10 +40,10 @@ static HOT void show_sender(struct frame_shown *shown)
         FRAME_SENDER_BYTES_MAX - MIN((size_t)FRAME_SENDER_BYTES_MAX, address->bytes + frame_bytes);
     const size_t name_bytes = text_prefix(shown->name, shown->name_bytes, room);
     if (name_bytes > 0) {
-        writer_copy(&out, shown->name, name_bytes);
+        writer_copy_few(&out, shown->name, name_bytes);
         writer_literal(&out, " <");
     }
-    writer_copy(&out, address->text, address->bytes);
+    writer_copy_few(&out, address->text, address->bytes);
     if (name_bytes > 0)
         writer_byte(&out, '>');
     shown->sender_bytes = (uint32_t)(out.at - shown->sender);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "envelope/window.h"
 
 #include <errno.h>
 #include <string.h>
@@ -33,11 +34,16 @@ void id_make(struct id *id, struct crypto_core *core, uint64_t now_unix_ns)
 
 void id_to_hex(char hex[ID_HEX_CHARS], const struct id *id)
 {
-    static const char digits[] = "0123456789abcdef";
-
-    for (uint32_t i = 0; i < ID_BYTES; i++) {
-        hex[2 * i] = digits[id->bytes[i] >> 4];
-        hex[2 * i + 1] = digits[id->bytes[i] & 0x0f];
+    const __m128i low_half = window_byte(0x0f);
+    const __m128i bytes = window_lanes(id->bytes);
+    const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), low_half);
+    const __m128i low = _mm_and_si128(bytes, low_half);
+    const __m128i digits[2] = {_mm_unpacklo_epi8(high, low), _mm_unpackhi_epi8(high, low)};
+    for (uint32_t n = 0; n < 2; n++) {
+        const __m128i letter = _mm_cmpgt_epi8(digits[n], window_byte(9));
+        const __m128i first = _mm_and_si128(letter, window_byte('a' - '0' - 10));
+        const __m128i text = _mm_add_epi8(_mm_add_epi8(digits[n], window_byte('0')), first);
+        window_put((uint8_t *)hex + (size_t)n * WINDOW_LANES, text);
     }
 }
 

@@ -24,25 +24,23 @@ struct slice {
     const uint8_t *readable_end; /* of the header around it */
 };
 
-static bool is_blank(uint8_t c)
+static inline bool is_blank(uint8_t c)
 {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    return c <= ' ' && (c == ' ' || c == '\t' || c == '\r' || c == '\n');
 }
 
 /* A field's body without blanks and line ends around it; empty if there is none. */
-static struct slice body_of(const struct frame_message *message, enum header_field field)
+static inline struct slice body_of(const struct frame_message *message, enum header_field field)
 {
     const struct header_span span = message->header->field[field];
+    const uint8_t *at = message->mail + span.offset;
+    const uint8_t *end = at + span.bytes;
     ASSERT((uint64_t)span.offset + span.bytes <= message->header->header_bytes);
-    struct slice body = {message->mail + span.offset, span.bytes,
-                         message->mail + message->header->header_bytes};
-    while (body.bytes > 0 && is_blank(body.at[0])) {
-        body.at++;
-        body.bytes--;
-    }
-    while (body.bytes > 0 && is_blank(body.at[body.bytes - 1]))
-        body.bytes--;
-    return body;
+    while (at < end && is_blank(*at))
+        at++;
+    while (at < end && is_blank(end[-1]))
+        end--;
+    return (struct slice){at, (size_t)(end - at), message->mail + message->header->header_bytes};
 }
 
 /* ── addresses ─────────────────────────────────────────────────────────────────────────────── */
@@ -76,12 +74,12 @@ static bool is_plain(const struct address_mailbox *mailbox, size_t column)
 static HOT void write_plain(struct writer *writer, const struct address_mailbox *mailbox)
 {
     if (mailbox->name_bytes == 0) {
-        writer_copy(writer, mailbox->address.text, mailbox->address.bytes);
+        writer_copy_few(writer, mailbox->address.text, mailbox->address.bytes);
         return;
     }
-    writer_copy(writer, mailbox->name, mailbox->name_bytes);
+    writer_copy_few(writer, mailbox->name, mailbox->name_bytes);
     writer_literal(writer, " <");
-    writer_copy(writer, mailbox->address.text, mailbox->address.bytes);
+    writer_copy_few(writer, mailbox->address.text, mailbox->address.bytes);
     writer_byte(writer, '>');
 }
 
@@ -113,7 +111,7 @@ static HOT uint32_t write_list(struct writer *writer, const char *label, size_t 
         if ((size_t)(writer->at - start) + one_bytes + FIELD_FRAME_BYTES > bytes_max)
             break;
         if (count == 0)
-            writer_copy(writer, label, label_bytes);
+            writer_copy_few(writer, (const uint8_t *)label, label_bytes);
         else
             writer_literal(writer, ",\r\n ");
         if (plain)
@@ -322,7 +320,7 @@ static HOT void write_subject(const struct frame *frame, const struct frame_show
         return;
     writer_literal(writer, "Subject: ");
     if (shown->subject_same) {
-        writer_copy(writer, shown->subject, shown->subject_re_bytes);
+        writer_copy_few(writer, shown->subject, shown->subject_re_bytes);
     } else if (shown->subject_clean) {
         write_folded(writer, (struct slice){shown->subject_raw, shown->subject_raw_bytes, NULL});
         return;
@@ -434,7 +432,7 @@ static HOT void write_message_id(const struct frame *frame, const struct frame_m
     const struct slice token = msgid_next(&rest);
     writer_literal(writer, "Message-ID: ");
     if (token.bytes > 0) {
-        writer_copy(writer, token.at, token.bytes);
+        writer_copy_few(writer, token.at, token.bytes);
     } else {
         char hex[ID_HEX_CHARS];
         id_to_hex(hex, message->id);

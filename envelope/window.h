@@ -47,6 +47,43 @@ static inline struct window window_of(const uint8_t *at)
                             window_lanes(at + 3 * WINDOW_LANES)}};
 }
 
+static inline void window_put(uint8_t *at, __m128i lanes)
+{
+    _mm_storeu_si128((__m128i *)(void *)at, lanes);
+}
+
+/* 16 to 32 bytes: two halves from either end, which overlap. */
+static inline void window_copy_halves(uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    const __m128i first = window_lanes(src);
+    const __m128i last = window_lanes(src + bytes - WINDOW_LANES);
+    window_put(dst, first);
+    window_put(dst + bytes - WINDOW_LANES, last);
+}
+
+/* Copies as memcpy() does, and no byte more: for what is nearly always shorter than a window. */
+static inline void window_copy(uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    if (bytes > WINDOW_BYTES) {
+        memcpy(dst, src, bytes);
+    } else if (bytes > WINDOW_BYTES / 2) {
+        const size_t rest = bytes - WINDOW_BYTES / 2;
+        window_copy_halves(dst, src, WINDOW_BYTES / 2);
+        window_copy_halves(dst + rest, src + rest, WINDOW_BYTES / 2);
+    } else if (bytes >= WINDOW_LANES) {
+        window_copy_halves(dst, src, bytes);
+    } else if (bytes >= sizeof(uint64_t)) {
+        uint64_t half[2];
+        memcpy(&half[0], src, sizeof(half[0]));
+        memcpy(&half[1], src + bytes - sizeof(half[1]), sizeof(half[1]));
+        memcpy(dst, &half[0], sizeof(half[0]));
+        memcpy(dst + bytes - sizeof(half[1]), &half[1], sizeof(half[1]));
+    } else {
+        for (size_t i = 0; i < bytes; i++)
+            dst[i] = src[i];
+    }
+}
+
 static inline void window_load(struct window *window, const uint8_t *at, const uint8_t *end)
 {
     if (__builtin_expect(end - at >= WINDOW_BYTES, 1)) {
