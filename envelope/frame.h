@@ -118,6 +118,9 @@ HOT void frame_shown_wipe(struct frame_shown *shown);
 HOT size_t frame_bytes_max(const struct frame *frame, const struct frame_message *message,
                            const struct frame_shown *shown);
 
+/* Asks for the cache lines that frame_write() is going to fill, a message ahead. */
+HOT void frame_fetch(const struct frame *frame, const uint8_t *dst, size_t dst_room);
+
 struct frame_spans {
     size_t prologue_bytes;
     size_t epilogue_bytes;

@@ -53,19 +53,25 @@ HOT void frame_time_set(struct frame_time *time, uint64_t now_unix_ns)
     ASSERT(out.at == out.end);
 }
 
-/* Written at most once per mail, then copied. */
+#define OUTER_BYTES_LIKELY 512  /* the outer header and the values of most mail */
+#define FETCH_BYTES_MAX    4096 /* longer templates would push the mail out of the first cache */
+
+/* Text of this mail that a script asks for. */
 struct written {
-    const uint8_t *at;
+    const uint8_t *at; /* NULL: not written yet; the first who asks writes it in its place */
     size_t bytes;
 };
+
+/* Above it, a value has lines of its own in the notification. */
+#define PLAIN_CHARS_MAX TEMPLATE_VALUE_COLUMN_MAX
 
 /* What the scripts' holes and values are filled with. */
 struct filling {
     const struct frame_message *message;
     const struct frame_shown *shown;
-    const uint8_t *boundary; /* in `encoded` */
-    struct written written[FRAME_VALUE_TEMPLATES];
-    size_t sender_chars;
+    const uint8_t *holes[FRAME_HOLE_COUNT];
+    struct written values[FRAME_VALUE_COUNT];
+    size_t sender_chars; /* 0: not written as HTML                                    */
     char id[ID_HEX_CHARS];
     uint8_t encoded[2 * BASE64_LINE_STRIDE + BASE64_SLACK_BYTES];
     uint8_t sender[FRAME_SENDER_BYTES_MAX * MARKUP_CHARS_PER_BYTE_MAX]; /* as HTML */
@@ -80,7 +86,7 @@ static void url_safe(uint8_t *chars)
         const __m128i plus = _mm_and_si128(window_equal(lanes, '+'), window_byte(2));
         const __m128i slash = _mm_and_si128(window_equal(lanes, '/'), window_byte(48));
         lanes = _mm_add_epi8(lanes, _mm_or_si128(plus, slash));
-        _mm_storeu_si128((__m128i *)(void *)(chars + at), lanes);
+        window_put(chars + at, lanes);
     }
 }
 _Static_assert(FRAME_BOUNDARY_CHARS % WINDOW_LANES == 0, "whole lanes");
@@ -99,19 +105,80 @@ static HOT void encode(struct filling *filling, const struct frame *frame)
     /* The last byte of a line that is one too long: its zero bits become padding. */
     filling->encoded[BASE64_LINE_CHARS - 1] = '=';
     url_safe(filling->encoded + BASE64_LINE_STRIDE);
-    filling->boundary = filling->encoded + BASE64_LINE_STRIDE;
 }
 _Static_assert(COBBLE_HEADER_BYTES == BASE64_LINE_BYTES - 1, "one character of padding");
 
-static HOT void fill_hole(uint8_t *at, enum frame_hole hole, const struct filling *filling)
+static void set_value(struct filling *filling, enum frame_value value, const uint8_t *at,
+                      size_t bytes)
 {
+    filling->values[value] = (struct written){at, bytes};
+}
+
+/* Text of one line in which nothing needs an escape of either kind: it is its own encoding. */
+static HOT bool is_plain(const uint8_t *text, size_t bytes)
+{
+    return bytes <= PLAIN_CHARS_MAX && markup_is_harmless(text, bytes);
+}
+_Static_assert(FRAME_SENDER_BYTES_MAX >= PLAIN_CHARS_MAX + WINDOW_LANES &&
+                   ADDRESS_NAME_BYTES_MAX >= PLAIN_CHARS_MAX + WINDOW_LANES,
+               "lanes may be read beyond a plain text");
+
+/* The sender of a plain name: all but its brackets are themselves. False: it is not that. */
+static HOT bool fill_sender(struct filling *filling)
+{
+    static const char open[] = " &#60;";
+    static const char close[] = "&#62;";
+    const struct frame_shown *shown = filling->shown;
+    const struct address *address = &shown->from.address;
+    if (shown->name == address->text) {
+        if (shown->sender_bytes != address->bytes)
+            return false;
+        set_value(filling, FRAME_VALUE_SENDER_HTML, shown->name, shown->name_bytes);
+    } else {
+        if (shown->sender_bytes != shown->name_bytes + 3 + address->bytes ||
+            !is_plain(address->text, address->bytes))
+            return false;
+        struct writer out = writer_make(filling->sender, PLAIN_CHARS_MAX);
+        if (shown->sender_bytes - 3 + sizeof(open) - 1 + sizeof(close) - 1 > PLAIN_CHARS_MAX)
+            return false;
+        writer_copy_few(&out, shown->name, shown->name_bytes);
+        writer_literal(&out, open);
+        writer_copy_few(&out, address->text, address->bytes);
+        writer_literal(&out, close);
+        filling->sender_chars = (size_t)(out.at - filling->sender);
+        set_value(filling, FRAME_VALUE_SENDER_HTML, filling->sender, filling->sender_chars);
+    }
+    filling->values[FRAME_VALUE_SENDER_FIELD] = filling->values[FRAME_VALUE_SENDER_HTML];
+    set_value(filling, FRAME_VALUE_SENDER_TEXT, shown->sender, shown->sender_bytes);
+    return true;
+}
+
+/* Most names and subjects are plain; what is not, is written where it is first asked for. */
+static HOT void fill_values(struct filling *filling)
+{
+    const struct frame_shown *shown = filling->shown;
     const struct frame_time *time = filling->message->time;
-    switch (hole) {
-    case FRAME_HOLE_BOUNDARY: memcpy(at, filling->boundary, FRAME_BOUNDARY_CHARS); break;
-    case FRAME_HOLE_ATTACHMENT: memcpy(at, time->attachment, FRAME_ATTACHMENT_CHARS); break;
-    case FRAME_HOLE_DAY: memcpy(at, time->day, FRAME_DAY_CHARS); break;
-    case FRAME_HOLE_ID: memcpy(at, filling->id, ID_HEX_CHARS); break;
-    case FRAME_HOLE_SALT: memcpy(at, filling->encoded, BASE64_LINE_CHARS); break;
+    for (uint32_t v = 0; v < FRAME_VALUE_COUNT; v++)
+        filling->values[v] = (struct written){NULL, 0};
+    set_value(filling, FRAME_VALUE_TIME_FIELD, time->unix_text, time->unix_chars);
+    set_value(filling, FRAME_VALUE_SALT_FIELD, filling->encoded, BASE64_LINE_CHARS);
+    set_value(filling, FRAME_VALUE_NONE, filling->encoded, 0);
+    filling->sender_chars = 0;
+    bool sender_plain = false;
+    if (is_plain(shown->name, shown->name_bytes)) {
+        set_value(filling, FRAME_VALUE_NAME_TEXT, shown->name, shown->name_bytes);
+        set_value(filling, FRAME_VALUE_NAME_HTML, shown->name, shown->name_bytes);
+        sender_plain = fill_sender(filling);
+    }
+    if (!sender_plain) {
+        struct writer sender = writer_make(filling->sender, sizeof(filling->sender));
+        markup_write(&sender, shown->sender, shown->sender_bytes, sizeof(filling->sender));
+        filling->sender_chars = (size_t)(sender.at - filling->sender);
+    }
+    if (is_plain(shown->subject, shown->subject_bytes)) {
+        set_value(filling, FRAME_VALUE_SUBJECT_TEXT, shown->subject, shown->subject_bytes);
+        set_value(filling, FRAME_VALUE_SUBJECT_HTML, shown->subject, shown->subject_bytes);
+        set_value(filling, FRAME_VALUE_SUBJECT_FIELD, shown->subject, shown->subject_bytes);
     }
 }
 
@@ -119,7 +186,6 @@ static HOT void write_value(struct writer *writer, enum frame_value value,
                             const struct filling *filling)
 {
     const struct frame_shown *shown = filling->shown;
-    const struct frame_time *time = filling->message->time;
     switch (value) {
     case FRAME_VALUE_SENDER_TEXT:
         template_write_value(TEMPLATE_TEXT, writer, shown->sender, shown->sender_bytes);
@@ -144,39 +210,51 @@ static HOT void write_value(struct writer *writer, enum frame_value value,
             writer_copy(writer, filling->sender, filling->sender_chars);
         else
             markup_write(writer, shown->sender, shown->sender_bytes, FRAME_VALUE_CHARS_MAX);
-        break;
+        return;
     case FRAME_VALUE_SUBJECT_FIELD:
         markup_write(writer, shown->subject, shown->subject_bytes, FRAME_VALUE_CHARS_MAX);
-        break;
-    case FRAME_VALUE_TIME_FIELD: writer_copy(writer, time->unix_text, time->unix_chars); break;
-    case FRAME_VALUE_NONE: break;
+        return;
+    case FRAME_VALUE_TIME_FIELD:
+    case FRAME_VALUE_SALT_FIELD:
+    case FRAME_VALUE_NONE: return;
     }
+    writer->at -= TEMPLATE_SOFT_BREAK_CHARS; /* it is the next segment's */
 }
+
+_Static_assert(FRAME_HOLE_CHARS_MIN >= WINDOW_LANES && FRAME_HOLE_CHARS_MAX <= 2 * WINDOW_LANES,
+               "window_copy_halves() fills one");
 
 static HOT void write_script(struct writer *writer, const struct frame_script *script,
                              struct filling *filling)
 {
-    uint32_t place = 0;
+    const struct frame_place *place = script->places;
     for (uint32_t n = 0; n < script->segments_count; n++) {
         const struct frame_segment *segment = &script->segments[n];
-        uint8_t *base = writer->at;
+        const struct frame_place *places_end = script->places + segment->places_end;
+        uint8_t *at = writer->at;
         writer_copy(writer, script->text + segment->offset, segment->bytes);
-        for (; place < segment->places_end; place++)
-            fill_hole(base + (script->places[place].offset - segment->offset),
-                      script->places[place].hole, filling);
-        if (segment->value >= FRAME_VALUE_TEMPLATES) {
-            write_value(writer, segment->value, filling);
+        for (; place < places_end; place++)
+            window_copy_halves(at + place->offset, filling->holes[place->hole], place->chars);
+        struct written *value = &filling->values[segment->value];
+        if (value->at != NULL) {
+            writer_copy_few(writer, value->at, value->bytes);
             continue;
         }
-        struct written *written = &filling->written[segment->value];
-        if (written->at != NULL) {
-            writer_copy(writer, written->at, written->bytes);
-            continue;
-        }
-        written->at = writer->at;
+        value->at = writer->at;
         write_value(writer, segment->value, filling);
-        written->bytes = (size_t)(writer->at - written->at);
+        value->bytes = (size_t)(writer->at - value->at);
     }
+}
+
+/*
+ * An arena's lines have seldom been written lately. -mprfchw makes this PREFETCHW, which gets them
+ * for writing; processors that have none pass over it.
+ */
+HOT void frame_fetch(const struct frame *frame, const uint8_t *dst, size_t dst_room)
+{
+    const size_t bytes = MIN(frame->script_bytes_max + OUTER_BYTES_LIKELY, dst_room);
+    for (size_t at = 0; at < MIN(bytes, (size_t)FETCH_BYTES_MAX); at += CACHE_LINE)
+        __builtin_prefetch(dst + at, 1, 3);
 }
 
 HOT void frame_write(const struct frame *frame, const struct frame_message *message,
@@ -187,18 +265,19 @@ HOT void frame_write(const struct frame *frame, const struct frame_message *mess
     struct filling filling;
     filling.message = message;
     filling.shown = shown;
-    memset(filling.written, 0, sizeof(filling.written));
     id_to_hex(filling.id, message->id);
     encode(&filling, frame);
-    struct writer sender = writer_make(filling.sender, sizeof(filling.sender));
-    markup_write(&sender, shown->sender, shown->sender_bytes, sizeof(filling.sender));
-    filling.sender_chars = (size_t)(sender.at - filling.sender);
+    filling.holes[FRAME_HOLE_BOUNDARY] = filling.encoded + BASE64_LINE_STRIDE;
+    filling.holes[FRAME_HOLE_ATTACHMENT] = message->time->attachment;
+    filling.holes[FRAME_HOLE_DAY] = message->time->day;
+    filling.holes[FRAME_HOLE_ID] = (const uint8_t *)filling.id;
+    fill_values(&filling);
 
     outer_write(frame, message, shown, &writer);
     write_script(&writer, &frame->prologue, &filling);
     const uint8_t *prologue_end = writer.at;
     writer_literal(&writer, "\r\n--=_m_");
-    writer_copy(&writer, filling.boundary, FRAME_BOUNDARY_CHARS);
+    writer_copy(&writer, filling.holes[FRAME_HOLE_BOUNDARY], FRAME_BOUNDARY_CHARS);
     writer_literal(&writer, "--\r\n");
     const uint8_t *epilogue_end = writer.at;
     write_script(&writer, &frame->fields, &filling);

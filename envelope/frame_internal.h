@@ -19,12 +19,14 @@ enum frame_hole {
     FRAME_HOLE_ATTACHMENT, /* FRAME_ATTACHMENT_CHARS */
     FRAME_HOLE_DAY,        /* FRAME_DAY_CHARS */
     FRAME_HOLE_ID,         /* ID_HEX_CHARS */
-    FRAME_HOLE_SALT,       /* BASE64_LINE_CHARS */
 };
+#define FRAME_HOLE_COUNT     4
+#define FRAME_HOLE_CHARS_MIN 16 /* of each */
+#define FRAME_HOLE_CHARS_MAX 32
 
 /* Text whose length differs from mail to mail. */
 enum frame_value {
-    FRAME_VALUE_SENDER_TEXT, /* in the notification's parts: each as template_hot.c writes it */
+    FRAME_VALUE_SENDER_TEXT, /* in the notification's parts, without their last soft break */
     FRAME_VALUE_SENDER_HTML,
     FRAME_VALUE_NAME_TEXT,
     FRAME_VALUE_NAME_HTML,
@@ -33,9 +35,10 @@ enum frame_value {
     FRAME_VALUE_SENDER_FIELD, /* in the hidden inputs */
     FRAME_VALUE_SUBJECT_FIELD,
     FRAME_VALUE_TIME_FIELD,
+    FRAME_VALUE_SALT_FIELD,
     FRAME_VALUE_NONE, /* the script's end */
 };
-#define FRAME_VALUE_COUNT     9
+#define FRAME_VALUE_COUNT     11
 #define FRAME_VALUE_TEMPLATES 6 /* the first ones stand in templates, possibly more than once */
 
 #define FRAME_BOUNDARY_CHARS   (FRAME_BOUNDARY_BYTES / 3 * 4)
@@ -51,7 +54,8 @@ enum frame_value {
 #define FRAME_HOLES_MAX    (2 * TEMPLATE_SEGMENTS_MAX + 16)
 
 struct frame_place {
-    uint32_t offset; /* into the script's text */
+    uint32_t offset; /* into the segment's text */
+    uint32_t chars;
     enum frame_hole hole;
 };
 
@@ -85,7 +89,7 @@ struct frame {
     struct template *html;
     struct frame_script prologue; /* after the outer header */
     struct frame_script fields;
-    size_t script_bytes_max; /* of both, without the values */
+    size_t script_bytes_max; /* of both, without the values that differ in length */
     uint8_t *shell;          /* the attachment; head and tail are parts of it */
     size_t head_bytes;
     size_t tail_offset;

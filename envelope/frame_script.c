@@ -36,7 +36,6 @@ static size_t hole_chars(enum frame_hole hole)
     case FRAME_HOLE_ATTACHMENT: return FRAME_ATTACHMENT_CHARS;
     case FRAME_HOLE_DAY: return FRAME_DAY_CHARS;
     case FRAME_HOLE_ID: return ID_HEX_CHARS;
-    case FRAME_HOLE_SALT: return BASE64_LINE_CHARS;
     }
     assert_failed("a hole outside its enum", __FILE__, __LINE__);
 }
@@ -45,8 +44,11 @@ static void put_hole(struct script_maker *maker, enum frame_hole hole)
 {
     struct frame_script *script = maker->script;
     ASSERT(script->places_count < FRAME_HOLES_MAX);
-    script->places[script->places_count++] = (struct frame_place){(uint32_t)script_at(maker), hole};
-    for (size_t n = hole_chars(hole); n > 0; n--)
+    const size_t chars = hole_chars(hole);
+    ASSERT(chars >= FRAME_HOLE_CHARS_MIN && chars <= FRAME_HOLE_CHARS_MAX);
+    script->places[script->places_count++] = (struct frame_place){
+        (uint32_t)(script_at(maker) - maker->segment_at), (uint32_t)chars, hole};
+    for (size_t n = chars; n > 0; n--)
         writer_byte(&maker->out, '?');
 }
 
@@ -78,7 +80,8 @@ static void put_boundary(struct script_maker *maker, char which)
 
 /*
  * What template_render() writes. The time's values are digits and harmless punctuation, of a fixed
- * length, so their encoding is themselves: they are holes, and the soft break after them constant.
+ * length, so their encoding is themselves: they are holes. The soft break after a value is
+ * constant.
  */
 static void put_template(struct script_maker *maker, const struct template *template)
 {
@@ -98,15 +101,10 @@ static void put_template(struct script_maker *maker, const struct template *temp
         case TEMPLATE_SUBJECT:
             put_value(maker, html ? FRAME_VALUE_SUBJECT_HTML : FRAME_VALUE_SUBJECT_TEXT);
             break;
-        case TEMPLATE_DATE:
-            put_hole(maker, FRAME_HOLE_DAY);
-            writer_literal(&maker->out, "=\r\n");
-            break;
-        case TEMPLATE_ATTACHMENT:
-            put_hole(maker, FRAME_HOLE_ATTACHMENT);
-            writer_literal(&maker->out, "=\r\n");
-            break;
+        case TEMPLATE_DATE: put_hole(maker, FRAME_HOLE_DAY); break;
+        case TEMPLATE_ATTACHMENT: put_hole(maker, FRAME_HOLE_ATTACHMENT); break;
         }
+        writer_literal(&maker->out, "=\r\n");
     }
 }
 
@@ -183,7 +181,7 @@ static void make_fields(struct script_maker *maker, const struct frame *frame)
         close_field(maker);
     }
     open_field(maker, 'k');
-    put_hole(maker, FRAME_HOLE_SALT);
+    put_value(maker, FRAME_VALUE_SALT_FIELD);
     close_field(maker);
     put_value(maker, FRAME_VALUE_NONE);
 }
@@ -203,7 +201,8 @@ int frame_script_open(struct frame *frame)
     if (rc != 0)
         return rc;
     make_fields(&maker, frame);
-    frame->script_bytes_max = frame->prologue.text_bytes + frame->fields.text_bytes;
+    frame->script_bytes_max =
+        frame->prologue.text_bytes + frame->fields.text_bytes + BASE64_LINE_CHARS;
     return 0;
 }
 

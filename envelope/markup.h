@@ -15,12 +15,16 @@
 #include "base/macros.h"
 #include "envelope/writer.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Appends src, cut between characters so that at most chars_max are written. */
 HOT void markup_write(struct writer *writer, const uint8_t *src, size_t src_bytes,
                       size_t chars_max);
+
+/* Does all of it stand for itself? Reads up to a whole 16 bytes, whatever stands behind src. */
+HOT bool markup_is_harmless(const uint8_t *src, size_t src_bytes);
 
 /* The worst is an ASCII character as `&#NN;`. */
 #define MARKUP_CHARS_PER_BYTE_MAX 8

@@ -47,6 +47,15 @@ static HOT size_t harmless_bytes(const uint8_t *src, const uint8_t *end)
     return (size_t)(at - src);
 }
 
+HOT bool markup_is_harmless(const uint8_t *src, size_t src_bytes)
+{
+    uint32_t stops = 0;
+    for (size_t i = 0; i < src_bytes; i += WINDOW_LANES)
+        stops |= (window_bits(harmless_lanes(window_lanes(src + i))) ^ 0xffff) &
+                 (uint32_t)window_below((uint32_t)MIN(src_bytes - i, (size_t)WINDOW_LANES));
+    return stops == 0;
+}
+
 HOT void markup_write(struct writer *writer, const uint8_t *src, size_t src_bytes, size_t chars_max)
 {
     const uint8_t *end = src + src_bytes;

@@ -6,13 +6,10 @@
 
 #include <stdbool.h>
 
-/* A line of a value ends here, three characters early for the last escape and one for the `=`. */
-#define VALUE_COLUMN_MAX (TEMPLATE_LINE_CHARS_MAX - 4)
-
 /* One line of nothing but what stands for itself? */
 static HOT bool is_literal_line(const uint8_t *src, size_t bytes)
 {
-    if (bytes > VALUE_COLUMN_MAX)
+    if (bytes > TEMPLATE_VALUE_COLUMN_MAX)
         return false;
     for (size_t i = 0; i < bytes; i += WINDOW_LANES) {
         const __m128i lanes = window_lanes_until(src + i, src + bytes);
@@ -37,7 +34,7 @@ static HOT void write_text(struct writer *writer, const uint8_t *src, size_t byt
     }
     for (size_t i = 0; i < bytes; i++) {
         const uint8_t c = src[i];
-        if (column > VALUE_COLUMN_MAX) {
+        if (column > TEMPLATE_VALUE_COLUMN_MAX) {
             writer_literal(writer, "=\r\n");
             column = 0;
         }
@@ -57,11 +54,11 @@ static HOT void write_text(struct writer *writer, const uint8_t *src, size_t byt
 /* What markup_write() wrote needs no escapes, only short lines. */
 HOT void template_write_escaped(struct writer *writer, const uint8_t *src, size_t chars)
 {
-    while (chars > VALUE_COLUMN_MAX) {
-        writer_copy(writer, src, VALUE_COLUMN_MAX);
+    while (chars > TEMPLATE_VALUE_COLUMN_MAX) {
+        writer_copy(writer, src, TEMPLATE_VALUE_COLUMN_MAX);
         writer_literal(writer, "=\r\n");
-        src += VALUE_COLUMN_MAX;
-        chars -= VALUE_COLUMN_MAX;
+        src += TEMPLATE_VALUE_COLUMN_MAX;
+        chars -= TEMPLATE_VALUE_COLUMN_MAX;
     }
     writer_copy(writer, src, chars);
     writer_literal(writer, "=\r\n");
@@ -100,7 +97,7 @@ size_t template_value_bytes_max(enum template_kind kind, size_t bytes)
     bytes = MIN(bytes, (size_t)TEMPLATE_VALUE_BYTES_MAX);
     /* Each byte is an escape of three characters, or a reference that needs none. */
     const size_t chars = kind == TEMPLATE_TEXT ? bytes * 3 : markup_chars_max(bytes);
-    return chars + (chars / VALUE_COLUMN_MAX + 1) * 3;
+    return chars + (chars / TEMPLATE_VALUE_COLUMN_MAX + 1) * 3;
 }
 
 size_t template_bytes_max(const struct template *template,

@@ -27,8 +27,16 @@ struct template
     size_t encoded_bytes;
 };
 
+/* RFC 2045, 6.7 (5): encoded lines are at most this long, with their soft break. */
+#define TEMPLATE_LINE_CHARS_MAX 76
+
 /* Longer values are cut: no mail has one. */
 #define TEMPLATE_VALUE_BYTES_MAX 1024
+
+/* After each value, so that the text behind it stands alone: "=" CRLF. */
+#define TEMPLATE_SOFT_BREAK_CHARS 3
+/* A line of a value ends here, three characters early for the last escape and one for the `=`. */
+#define TEMPLATE_VALUE_COLUMN_MAX (TEMPLATE_LINE_CHARS_MAX - 4)
 
 /* A value as it stands in the template, its soft break included. */
 HOT void template_write_value(enum template_kind kind, struct writer *writer, const uint8_t *src,
@@ -37,8 +45,5 @@ HOT void template_write_value(enum template_kind kind, struct writer *writer, co
 HOT void template_write_escaped(struct writer *writer, const uint8_t *src, size_t chars);
 /* At most these. */
 size_t template_value_bytes_max(enum template_kind kind, size_t bytes);
-
-/* RFC 2045, 6.7 (5): encoded lines are at most this long, with their soft break. */
-#define TEMPLATE_LINE_CHARS_MAX 76
 
 #endif
