@@ -357,11 +357,18 @@ static void seal_draw(struct worker *worker)
     secret_wipe(secrets->randoms, bytes);
 }
 
+/* So that the next message's first lines arrive while this one is sealed. */
+static void fetch_space(const struct job *job)
+{
+    frame_fetch(job->profile->frame, job->space_at, job->space_bytes);
+}
+
 void vector_seal(struct worker *worker)
 {
     struct worker_secrets *secrets = worker->secrets;
     const uint32_t count = worker->vector_count;
     if (count > 0) {
+        fetch_space(secrets->entries[0].job);
         seal_draw(worker);
         cobble_derive_burst(worker->core, secrets->derivations, count);
     }
@@ -371,6 +378,8 @@ void vector_seal(struct worker *worker)
         memcpy(entry->salt_commitment + COBBLE_SALT_BYTES, secrets->derivations[i].commitment,
                COBBLE_COMMITMENT_BYTES);
         job_enter(job, JOB_SEALING);
+        if (i + 1 < count)
+            fetch_space(entry[1].job);
         seal_entry(worker, entry);
         entry_wipe(worker, entry, i + 1 < count ? entry[1].stage_from : worker->stage_used);
         if (job->mail_done == job->submission.mail_bytes) {
