@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "bench/hotpath.h"
 #include "mta/bulla.h"
 
 #include <errno.h>
@@ -290,6 +291,20 @@ static int load_loop(struct load *load)
     return rc;
 }
 
+/* The loop, and what the machine did to the worker meanwhile: looked up outside of it, since that
+ * would delay messages. */
+static int load_watched_loop(struct load *load)
+{
+    const struct spawn *engine = load->config->engine;
+    const uint64_t before = engine == NULL ? 0 : hotpath_preemptions(engine);
+    const uint64_t start_ns = clock_monotonic_ns();
+    const int rc = load_loop(load);
+    const double seconds = (double)(clock_monotonic_ns() - start_ns) / (double)NS_PER_S;
+    load->result->worker_preempted_per_s =
+        engine == NULL ? -1 : (double)(hotpath_preemptions(engine) - before) / seconds;
+    return rc;
+}
+
 static void load_fini(struct load *load)
 {
     for (uint32_t i = 0; i < load->clients_open; i++)
@@ -331,7 +346,7 @@ int load_run(const struct load_config *config, const struct mailset *set,
         rc = load_attach(&load, why);
     }
     if (rc == 0) {
-        rc = load_loop(&load);
+        rc = load_watched_loop(&load);
         if (rc != 0)
             (void)snprintf(why, MAILSET_WHY_BYTES, "the engine went away: %s", strerror(-rc));
     }

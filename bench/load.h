@@ -17,6 +17,7 @@
 #include "base/macros.h"
 #include "bench/histogram.h"
 #include "bench/mailset.h"
+#include "bench/spawn.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -53,6 +54,8 @@ struct load_config {
     /* Sleeps when there is nothing to do, for a processor that others need; it costs latency. */
     bool sleeps;
     struct load_hooks hooks;
+    /* One of our own, for result->worker_preempted_per_s; NULL: another's. */
+    const struct spawn *engine;
     uint64_t series_ns; /* of one step of result->series; 0: none */
     bool
         flatten; /* also copy every sealed mail out of its spans, as a client without writev must */
@@ -67,7 +70,10 @@ struct load_result {
     double seconds;
     double offered_per_s;   /* arrivals that fell due in the measured time               */
     uint64_t backlog_count; /* of them, still not handed over at its end: charged till then */
-    char other_text[160];   /* the engine's words for the first that was not sealed */
+    /* How often another program took the processor of the engine's first worker, from before the
+     * warming up to the last answer: how quiet the machine was. -1: not our engine. */
+    double worker_preempted_per_s;
+    char other_text[160]; /* the engine's words for the first that was not sealed */
     struct histogram latency;
     struct histogram other_latency;   /* of other_set, which `latency` leaves out        */
     uint64_t other_sealed_count;      /* of other_set, which sealed_count and bytes have */

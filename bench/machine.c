@@ -151,32 +151,14 @@ int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu)
     return sched_setaffinity(0, sizeof(one), &one) == 0 ? (int)chosen : -1;
 }
 
-/* Sessions are scheduled against one another (sched(7), autogroup): nice alone counts inside ours.
- */
-static bool machine_autogroup(int nice_value)
-{
-    FILE *file = fopen("/proc/self/autogroup", "we");
-    if (file == NULL)
-        return false;
-    const bool written = fprintf(file, "%d", nice_value) > 0;
-    return fclose(file) == 0 && written;
-}
-
-static void machine_autogroup_restore(void)
-{
-    (void)machine_autogroup(0);
-}
-
 void machine_go_first(void)
 {
-    (void)setpriority(PRIO_PROCESS, 0, MACHINE_NICE);
-    if (machine_autogroup(MACHINE_NICE))
-        (void)atexit(machine_autogroup_restore);
+    if (setpriority(PRIO_PROCESS, 0, MACHINE_NICE) != 0)
+        (void)fprintf(stderr, "bulla-bench: --priority: %s\n", strerror(errno));
 }
 
 void machine_go_along(void)
 {
-    /* A session of our own is an autogroup of our own, with the usual weight. */
-    (void)setsid();
-    (void)setpriority(PRIO_PROCESS, 0, 0);
+    if (getpriority(PRIO_PROCESS, 0) < 0)
+        (void)setpriority(PRIO_PROCESS, 0, 0);
 }

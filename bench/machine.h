@@ -20,7 +20,7 @@ json_t *machine_json(void);
  * a core with one. The processor, or -1 when all are workers': then nothing was done. */
 int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu);
 
-/* Before the machine's other programs, where that is allowed; what is started later inherits it. */
+/* --priority: nice -15, which what is started later inherits. Says so where it may not. */
 void machine_go_first(void);
 /* Takes that back for this process: it shares its processor with what it measures. */
 void machine_go_along(void);

@@ -135,6 +135,10 @@ static json_t *report_json_run(const struct load_result *run)
                   (json_int_t)run->backlog_count, "mail_bytes", (json_int_t)run->mail_bytes,
                   "sealed_bytes", (json_int_t)run->sealed_bytes, "seconds", run->seconds,
                   "offered_per_s", run->offered_per_s);
+    if (object != NULL)
+        (void)json_object_set_new(
+            object, "worker_preemptions_per_s",
+            run->worker_preempted_per_s < 0 ? json_null() : json_real(run->worker_preempted_per_s));
     for (int figure = 0; figure < REPORT_FIGURES && object != NULL; figure++)
         (void)json_object_set_new(object, report_names[figure],
                                   json_real(report_value(run, (enum report_figure)figure)));

@@ -49,7 +49,7 @@ static int hotpath_run(struct costs *costs, const char *mail, double rate_per_s)
     struct load_result *result = malloc(sizeof(*result));
     int rc = result == NULL ? -ENOMEM : mailset_open_sizes(&set, mail, suite->why);
     if (rc == 0) {
-        struct load_config load = suite_load(suite, costs->engine->socket_path, set);
+        struct load_config load = suite_load(suite, costs->engine, set);
         load.rate_per_s = rate_per_s;
         load.hooks = (struct load_hooks){.start = hotpath_begin, .end = hotpath_end, .user = costs};
         rc = load_run(&load, set, result, suite->why);
@@ -183,7 +183,7 @@ static int memory_after(struct costs *costs, const char *mail, const char *name,
     struct load_result *result = malloc(sizeof(*result));
     int rc = result == NULL ? -ENOMEM : mailset_open_sizes(&set, mail, costs->suite->why);
     if (rc == 0) {
-        struct load_config load = suite_load(costs->suite, costs->engine->socket_path, set);
+        struct load_config load = suite_load(costs->suite, costs->engine, set);
         load.hooks = (struct load_hooks){.end = memory_look, .user = costs};
         rc = load_run(&load, set, result, costs->suite->why);
     }

@@ -205,7 +205,7 @@ static int real_outage(struct suite *suite, const struct mailset *set, struct lo
 static int real_measure_all(struct suite *suite, const struct mailset *set,
                             struct load_result *result)
 {
-    struct load_config load = suite_load(suite, getenv("BULLA_SOCKET"), set);
+    struct load_config load = suite_load(suite, NULL, set);
     struct samples rates = {.count = 0};
     int rc = 0;
     load.warmup_ns *= 3;

@@ -39,7 +39,7 @@ static int latency_open(struct latency *latency)
         rc = mailset_open_sizes(&latency->large, SUITE_LARGE_MAIL, suite->why);
     if (rc != 0)
         return rc;
-    struct load_config load = suite_load(suite, latency->engine->socket_path, latency->small);
+    struct load_config load = suite_load(suite, latency->engine, latency->small);
     rc = suite_capacity(suite, &load, latency->small, &latency->small_per_s);
     load.in_place = true;
     if (rc == 0)
@@ -83,14 +83,15 @@ static json_t *latency_json(const struct latency *latency)
                               json_integer((json_int_t)latency->worker_preempted));
     (void)json_object_set_new(object, "client_preemptions",
                               json_integer((json_int_t)latency->client_preempted));
+    (void)json_object_set_new(object, "worker_preemptions_per_s",
+                              json_real(latency->result->worker_preempted_per_s));
     return object;
 }
 
 /* At a share of capacity; the result is latency->result. */
 static int latency_run(struct latency *latency, double share, uint32_t seed)
 {
-    struct load_config load =
-        suite_load(latency->suite, latency->engine->socket_path, latency->small);
+    struct load_config load = suite_load(latency->suite, latency->engine, latency->small);
     load.rate_per_s = latency->small_per_s * share;
     load.seed = seed;
     return latency_load(latency, &load);
@@ -140,8 +141,7 @@ static int latency_curve(struct latency *latency)
 
 static int tail_run(struct latency *latency, bool beside_large, uint32_t seed)
 {
-    struct load_config load =
-        suite_load(latency->suite, latency->engine->socket_path, latency->large);
+    struct load_config load = suite_load(latency->suite, latency->engine, latency->large);
     load.duration_ns = latency->suite->pace.tail_ns;
     load.rate_per_s = latency->small_per_s * TAIL_SMALL_SHARE;
     load.seed = seed;

@@ -28,6 +28,7 @@ static const char *const rates_way_names[RATES_WAYS] = {"engine_spans", "engine_
 struct rates {
     struct samples way_mb_per_s[RATES_WAYS];
     struct samples way_messages_per_s[RATES_WAYS];
+    struct samples way_preempted_per_s[RATES_WAYS];
     struct samples cms_mb_per_s;
     struct samples cms_messages_per_s;
     struct samples gpg_mb_per_s;
@@ -85,7 +86,7 @@ static int rates_engine(struct suite *suite, const struct spawn *engine, const s
     struct load_result *result = malloc(sizeof(*result));
     int rc = result == NULL ? -ENOMEM : 0;
     for (uint32_t way = 0; rc == 0 && way < RATES_WAYS; way++) {
-        struct load_config config = suite_load(suite, engine->socket_path, set);
+        struct load_config config = suite_load(suite, engine, set);
         config.flatten = way == RATES_FLAT;
         config.in_place = way == RATES_IN_PLACE;
         config.seed = turn + 1;
@@ -96,6 +97,7 @@ static int rates_engine(struct suite *suite, const struct spawn *engine, const s
         samples_add(&rates->way_mb_per_s[way], mb_per_s);
         samples_add(&rates->way_messages_per_s[way],
                     (double)result->sealed_count / result->seconds);
+        samples_add(&rates->way_preempted_per_s[way], result->worker_preempted_per_s);
         samples_add(&rates->over_cms[way], mb_per_s / rates->cms_mb_per_s.values[turn]);
         samples_add(&rates->of_roofline[way],
                     mb_per_s / rates->roofline_mb_per_s[ROOFLINE_ONE_PASS].values[turn]);
@@ -137,10 +139,12 @@ static json_t *rates_json(const struct rates *rates, const struct mailset *set, 
         json_pack("{s:s, s:I, s:I, s:I}", "mail", mail, "mails", (json_int_t)set->mails_count,
                   "mail_bytes_total", (json_int_t)set->bytes_total, "not_sealed",
                   (json_int_t)rates->not_sealed);
-    for (uint32_t way = 0; way < RATES_WAYS; way++)
-        (void)json_object_set_new(object, rates_way_names[way],
-                                  rates_pair(&rates->way_messages_per_s[way],
-                                             &rates->way_mb_per_s[way]));
+    for (uint32_t way = 0; way < RATES_WAYS; way++) {
+        json_t *pair = rates_pair(&rates->way_messages_per_s[way], &rates->way_mb_per_s[way]);
+        (void)json_object_set_new(pair, "worker_preemptions_per_s",
+                                  samples_json(&rates->way_preempted_per_s[way]));
+        (void)json_object_set_new(object, rates_way_names[way], pair);
+    }
     (void)json_object_set_new(object, "peer_openssl_cms",
                               rates_pair(&rates->cms_messages_per_s, &rates->cms_mb_per_s));
     if (rates->gpg_mb_per_s.count > 0)

@@ -37,7 +37,7 @@ static int scaling_load(struct suite *suite, const struct spawn *engine, const s
             cpus[cpus_count++] = (uint32_t)cpu;
         children[i] = rc == 0 ? fork() : -1;
         if (children[i] == 0) {
-            struct load_config load = suite_load(suite, engine->socket_path, set);
+            struct load_config load = suite_load(suite, engine, set);
             load.seed = i + 1;
             (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             _exit(load_run(&load, set, &results[i], suite->why) == 0 ? 0 : 1);
@@ -64,6 +64,7 @@ static void scaling_workers(struct suite *suite, json_t *figures, const struct m
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     struct samples all = {.count = 0};
     struct samples each = {.count = 0};
+    struct samples preempted = {.count = 0};
     if (results == MAP_FAILED)
         return;
     int rc = suite_engine(suite, &engine, &config);
@@ -76,14 +77,15 @@ static void scaling_workers(struct suite *suite, json_t *figures, const struct m
             break;
         samples_add(&all, sum);
         samples_add(&each, sum / workers);
+        samples_add(&preempted, results[0].worker_preempted_per_s);
     }
     spawn_close(engine);
     (void)munmap(results, bytes);
     if (rc == 0)
-        (void)json_array_append_new(figures,
-                                    json_pack("{s:i, s:o, s:o}", "workers", (int)workers,
-                                              "messages_per_s", samples_json(&all),
-                                              "messages_per_s_per_worker", samples_json(&each)));
+        (void)json_array_append_new(
+            figures, json_pack("{s:i, s:o, s:o, s:o}", "workers", (int)workers, "messages_per_s",
+                               samples_json(&all), "messages_per_s_per_worker", samples_json(&each),
+                               "worker_preemptions_per_s", samples_json(&preempted)));
 }
 
 static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clients_count,
@@ -94,6 +96,7 @@ static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clien
     struct spawn *engine = NULL;
     struct samples messages = {.count = 0};
     struct samples mb = {.count = 0};
+    struct samples preempted = {.count = 0};
     struct load_result *result = malloc(sizeof(*result));
     json_t *half = json_null();
     int rc = result == NULL ? -ENOMEM : mailset_open_sizes(&set, mail, suite->why);
@@ -101,7 +104,7 @@ static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clien
         rc = suite_engine(suite, &engine, &config);
     struct load_config load = {.clients_count = 0};
     if (rc == 0) {
-        load = suite_load(suite, engine->socket_path, set);
+        load = suite_load(suite, engine, set);
         load.clients_count = clients_count;
         if (clients_count > 1) {
             load.slots_count = 32;
@@ -114,6 +117,7 @@ static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clien
         if (rc == 0) {
             samples_add(&messages, (double)result->sealed_count / result->seconds);
             samples_add(&mb, (double)result->mail_bytes / result->seconds / 1e6);
+            samples_add(&preempted, result->worker_preempted_per_s);
         }
     }
     if (rc == 0 && latency) {
@@ -129,9 +133,10 @@ static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clien
         json_decref(half);
         return json_pack("{s:s}", "why", suite->why);
     }
-    return json_pack("{s:s, s:i, s:o, s:o, s:o}", "mail", mail, "clients", (int)clients_count,
+    return json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "mail", mail, "clients", (int)clients_count,
                      "messages_per_s", samples_json(&messages), "mb_per_s", samples_json(&mb),
-                     "latency_half_load", half);
+                     "worker_preemptions_per_s", samples_json(&preempted), "latency_half_load",
+                     half);
 }
 
 void row_scaling(struct suite *suite)

@@ -21,12 +21,14 @@
 
 static const char usage[] =
     "usage: bulla-bench suite [--json FILE] [--short] [--corpus FOLDER] [--only ROW[,ROW]...]\n"
+    "                         [--priority]\n"
     "\n"
     "  --json FILE       writes figures and claims as JSON\n"
     "  --short           two minutes at most: the figures are rough\n"
     "  --corpus FOLDER   the real mail to seal (../shared/corpus/ham beside the sources)\n"
     "  --only ROWS       of small, large, corpus, size, browser, latency, tail, hotpath, memory,\n"
-    "                    idle, keyservice, scaling; the other claims stand as not measured\n";
+    "                    idle, keyservice, scaling; the other claims stand as not measured\n"
+    "  --priority        goes before the machine's other programs: nice -15\n";
 
 /* Runs, warming up, engine, peers, tail, idling; outage. */
 static const struct suite_pace suite_full = {
@@ -100,11 +102,12 @@ int suite_engine(struct suite *suite, struct spawn **engine, const struct spawn_
     return rc;
 }
 
-struct load_config suite_load(const struct suite *suite, const char *socket_path,
+struct load_config suite_load(const struct suite *suite, const struct spawn *engine,
                               const struct mailset *set)
 {
     return (struct load_config){
-        .socket_path = socket_path,
+        .socket_path = engine != NULL ? engine->socket_path : getenv("BULLA_SOCKET"),
+        .engine = engine,
         .sender = "accounts@example.com",
         .recipient = "erin@example.net",
         .clients_count = 1,
@@ -172,9 +175,13 @@ json_t *suite_latency_json(const struct histogram *latency)
 static int suite_options(struct suite *suite, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"json", required_argument, NULL, 'j'},   {"short", no_argument, NULL, 's'},
-        {"corpus", required_argument, NULL, 'c'}, {"only", required_argument, NULL, 'o'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"json", required_argument, NULL, 'j'},
+        {"short", no_argument, NULL, 's'},
+        {"corpus", required_argument, NULL, 'c'},
+        {"only", required_argument, NULL, 'o'},
+        {"priority", no_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -183,6 +190,7 @@ static int suite_options(struct suite *suite, int argc, char **argv)
         case 's': suite->is_short = true; break;
         case 'c': suite->corpus = optarg; break;
         case 'o': suite->only = optarg; break;
+        case 'p': machine_go_first(); break;
         case 'h': (void)fputs(usage, stdout); exit(0);
         default: return -EINVAL;
         }
@@ -269,7 +277,6 @@ int suite_main(int argc, char **argv)
         (void)fprintf(stderr, "bulla-bench: no folder in /tmp: %s\n", strerror(errno));
         return EX_CANTCREAT;
     }
-    machine_go_first();
     const uint64_t start_ns = clock_monotonic_ns();
     suite_rows(&suite);
     claims_print(suite.claims, stdout);

@@ -58,7 +58,8 @@ void suite_miss(struct suite *suite, struct claim *claim, const char *why);
 /* An engine, and this process pinned beside its workers. */
 MUST_USE int suite_engine(struct suite *suite, struct spawn **engine,
                           const struct spawn_config *config);
-struct load_config suite_load(const struct suite *suite, const char *socket_path,
+/* NULL: the engine that BULLA_SOCKET names. */
+struct load_config suite_load(const struct suite *suite, const struct spawn *engine,
                               const struct mailset *set);
 /* Messages per second that the engine seals when its queue is kept full: the median of a few. */
 MUST_USE int suite_capacity(struct suite *suite, const struct load_config *config,

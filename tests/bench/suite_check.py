@@ -27,6 +27,15 @@ def suite(program, *options):
             return done, json.load(file)
 
 
+def scheduling():
+    """The nice value of this session's autogroup: sched(7)."""
+    try:
+        with open("/proc/self/autogroup", encoding="ascii") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def check_claim(claim):
     for field in ("row", "name", "value", "unit", "target", "compare", "holds", "peer", "limit", "runs"):
         assert field in claim, (field, claim)
@@ -58,10 +67,19 @@ def check_everything(program):
     assert control["system_calls"] > 0 or not control["system_calls_traced"], control
     assert found["figures"]["small"]["engine_spans"]["messages_per_s"]["min"] > 0
     assert found["figures"]["small"]["not_sealed"] == 0
+    for way in ("engine_spans", "engine_flattened", "engine_in_place"):
+        assert found["figures"]["small"][way]["worker_preemptions_per_s"]["min"] >= 0, way
+    for point in found["figures"]["latency_curve"]:
+        assert point["worker_preemptions_per_s"] >= 0, point
+    for name in ("mixed_sizes", "many_clients"):
+        assert found["figures"][name]["worker_preemptions_per_s"]["min"] >= 0, name
 
 
 def check_rows_left_out_are_shown(program):
+    before = scheduling()
     _, found = suite(program, "--only", "idle")
+    assert scheduling() == before, "the suite changed the session it ran in"
+    assert found["machine"]["nice"] == os.getpriority(os.PRIO_PROCESS, 0), found["machine"]
     assert len(found["claims"]) == sum(CLAIMS_OF_ROW.values())
     for claim in found["claims"]:
         check_claim(claim)
