@@ -94,12 +94,19 @@ void row_browser(struct suite *suite)
             json_object_get(json_object_get(figures, "browsers"), browser_claims[i].browser);
         const json_t *figure = json_object_get(browser, browser_claims[i].figure);
         const char *why = json_string_value(json_object_get(browser, "skipped"));
-        for (size_t k = 0; figure != NULL && k < ARRAY_COUNT(given); k++)
-            samples_add(&claim.runs, json_number_value(json_object_get(figure, given[k])));
-        if (claim.runs.count > 0)
+        bool sound = figure != NULL;
+        for (size_t k = 0; sound && k < ARRAY_COUNT(given); k++) {
+            const double value = json_number_value(json_object_get(figure, given[k]));
+            sound = value > 0;
+            samples_add(&claim.runs, value);
+        }
+        if (sound)
             claims_add(suite->claims, &claim);
         else
-            suite_miss(suite, &claim, why != NULL ? why : none);
+            suite_miss(suite, &claim,
+                       why != NULL    ? why
+                       : none != NULL ? none
+                                      : "the runner gave no figure for it");
     }
     if (figures != NULL)
         (void)json_object_set_new(suite->figures, "browser", figures);

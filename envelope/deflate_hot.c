@@ -14,8 +14,7 @@
 struct deflate {
     _Alignas(CACHE_LINE) struct isal_zstream stream; /* its hash heads tell of the plaintext */
     _Alignas(CACHE_LINE) uint8_t out[DEFLATE_SRC_BYTES_MAX];
-    size_t out_bytes_used; /* most that was written to out since it was wiped */
-    bool used;             /* since it was wiped                              */
+    bool used; /* since it was wiped */
 };
 
 size_t deflate_bytes(void)
@@ -56,7 +55,6 @@ HOT size_t deflate_try(struct deflate *deflate, uint8_t *dst, size_t dst_bytes_m
     stream->avail_out = (uint32_t)MIN(dst_bytes_max, sizeof(deflate->out));
     const int rc = isal_deflate_stateless(stream);
     const size_t bytes = stream->total_out;
-    deflate->out_bytes_used = MAX(deflate->out_bytes_used, bytes);
     if (rc != COMP_OK)
         return 0;
     ASSERT(stream->avail_in == 0 && bytes <= dst_bytes_max);

@@ -60,5 +60,8 @@ export function rendererPeak(browser) {
             process = processes.get(process.parent);
         return process?.isRoot;
     };
-    return Math.max(0, ...[...processes.values()].filter((process) => process.isPage && isOurs(process)).map(({ peakBytes }) => peakBytes));
+    const peaks = [...processes.values()].filter((process) => process.isPage && isOurs(process)).map(({ peakBytes }) => peakBytes);
+    if (peaks.length === 0)
+        throw new Error('no process of a page was found in /proc: its peak cannot be told');
+    return Math.max(...peaks);
 }
