@@ -103,18 +103,27 @@ static void load_advance_due(struct load *load, struct load_stream *stream, uint
     stream->due_ns += (uint64_t)(-log(unit) / stream->rate_per_s * (double)NS_PER_S);
 }
 
-/* True when the mail stands at `at` already; else it will, and what it runs over is forgotten. */
+/* What stood where a mail is written now stands there no longer. */
+static void load_forget(struct load *load, const uint8_t *at, size_t bytes)
+{
+    for (uint32_t i = 0; i < LOAD_PLACES_MAX; i++) {
+        struct load_place *place = &load->places[i];
+        if (place->at != NULL && at - LOAD_META_BYTES < place->at + place->mail->bytes &&
+            place->at < at + bytes)
+            *place = (struct load_place){.at = NULL};
+    }
+}
+
+/* True when the mail stands at `at` already; else it will, and what it runs over is forgotten. A
+ * small one is always copied: it would push large ones out of the list. */
 static bool load_stands(struct load *load, const uint8_t *at, const struct mailset_mail *mail)
 {
     for (uint32_t i = 0; i < LOAD_PLACES_MAX; i++)
         if (load->places[i].at == at && load->places[i].mail == mail)
             return true;
-    for (uint32_t i = 0; i < LOAD_PLACES_MAX; i++) {
-        struct load_place *place = &load->places[i];
-        if (place->at != NULL && at - LOAD_META_BYTES < place->at + place->mail->bytes &&
-            place->at < at + mail->bytes)
-            *place = (struct load_place){.at = NULL};
-    }
+    load_forget(load, at, mail->bytes);
+    if (mail->bytes <= LOAD_META_BYTES)
+        return false;
     load->places[load->places_next] = (struct load_place){.at = at, .mail = mail};
     load->places_next = (load->places_next + 1) % LOAD_PLACES_MAX;
     return false;
@@ -152,8 +161,7 @@ static bool load_submit(struct load *load, uint32_t stream_index, uint64_t now_n
     struct bulla_reservation reservation;
     if (bulla_reserve(client, &request, &reservation) != 0)
         return false;
-    if (!load->config->in_place || mail->bytes < LOAD_META_BYTES ||
-        !load_stands(load, reservation.mail, mail))
+    if (!load->config->in_place || !load_stands(load, reservation.mail, mail))
         memcpy(reservation.mail, mail->bytes_at, mail->bytes);
     if (bulla_submit(client, &reservation) != 0) {
         bulla_cancel(client, &reservation);

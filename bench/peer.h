@@ -4,6 +4,9 @@
  * Threads:   one; the caller has pinned it.
  * Units:     messages and bytes of original mail per second.
  * Errors:    -errno with a sentence in `why`.
+ *
+ * Each peer seals messages untimed first, and is timed for duration_ns and PEER_MESSAGES_MIN
+ * messages, whichever is longer.
  */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H
@@ -12,6 +15,8 @@
 #include "bench/mailset.h"
 
 #include <stdint.h>
+
+#define PEER_MESSAGES_MIN 5
 
 struct peer_rate {
     uint64_t messages;
@@ -23,7 +28,8 @@ struct peer_rate {
 MUST_USE int peer_gcm(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
                       char why[MAILSET_WHY_BYTES]);
 
-/* What people use today: OpenSSL CMS, AES-256-GCM, one RSA-2048 recipient, S/MIME output. */
+/* What people use today: OpenSSL CMS, AES-256-GCM, one RSA-2048 recipient, S/MIME output,
+ * streamed and written nowhere. */
 MUST_USE int peer_cms(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
                       char why[MAILSET_WHY_BYTES]);
 

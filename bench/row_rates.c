@@ -69,8 +69,7 @@ static void rates_limits(struct suite *suite, struct roofline *roofline, struct 
 {
     struct roofline_rates found;
     for (uint32_t place = 0; place < ROOFLINE_PLACES; place++) {
-        roofline_measure(roofline, (enum roofline_place)place,
-                         suite->pace.peer_ns / ROOFLINE_PLACES, &found);
+        roofline_measure(roofline, (enum roofline_place)place, suite->pace.roofline_ns, &found);
         samples_add(&rates->roofline_mb_per_s[place], found.mb_per_s);
         if (place != ROOFLINE_ONE_PASS)
             continue;

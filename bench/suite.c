@@ -30,12 +30,13 @@ static const char usage[] =
     "                    idle, keyservice, scaling; the other claims stand as not measured\n"
     "  --priority        goes before the machine's other programs: nice -15\n";
 
-/* Runs, warming up, engine, peers, tail, idling; outage. */
+/* Runs, warming up, engine, peers, rooflines, tail, idling; outage. */
 static const struct suite_pace suite_full = {
     .runs_count = 7,
     .warmup_ns = 300 * NS_PER_MS,
     .engine_ns = 1000 * NS_PER_MS,
-    .peer_ns = 300 * NS_PER_MS,
+    .peer_ns = 1000 * NS_PER_MS,
+    .roofline_ns = 500 * NS_PER_MS,
     .tail_ns = 4000 * NS_PER_MS,
     .idle_ns = 5000 * NS_PER_MS,
     .outage_ns = 3000 * NS_PER_MS,
@@ -44,7 +45,8 @@ static const struct suite_pace suite_rough = {
     .runs_count = 2,
     .warmup_ns = 100 * NS_PER_MS,
     .engine_ns = 200 * NS_PER_MS,
-    .peer_ns = 100 * NS_PER_MS,
+    .peer_ns = 300 * NS_PER_MS,
+    .roofline_ns = 500 * NS_PER_MS,
     .tail_ns = 400 * NS_PER_MS,
     .idle_ns = 1000 * NS_PER_MS,
     .outage_ns = 500 * NS_PER_MS,

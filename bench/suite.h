@@ -28,7 +28,8 @@ struct suite_pace {
     uint64_t warmup_ns;
     uint64_t engine_ns;
     uint64_t peer_ns;
-    uint64_t tail_ns; /* for the p99.9 */
+    uint64_t roofline_ns; /* of each of them */
+    uint64_t tail_ns;     /* for the p99.9 */
     uint64_t idle_ns;
     uint64_t outage_ns;
 };
