@@ -27,6 +27,7 @@ struct load_flight {
     uint64_t due_ns;
     uint64_t mail_bytes;
     uint32_t stream;
+    bool out;
     uint32_t next_free;
 };
 
@@ -34,7 +35,9 @@ struct load_flight {
 struct load_stream {
     const struct mailset *set;
     double rate_per_s;
-    uint64_t due_ns;                    /* of the next arrival */
+    uint64_t due_ns;         /* of the next arrival */
+    uint64_t arrivals_count; /* that fell due in the measured time */
+    struct histogram *latency;
     const struct mailset_mail *waiting; /* picked for it, not yet taken */
 };
 
@@ -59,7 +62,6 @@ struct load {
     uint64_t state;
     uint64_t measure_start_ns;
     uint64_t measure_end_ns;
-    uint64_t arrivals_count;
     struct load_place places[LOAD_PLACES_MAX];
     uint32_t places_next; /* the oldest, to be forgotten first */
     uint8_t *flat;
@@ -90,9 +92,8 @@ static int load_attach(struct load *load, char why[MAILSET_WHY_BYTES])
 /* One arrival is dealt with; when is the next one due? */
 static void load_advance_due(struct load *load, struct load_stream *stream, uint64_t now_ns)
 {
-    const bool counted = stream == &load->streams[0] && stream->due_ns >= load->measure_start_ns &&
-                         stream->due_ns < load->measure_end_ns;
-    load->arrivals_count += counted;
+    stream->arrivals_count +=
+        stream->due_ns >= load->measure_start_ns && stream->due_ns < load->measure_end_ns;
     stream->waiting = NULL;
     if (stream->rate_per_s <= 0) {
         stream->due_ns = now_ns;
@@ -170,6 +171,7 @@ static bool load_submit(struct load *load, uint32_t stream_index, uint64_t now_n
     flight->due_ns = stream->due_ns;
     flight->mail_bytes = mail->bytes;
     flight->stream = stream_index;
+    flight->out = true;
     load->free_head = flight->next_free;
     load->out_count++;
     load_advance_due(load, stream, now_ns);
@@ -187,6 +189,14 @@ static void load_count_series(struct load *load, bool sealed, uint64_t now_ns)
     load->result->series_retries[step] += !sealed;
 }
 
+/* One that was not sealed was late until the end at least, however soon that was said. */
+static void load_late(struct load *load, const struct load_flight *flight, uint64_t now_ns)
+{
+    if (flight->due_ns >= load->measure_start_ns)
+        histogram_record(load->streams[flight->stream].latency,
+                         MAX(now_ns, load->measure_end_ns) - flight->due_ns);
+}
+
 static void load_count(struct load *load, const struct bulla_completion *completion,
                        uint64_t now_ns)
 {
@@ -200,8 +210,7 @@ static void load_count(struct load *load, const struct bulla_completion *complet
             (void)bulla_flatten(completion, load->flat, load->flat_bytes);
         }
         if (measured)
-            histogram_record(flight->stream == 0 ? &result->latency : &result->other_latency,
-                             now_ns - flight->due_ns);
+            histogram_record(load->streams[flight->stream].latency, now_ns - flight->due_ns);
         if (now_ns >= load->measure_start_ns && now_ns < load->measure_end_ns) {
             result->sealed_count++;
             result->other_sealed_count += flight->stream != 0;
@@ -209,11 +218,13 @@ static void load_count(struct load *load, const struct bulla_completion *complet
             result->sealed_bytes += completion->mail_bytes;
         }
     } else {
+        load_late(load, flight, now_ns);
         if (result->other_count++ == 0)
             (void)snprintf(result->other_text, sizeof(result->other_text), "%s %s",
                            completion->enhanced_status, completion->text);
     }
     load_count_series(load, completion->status == BULLA_SEALED, now_ns);
+    flight->out = false;
     flight->next_free = load->free_head;
     load->free_head = (uint32_t)(flight - load->flights);
     load->out_count--;
@@ -236,18 +247,25 @@ static int load_poll(struct load *load)
 }
 
 /* Arrivals that fell due and could not be handed over: their wait so far is part of the answer. */
-static void load_charge_backlog(struct load *load)
+static uint64_t load_charge_backlog(struct load *load, struct load_stream *stream)
 {
-    struct load_result *result = load->result;
-    struct load_stream *stream = &load->streams[0];
+    uint64_t backlog_count = 0;
     while (stream->rate_per_s > 0 && stream->due_ns < load->measure_end_ns &&
-           result->backlog_count < LOAD_BACKLOG_MAX) {
+           backlog_count < LOAD_BACKLOG_MAX) {
         if (stream->due_ns >= load->measure_start_ns) {
-            histogram_record(&result->latency, load->measure_end_ns - stream->due_ns);
-            result->backlog_count++;
+            histogram_record(stream->latency, load->measure_end_ns - stream->due_ns);
+            backlog_count++;
         }
         load_advance_due(load, stream, load->measure_end_ns);
     }
+    return backlog_count;
+}
+
+static void load_charge_unanswered(struct load *load, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < load->flights_count; i++)
+        if (load->flights[i].out)
+            load_late(load, &load->flights[i], now_ns);
 }
 
 static void load_submit_due(struct load *load, uint64_t now_ns)
@@ -276,9 +294,11 @@ static int load_loop(struct load *load)
     uint64_t now_ns = start_ns;
     bool started = false;
     while (rc == 0 && now_ns < load->measure_end_ns) {
-        if (!started && now_ns >= load->measure_start_ns) {
+        if (!started && now_ns >= start_ns + load->config->warmup_ns / 2) {
             started = true;
             load_hook(load, load->config->hooks.start);
+            load->measure_start_ns = MAX(load->measure_start_ns, clock_monotonic_ns());
+            load->measure_end_ns = load->measure_start_ns + load->config->duration_ns;
         }
         load_submit_due(load, now_ns);
         if (load->config->sleeps && load->out_count > 0)
@@ -287,15 +307,19 @@ static int load_loop(struct load *load)
         now_ns = clock_monotonic_ns();
     }
     load_hook(load, load->config->hooks.end);
-    load_charge_backlog(load);
+    load->result->backlog_count = load_charge_backlog(load, &load->streams[0]);
+    if (load->streams_count > 1)
+        (void)load_charge_backlog(load, &load->streams[1]);
     const uint64_t drain_end_ns = now_ns + LOAD_DRAIN_NS;
     while (rc == 0 && load->out_count > 0 && now_ns < drain_end_ns) {
         rc = load_poll(load);
         now_ns = clock_monotonic_ns();
     }
+    load_charge_unanswered(load, now_ns);
     load->result->unanswered_count = load->out_count;
+    load->result->other_offered_count = load->streams[1].arrivals_count;
     load->result->seconds = (double)load->config->duration_ns / (double)NS_PER_S;
-    load->result->offered_per_s = (double)load->arrivals_count / load->result->seconds;
+    load->result->offered_per_s = (double)load->streams[0].arrivals_count / load->result->seconds;
     return rc;
 }
 
@@ -321,6 +345,21 @@ static void load_fini(struct load *load)
     free(load->flat);
 }
 
+bool load_sound(const struct load_result *result, char why[MAILSET_WHY_BYTES])
+{
+    if (result->other_count > 0)
+        (void)snprintf(why, MAILSET_WHY_BYTES, "%lu messages were not sealed: %.150s",
+                       (unsigned long)result->other_count, result->other_text);
+    else if (result->unanswered_count > 0)
+        (void)snprintf(why, MAILSET_WHY_BYTES, "%lu messages were never answered",
+                       (unsigned long)result->unanswered_count);
+    else if (result->sealed_count == 0 || result->latency.count == 0)
+        (void)snprintf(why, MAILSET_WHY_BYTES, "nothing was sealed in the measured time");
+    else
+        return true;
+    return false;
+}
+
 int load_run(const struct load_config *config, const struct mailset *set,
              struct load_result *result, char why[MAILSET_WHY_BYTES])
 {
@@ -329,12 +368,14 @@ int load_run(const struct load_config *config, const struct mailset *set,
     memset(result, 0, sizeof(*result));
     histogram_init(&result->latency);
     histogram_init(&result->other_latency);
-    load.streams[load.streams_count++] =
-        (struct load_stream){.set = set, .rate_per_s = config->rate_per_s};
+    load.streams[load.streams_count++] = (struct load_stream){
+        .set = set, .rate_per_s = config->rate_per_s, .latency = &result->latency};
     if (config->other_set != NULL) {
         ASSERT(config->clients_count == LOAD_STREAMS_MAX);
         load.streams[load.streams_count++] =
-            (struct load_stream){.set = config->other_set, .rate_per_s = config->other_rate_per_s};
+            (struct load_stream){.set = config->other_set,
+                                 .rate_per_s = config->other_rate_per_s,
+                                 .latency = &result->other_latency};
     }
 
     const uint32_t slots_count =

@@ -8,7 +8,8 @@
  * Open loop: arrivals are a Poisson process that does not wait for the engine, and a latency runs
  * from the moment a message was due, not from when it could be handed over, so a stall is charged
  * to every message it delayed (no coordinated omission); what is still waiting to be handed over at
- * the end is charged up to there and counted as backlog. With rate 0 the queue is kept full instead
+ * the end is charged up to there and counted as backlog, and what was refused or never answered is
+ * charged up to the end too. With rate 0 the queue is kept full instead
  * and only throughput is meaningful.
  */
 #ifndef BENCH_LOAD_H
@@ -27,7 +28,7 @@
 
 /* Called while clients are attached; NULL: not. */
 struct load_hooks {
-    void (*start)(void *user); /* before the measured time */
+    void (*start)(void *user); /* while warming up: the measured time waits for it */
     void (*end)(void *user);   /* after it, before what is under way is waited for */
     void *user;
 };
@@ -73,15 +74,20 @@ struct load_result {
     /* How often another program took the processor of the engine's first worker, from before the
      * warming up to the last answer: how quiet the machine was. -1: not our engine. */
     double worker_preempted_per_s;
-    char other_text[160]; /* the engine's words for the first that was not sealed */
-    struct histogram latency;
+    char other_text[160];             /* the engine's words for the first that was not sealed */
+    struct histogram latency;         /* of all that fell due in the measured time, sealed or not */
     struct histogram other_latency;   /* of other_set, which `latency` leaves out        */
     uint64_t other_sealed_count;      /* of other_set, which sealed_count and bytes have */
+    uint64_t other_offered_count;     /* of other_set, that fell due in the measured time */
     uint32_t series[LOAD_SERIES_MAX]; /* sealed, by time of completion, from the measured start */
     uint32_t series_retries[LOAD_SERIES_MAX];
 };
 
 MUST_USE int load_run(const struct load_config *config, const struct mailset *set,
                       struct load_result *result, char why[MAILSET_WHY_BYTES]);
+
+/* False, and why, when something was refused or not answered, or nothing was sealed: a latency or a
+ * rate then says nothing. */
+MUST_USE bool load_sound(const struct load_result *result, char why[MAILSET_WHY_BYTES]);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -12,6 +13,7 @@
 #define LATENCY_SHARE         0.5 /* of capacity, in the claim                              */
 #define TAIL_SMALL_SHARE      0.2 /* of capacity for small messages, with and without large */
 #define TAIL_LARGE_SHARE      0.3
+#define TAIL_LARGE_SEALED     0.9 /* of the large ones offered, else they did not flow */
 #define TAIL_RUNS_MAX         5
 #define LATENCY_CURVE_PERCENT 10 /* a step of the curve */
 
@@ -23,7 +25,11 @@ struct latency {
     struct load_result *result;
     double small_per_s; /* capacities */
     double large_per_s;
-    uint64_t worker_preempted; /* in the latest run: what a busy machine does to its figures */
+    double large_offered;
+    double large_sealed;
+    bool unsound;                /* something was not sealed: `why` says it            */
+    char why[MAILSET_WHY_BYTES]; /* of the first such run                              */
+    uint64_t worker_preempted;   /* in the latest run: what a busy machine does to its figures */
     uint64_t client_preempted;
 };
 
@@ -76,6 +82,13 @@ static int latency_load(struct latency *latency, const struct load_config *load)
     return rc;
 }
 
+/* A run in which something was not sealed takes the row's claims. */
+static void latency_check(struct latency *latency)
+{
+    if (!latency->unsound)
+        latency->unsound = !load_sound(latency->result, latency->why);
+}
+
 static json_t *latency_json(const struct latency *latency)
 {
     json_t *object = suite_latency_json(&latency->result->latency);
@@ -117,6 +130,7 @@ static int latency_half(struct latency *latency, struct claim *p50, struct claim
         rc = latency_run(latency, LATENCY_SHARE, i + 1);
         if (rc != 0)
             break;
+        latency_check(latency);
         samples_add(&p50->runs, us(&latency->result->latency, 500000));
         samples_add(&p99->runs, us(&latency->result->latency, 990000));
         (void)json_array_append_new(runs, latency_point(latency, 100 * LATENCY_SHARE));
@@ -145,12 +159,12 @@ static int tail_run(struct latency *latency, bool beside_large, uint32_t seed)
     load.duration_ns = latency->suite->pace.tail_ns;
     load.rate_per_s = latency->small_per_s * TAIL_SMALL_SHARE;
     load.seed = seed;
+    /* One thread makes both kinds of arrivals: copying 34 MiB would hold up the small ones. */
+    load.in_place = true;
     if (beside_large) {
         load.clients_count = 2;
         load.other_set = latency->large;
         load.other_rate_per_s = latency->large_per_s * TAIL_LARGE_SHARE;
-        /* One thread makes both kinds of arrivals: copying 34 MiB would hold up the small ones. */
-        load.in_place = true;
     }
     return latency_load(latency, &load);
 }
@@ -164,6 +178,7 @@ static int tail_measure(struct latency *latency, struct claim *claim)
         rc = tail_run(latency, false, i + 1);
         if (rc != 0)
             break;
+        latency_check(latency);
         const double alone_us = us(&latency->result->latency, 999000);
         json_t *alone = latency_json(latency);
         rc = tail_run(latency, true, i + 1);
@@ -176,6 +191,9 @@ static int tail_measure(struct latency *latency, struct claim *claim)
         (void)json_array_append_new(runs, run);
         if (rc != 0)
             break;
+        latency_check(latency);
+        latency->large_offered += (double)latency->result->other_offered_count;
+        latency->large_sealed += (double)latency->result->other_sealed_count;
         samples_add(&claim->runs, beside_us / MAX(alone_us, 0.001));
         samples_add(&claim->limit.runs, alone_us);
     }
@@ -186,6 +204,30 @@ static int tail_measure(struct latency *latency, struct claim *claim)
                                         latency->small_per_s, "large_capacity_per_s",
                                         latency->large_per_s, "runs", runs));
     return rc;
+}
+
+/* Large mail that is offered and not sealed disturbs nothing: one a run may still be under way. */
+static void tail_check(struct latency *latency, const struct claim *claim)
+{
+    if (latency->unsound ||
+        (latency->large_sealed > 0 &&
+         latency->large_sealed + claim->runs.count >= TAIL_LARGE_SEALED * latency->large_offered))
+        return;
+    latency->unsound = true;
+    (void)snprintf(latency->why, sizeof(latency->why),
+                   "of %.0f large messages offered %.0f were sealed: they did not flow",
+                   latency->large_offered, latency->large_sealed);
+}
+
+static void latency_claim(const struct latency *latency, struct claim *claim, int rc)
+{
+    struct suite *suite = latency->suite;
+    if (rc != 0 || claim->runs.count == 0)
+        suite_miss(suite, claim, suite->why[0] != '\0' ? NULL : "nothing was measured");
+    else if (latency->unsound)
+        suite_miss(suite, claim, latency->why);
+    else
+        claims_add(suite->claims, claim);
 }
 
 void row_latency(struct suite *suite)
@@ -215,16 +257,14 @@ void row_latency(struct suite *suite)
     int rc = wants_latency || wants_tail ? latency_open(&latency) : -ECANCELED;
     if (rc == 0 && wants_latency)
         rc = latency_half(&latency, &p50, &p99);
+    latency_claim(&latency, &p50, rc);
+    latency_claim(&latency, &p99, rc);
     if (rc == 0 && wants_latency)
         rc = latency_curve(&latency);
+    latency.unsound = false;
     if (rc == 0 && wants_tail)
         rc = tail_measure(&latency, &tail);
+    tail_check(&latency, &tail);
+    latency_claim(&latency, &tail, rc);
     latency_close(&latency);
-    struct claim *const claims[] = {&p50, &p99, &tail};
-    for (size_t i = 0; i < ARRAY_COUNT(claims); i++) {
-        if (rc == 0 && claims[i]->runs.count > 0)
-            claims_add(suite->claims, claims[i]);
-        else
-            suite_miss(suite, claims[i], NULL);
-    }
 }

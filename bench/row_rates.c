@@ -42,6 +42,8 @@ struct rates {
     struct samples of_roofline[RATES_WAYS];
     struct samples of_cached; /* spans, against the roofline without memory */
     uint64_t not_sealed;
+    bool unsound; /* something was not sealed, as `why` says */
+    char why[MAILSET_WHY_BYTES];
     char gpg_why[MAILSET_WHY_BYTES];
 };
 
@@ -103,6 +105,8 @@ static int rates_engine(struct suite *suite, const struct spawn *engine, const s
         if (way == RATES_SPANS)
             samples_add(&rates->of_cached,
                         mb_per_s / rates->roofline_mb_per_s[ROOFLINE_CACHE].values[turn]);
+        if (!rates->unsound)
+            rates->unsound = !load_sound(result, rates->why);
         rates->not_sealed += result->other_count + result->unanswered_count;
     }
     free(result);
@@ -234,6 +238,10 @@ static void rates_claim(struct suite *suite, const char *row, const struct rates
             continue;
         if (rc != 0) {
             suite_miss(suite, &claim, NULL);
+            continue;
+        }
+        if (rates->unsound) {
+            suite_miss(suite, &claim, rates->why);
             continue;
         }
         claim.runs = *rates_value(rates, value);

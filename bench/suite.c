@@ -74,7 +74,9 @@ void suite_miss(struct suite *suite, struct claim *claim, const char *why)
     if (!suite_wants(suite, claim->row))
         claim->why = "left out by --only";
     else
-        claim->why = why != NULL ? why : suite->why;
+        claim->why = why != NULL             ? why
+                     : suite->why[0] != '\0' ? suite->why
+                                             : "it could not be measured";
     claims_add(suite->claims, claim);
 }
 

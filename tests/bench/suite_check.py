@@ -62,6 +62,7 @@ def check_everything(program):
     assert [point["load_percent"] for point in found["figures"]["latency_curve"]] == list(range(10, 100, 10))
     for counts in found["figures"]["hotpath"]:
         assert counts["messages"] > 0 and counts["allocator_calls"] == 0 and counts["lock_calls"] == 0, counts
+        assert counts["log_calls"] == 0 and counts["system_calls"] == 0, counts
     control = found["figures"]["hotpath_control"]  # an engine that sleeps: the counters can see
     assert control["allocator_calls_of_all_threads"] > 0, control
     assert control["system_calls"] > 0 or not control["system_calls_traced"], control
