@@ -1,6 +1,7 @@
 #include "bench/machine.h"
 
 #include "bench/process.h"
+#include "bench/spawn.h"
 #include "crypto/isa.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ static json_t *machine_commit(void)
                                        "describe",    "--always",    "--dirty",
                                        "--abbrev=12", "--exclude=*", NULL};
     char text[MACHINE_TEXT_BYTES] = "";
-    if (process_run(head, NULL, 10, text, sizeof(text)) != 0)
+    if (!spawn_in_build_tree() || process_run(head, NULL, 10, text, sizeof(text)) != 0)
         return json_string("unknown");
     text[strcspn(text, "\n")] = '\0';
     return json_string(text);

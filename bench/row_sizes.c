@@ -158,16 +158,20 @@ static void sizes_case(struct suite *suite, const struct sizes_case *wanted)
 void row_sizes(struct suite *suite)
 {
     static const struct sizes_case cases[] = {
-        {"base64", "sealed size against the original, mail with base64 attachments, the worst",
+        {"base64",
+         "sealed size against the original (English, AES-256), mail with base64 attachments, the "
+         "worst",
          sizes_base64, NULL, "default", 1.01, NULL},
-        {"text", "sealed size against the original, plain-text mail, the worst", sizes_text, NULL,
-         "default", 1.40, NULL},
+        {"text", "sealed size against the original (English, AES-256), plain-text mail, the worst",
+         sizes_text, NULL, "default", 1.40, NULL},
         {"corpus", NULL, NULL, NULL, "default", 0, NULL},
         {"corpus_compressed",
-         "sealed size against the original with compress = on, the corpus, the worst", NULL,
-         "profile \"compressed\" {\n  key_service = \"instant\"\n  compress = on\n}\n",
+         "sealed size against the original (English, AES-256) with compress = on, the corpus, the "
+         "worst",
+         NULL, "profile \"compressed\" {\n  key_service = \"instant\"\n  compress = on\n}\n",
          "compressed", 0.75,
-         "sealed size against the original with compress = on, the corpus as a whole"},
+         "sealed size against the original (English, AES-256) with compress = on, the corpus as a "
+         "whole"},
     };
     (void)json_object_set_new(suite->figures, "size", json_object());
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,14 @@ int spawn_program_folder(char *folder, size_t folder_bytes)
         return -ENOENT;
     *slash = '\0';
     return 0;
+}
+
+bool spawn_in_build_tree(void)
+{
+    char folder[PATH_MAX];
+    char built[PATH_MAX];
+    return spawn_program_folder(folder, sizeof(folder)) == 0 &&
+           realpath(BULLA_BINARY_DIR "/bench", built) != NULL && strcmp(folder, built) == 0;
 }
 
 uint64_t spawn_memory_kib(pid_t pid, const char *name)

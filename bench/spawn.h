@@ -44,6 +44,9 @@ void spawn_close(struct spawn *spawn); /* NULL is harmless */
 
 /* The folder of this program in the build tree, ".../bench". */
 MUST_USE int spawn_program_folder(char *folder, size_t folder_bytes);
+/* False when installed or copied: whoever owns the folder that a build once stood in must not
+ * choose what is run. */
+MUST_USE bool spawn_in_build_tree(void);
 
 /* A figure of /proc/<pid>/status in KiB, by its name with the colon ("VmRSS:"); 0 if unknown. */
 uint64_t spawn_memory_kib(pid_t pid, const char *name);

@@ -277,6 +277,12 @@ int suite_main(int argc, char **argv)
         (void)fputs(usage, stderr);
         return EX_USAGE;
     }
+    if (!spawn_in_build_tree()) {
+        (void)fputs("bulla-bench: suite runs programs of its build tree: run bench/bulla-bench "
+                    "there, not a copy or what was installed\n",
+                    stderr);
+        return EX_UNAVAILABLE;
+    }
     if (suite_open(&suite) != 0) {
         (void)fprintf(stderr, "bulla-bench: no folder in /tmp: %s\n", strerror(errno));
         return EX_CANTCREAT;

@@ -6,7 +6,9 @@
  * that worker's own thread, looks at each record's head, and pushes "stored", so that the worker
  * publishes the sealed mails in its next pass. What is measured so is the engine alone, from
  * submission to completion, both key rings passed through; left out are the copying of records by
- * another core, TLS, HTTP and the service's commit. Nothing is stored: what it lets be sealed can
+ * another core, TLS, HTTP and the service's commit, and, where the key thread sleeps, the one
+ * write to an eventfd by which key_thread_wake() wakes it: one a burst of requests, none while the
+ * key thread is at work. Nothing is stored: what it lets be sealed can
  * never be opened. It exists in bulla-bench-engine alone, and no option of bullad selects it.
  */
 #include "base/assert.h"

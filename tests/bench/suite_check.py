@@ -5,6 +5,7 @@ No time is judged. What a machine lacks (a corpus, a browser) stands there as no
 import collections
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,13 @@ def check_usage(program):
     assert done.returncode == 64 and "--corpus" in done.stderr, done
 
 
-for check in (check_usage, check_rows_left_out_are_shown, check_everything):
+def check_a_copy_runs_nothing(program):
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copy(program, folder)
+        done = subprocess.run([copy, "suite", "--short", "--only", "idle"], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 69 and "build tree" in done.stderr, done
+
+
+for check in (check_usage, check_a_copy_runs_nothing, check_rows_left_out_are_shown, check_everything):
     check(sys.argv[1])
     print(f"{check.__name__}: passed")
