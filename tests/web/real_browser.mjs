@@ -183,12 +183,12 @@ test('shows_messages_of_the_corpus', async (t) => {
         const { bodies, attachments } = layOut(root, { attachment: words.attachment, message: words.message });
         assert.equal(await text(tab, '#app h1'), squeeze(shownField(root.fields, 'subject')) || words.no_subject, name);
         const shown = squeeze(await text(tab, '.body'));
-        for (const part of bodies.filter(({ type }) => type === 'text/plain')) {
+        for (const part of bodies.filter(({ mime }) => mime === 'text/plain')) {
             const start = squeeze(part.text()).slice(0, 2000);
             assert.ok(shown.includes(start), `${name}: ${start.slice(0, 80)} in ${shown.slice(0, 80)}`);
         }
         assert.equal(await tab.evaluate(() => document.querySelectorAll('iframe').length),
-            bodies.filter(({ type }) => type === 'text/html').length, name);
+            bodies.filter(({ mime }) => mime === 'text/html').length, name);
         assert.ok(await tab.evaluate(() => document.querySelectorAll('a.file').length) <= attachments.length, name);
     }
 });
