@@ -1,6 +1,8 @@
 /* Batches of key records: what is written is read, and nothing malformed is. */
 #include "keyservice/record.h"
 
+#include "tests/keyservice/format_example.h"
+
 #include "base/bytes.h"
 #include "crypto/cobblestone.h"
 
@@ -109,28 +111,6 @@ static void record_reads_what_was_written(void **state)
     assert_false(record_recipient(&found, &offset, &address, &address_bytes));
 }
 
-static size_t document_bytes(uint8_t *dst, size_t dst_room)
-{
-    FILE *file = fopen("docs/format/key-batch.md", "r");
-    char line[256];
-    size_t used = 0;
-    bool inside = false;
-    assert_non_null(file);
-    while (fgets(line, sizeof(line), file) != NULL) {
-        if (strncmp(line, "```", 3) == 0) {
-            inside = !inside && strcmp(line, "```hex\n") == 0;
-            continue;
-        }
-        char *at = line;
-        while (inside && *at != '\n' && *at != '\0') {
-            assert_true(used < dst_room);
-            dst[used++] = (uint8_t)strtoul(at, &at, 16);
-        }
-    }
-    (void)fclose(file);
-    return used;
-}
-
 static void record_writes_the_example_of_the_document(void **state)
 {
     (void)state;
@@ -138,7 +118,8 @@ static void record_writes_the_example_of_the_document(void **state)
     struct batch batch;
     uint8_t expected[512];
     batch_of(&batch, &record);
-    const size_t expected_bytes = document_bytes(expected, sizeof(expected));
+    const size_t expected_bytes =
+        format_example("docs/format/key-batch.md", expected, sizeof(expected));
     assert_int_equal(batch.bytes, expected_bytes);
     assert_memory_equal(batch.bytes_at, expected, expected_bytes);
 }

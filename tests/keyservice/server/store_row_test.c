@@ -1,6 +1,7 @@
 #include "keyservice/server/store_row.h"
 
 #include "base/bytes.h"
+#include "tests/keyservice/format_example.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -17,28 +18,6 @@
 
 static uint8_t wire_again[STORE_ROW_WIRE_BYTES_MAX];
 
-static size_t document_bytes(const char *path, uint8_t *dst, size_t dst_room)
-{
-    FILE *file = fopen(path, "r");
-    char line[256];
-    size_t used = 0;
-    bool inside = false;
-    assert_non_null(file);
-    while (fgets(line, sizeof(line), file) != NULL) {
-        if (strncmp(line, "```", 3) == 0) {
-            inside = !inside && strcmp(line, "```hex\n") == 0;
-            continue;
-        }
-        char *at = line;
-        while (inside && *at != '\n' && *at != '\0') {
-            assert_true(used < dst_room);
-            dst[used++] = (uint8_t)strtoul(at, &at, 16);
-        }
-    }
-    (void)fclose(file);
-    return used;
-}
-
 static void a_row_is_the_record_without_length_id_and_key(void **state)
 {
     uint8_t batch[512];
@@ -47,9 +26,9 @@ static void a_row_is_the_record_without_length_id_and_key(void **state)
     struct record record;
     (void)state;
     const size_t batch_bytes =
-        document_bytes("docs/format/key-batch.md", batch, sizeof(batch)) - RECORD_BATCH_HEAD_BYTES;
+        format_example("docs/format/key-batch.md", batch, sizeof(batch)) - RECORD_BATCH_HEAD_BYTES;
     const size_t expected_bytes =
-        document_bytes("docs/format/key-row.md", expected, sizeof(expected));
+        format_example("docs/format/key-row.md", expected, sizeof(expected));
     assert_int_equal(store_row_pack(row, batch + RECORD_BATCH_HEAD_BYTES, (uint32_t)batch_bytes),
                      expected_bytes);
     assert_memory_equal(row, expected, expected_bytes);
@@ -69,7 +48,7 @@ static void a_row_that_is_cut_or_changed_is_refused(void **state)
     const uint8_t id[RECORD_ID_BYTES] = {[6] = 0x70, [8] = 0x80};
     const uint8_t no_v7[RECORD_ID_BYTES] = {0};
     (void)state;
-    const size_t bytes = document_bytes("docs/format/key-row.md", row, sizeof(row));
+    const size_t bytes = format_example("docs/format/key-row.md", row, sizeof(row));
     assert_int_equal(store_row_read(&record, wire_again, id, row, bytes), 0);
     assert_int_equal(store_row_read(&record, wire_again, no_v7, row, bytes), -EBADMSG);
     assert_int_equal(store_row_read(&record, wire_again, id, NULL, bytes), -EBADMSG);
