@@ -544,6 +544,15 @@ static int load_parse(cfg_t *cfg, const char *path)
     return rc;
 }
 
+/* A fault shows what stands in the file, which may be anything; it stays one line. */
+static void load_make_plain(char why[CONFIG_WHY_BYTES])
+{
+    for (char *at = why; *at != '\0'; at++) {
+        if ((uint8_t)*at < 0x20 || *at == 0x7f)
+            *at = '?';
+    }
+}
+
 int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYTES])
 {
     cfg_opt_t engine[CONFIG_RULES_MAX];
@@ -578,6 +587,7 @@ int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         *config = *made;
     else if (why[0] == '\0' || (!load.failed && load.why[0] == '\0'))
         (void)snprintf(why, CONFIG_WHY_BYTES, "%s:0: cannot be read; check the file", path);
+    load_make_plain(why);
     cfg_free(cfg);
 free_made:
     free(made);

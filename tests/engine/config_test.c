@@ -245,6 +245,14 @@ static void config_names_file_line_and_mend(void **state)
     }
 }
 
+static void config_fault_stays_one_line_whatever_it_shows(void **state)
+{
+    (void)state;
+    assert_int_equal(load("engine {\n workers = \"a\nb\\x7fc\"\n}\n" SERVICE PROFILE), -EINVAL);
+    assert_non_null(strstr(why, "a?b?c"));
+    assert_null(strchr(why, '\n'));
+}
+
 static void config_names_the_included_file_of_a_fault(void **state)
 {
     (void)state;
@@ -310,6 +318,7 @@ int main(void)
         cmocka_unit_test(config_reads_includes_beside_itself),
         cmocka_unit_test(config_names_file_line_and_mend),
         cmocka_unit_test(config_names_the_included_file_of_a_fault),
+        cmocka_unit_test(config_fault_stays_one_line_whatever_it_shows),
         cmocka_unit_test(config_says_which_file_is_missing),
         cmocka_unit_test(config_sample_is_sound_but_for_its_files),
         cmocka_unit_test(config_value_reads_sizes_and_times),
