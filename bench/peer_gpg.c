@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "bench/folder.h"
 #include "bench/peer.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 
 #include "bench/process.h"
 
-#include <ftw.h>
 #include <gpgme.h>
 #include <locale.h>
 #include <stdlib.h>
@@ -23,15 +23,6 @@ struct peer_gpg {
     gpgme_ctx_t context;
     gpgme_key_t keys[2]; /* and the NULL that ends them */
 };
-
-static int peer_remove_one(const char *path, const struct stat *info, int kind, struct FTW *where)
-{
-    (void)info;
-    (void)kind;
-    (void)where;
-    (void)remove(path); /* the agent removes its own sockets meanwhile */
-    return 0;
-}
 
 /* A key ring of our own with one RSA-2048 key, made here: its making is not timed. */
 static gpgme_error_t peer_gpg_open(struct peer_gpg *peer)
@@ -60,7 +51,7 @@ static void peer_gpg_close(struct peer_gpg *peer)
     if (peer->context != NULL)
         gpgme_release(peer->context);
     (void)!process_run(kill_agent, NULL, 10, said, sizeof(said));
-    (void)nftw(peer->home, peer_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(peer->home);
 }
 
 /* Without compression, which would cost it most of its time. */
@@ -86,9 +77,10 @@ static gpgme_error_t peer_gpg_one(struct peer_gpg *peer, const struct mailset_ma
 int peer_gpg(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
              char why[MAILSET_WHY_BYTES])
 {
-    struct peer_gpg peer = {.home = "/tmp/bulla-gpg.XXXXXX"};
-    if (mkdtemp(peer.home) == NULL)
-        return -errno;
+    struct peer_gpg peer = {.home = ""};
+    const int rc = folder_make(peer.home, sizeof(peer.home), "bulla-gpg");
+    if (rc != 0)
+        return rc;
     gpgme_error_t error = peer_gpg_open(&peer);
     uint64_t state = PEER_GPG_SEED;
     if (error == 0)

@@ -2,10 +2,10 @@
 
 #include "base/clock.h"
 #include "bench/engine_view.h"
+#include "bench/folder.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +20,6 @@
 #define SPAWN_START_MS_MAX 20000
 #define SPAWN_STOP_MS_MAX  20000
 #define SPAWN_PAUSE_MS     5
-#define SPAWN_FOLDERS_MAX  8 /* descriptors that a removal may hold */
 #define SPAWN_FILE_BYTES   (SPAWN_PATH_BYTES + 32)
 
 static void spawn_pause(void)
@@ -66,14 +65,6 @@ uint64_t spawn_memory_kib(pid_t pid, const char *name)
     if (file != NULL)
         (void)fclose(file);
     return kib;
-}
-
-static int spawn_remove_one(const char *path, const struct stat *info, int kind, struct FTW *where)
-{
-    (void)info;
-    (void)kind;
-    (void)where;
-    return remove(path);
 }
 
 /* The key service is named and never spoken to; its files must only be there. */
@@ -201,10 +192,10 @@ int spawn_open(struct spawn **spawn, const struct spawn_config *config, char why
     struct spawn *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    (void)snprintf(made->folder, sizeof(made->folder), "/tmp/bulla-bench.XXXXXX");
-    if (mkdtemp(made->folder) == NULL) {
-        rc = -errno;
-        (void)snprintf(why, MAILSET_WHY_BYTES, "no folder in /tmp: %s", strerror(-rc));
+    rc = folder_make(made->folder, sizeof(made->folder), "bulla-bench");
+    if (rc != 0) {
+        (void)snprintf(why, MAILSET_WHY_BYTES, "no folder for this run (%s): set TMPDIR",
+                       strerror(-rc));
         free(made);
         return rc;
     }
@@ -246,6 +237,6 @@ void spawn_close(struct spawn *spawn)
     }
     if (spawn->counts != NULL)
         (void)munmap((void *)(uintptr_t)spawn->counts, sizeof(*spawn->counts));
-    (void)nftw(spawn->folder, spawn_remove_one, SPAWN_FOLDERS_MAX, FTW_DEPTH | FTW_PHYS);
+    folder_remove(spawn->folder);
     free(spawn);
 }

@@ -2,10 +2,10 @@
 
 #include "base/clock.h"
 #include "bench/engine_view.h"
+#include "bench/folder.h"
 #include "bench/machine.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,14 +202,6 @@ static int suite_options(struct suite *suite, int argc, char **argv)
     return optind == argc ? 0 : -EINVAL;
 }
 
-static int suite_remove_one(const char *path, const struct stat *info, int kind, struct FTW *where)
-{
-    (void)info;
-    (void)kind;
-    (void)where;
-    return remove(path);
-}
-
 static int suite_open(struct suite *suite)
 {
     static const char corpus[] = BULLA_SOURCE_DIR "/../shared/corpus/ham";
@@ -218,15 +210,14 @@ static int suite_open(struct suite *suite)
         suite->corpus = corpus;
     suite->claims = json_array();
     suite->figures = json_object();
-    (void)snprintf(suite->folder, sizeof(suite->folder), "/tmp/bulla-suite.XXXXXX");
     if (suite->claims == NULL || suite->figures == NULL)
         return -ENOMEM;
-    return mkdtemp(suite->folder) == NULL ? -errno : 0;
+    return folder_make(suite->folder, sizeof(suite->folder), "bulla-suite");
 }
 
 static void suite_close(struct suite *suite)
 {
-    (void)nftw(suite->folder, suite_remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(suite->folder);
     json_decref(suite->claims);
     json_decref(suite->figures);
 }

@@ -10,11 +10,12 @@
  */
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "bench/folder.h"
+#include "bench/keyservice/example.h"
 #include "keyservice/key_client.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -181,14 +182,6 @@ static int service_start(struct bench *bench)
     return key_client_open(&bench->client, &client_config, why) == 0 ? 0 : fail("client", why);
 }
 
-static int entry_remove(const char *path, const struct stat *info, int kind, struct FTW *at)
-{
-    (void)info;
-    (void)kind;
-    (void)at;
-    return remove(path);
-}
-
 static void service_stop(struct bench *bench)
 {
     key_client_close(bench->client);
@@ -196,7 +189,7 @@ static void service_stop(struct bench *bench)
         (void)kill(bench->service, SIGTERM);
         (void)waitpid(bench->service, NULL, 0);
     }
-    (void)nftw(bench->folder, entry_remove, 8, FTW_DEPTH | FTW_PHYS);
+    folder_remove(bench->folder);
 }
 
 /* What every record has in common, written once; id, key and person change from one to the next. */
@@ -204,19 +197,8 @@ static int wire_make(struct bench *bench)
 {
     uint8_t recipient[] = "..person000000@example.org";
     bytes_store_le16(recipient, sizeof(recipient) - 3);
-    struct record record = {.suite = 1,
-                            .level = RECORD_LEVEL_HIGH,
-                            .sent_unix_ms = clock_unix_ns() / NS_PER_MS,
-                            .mail_bytes = 4096,
-                            .profile = (const uint8_t *)"default",
-                            .profile_bytes = 7,
-                            .sender = (const uint8_t *)"sender@company.example",
-                            .sender_bytes = 22,
-                            .subject = (const uint8_t *)"The figures for the quarter",
-                            .subject_bytes = 27,
-                            .recipients_count = 1,
-                            .recipients = recipient,
-                            .recipients_bytes = sizeof(recipient) - 1};
+    struct record record;
+    example_record(&record, clock_unix_ns() / NS_PER_MS, recipient, sizeof(recipient) - 1);
     bench->wire_bytes = (uint32_t)record_write(bench->wire, RECORD_ROOM, &record);
     bench->person = bench->wire + bench->wire_bytes - record.recipients_bytes + 2 + PEOPLE_AT;
     return bench->wire_bytes == 0 ? fail("record", "too large") : 0;
@@ -478,8 +460,7 @@ int main(int argc, char **argv)
         {"seconds", required_argument, NULL, 's'}, {"people", required_argument, NULL, 'p'},
         {"keyd", required_argument, NULL, 'k'},    {NULL, 0, NULL, 0},
     };
-    static struct bench bench = {.folder = "/tmp/bulla-service-bench-XXXXXX",
-                                 .runs_count = 5,
+    static struct bench bench = {.runs_count = 5,
                                  .people_count = 20000,
                                  .run_ns = 2 * NS_PER_S,
                                  .random = UINT64_C(88172645463325252)};
@@ -502,9 +483,10 @@ int main(int argc, char **argv)
                               " [--keyd PROGRAM]\n");
         return 64;
     }
-    if (mkdtemp(bench.folder) == NULL)
-        return fail(bench.folder, strerror(errno)) == 0 ? 0 : 73;
-    const int rc = bench_run(&bench, json);
+    int rc = folder_make(bench.folder, sizeof(bench.folder), "bulla-service-bench");
+    if (rc != 0)
+        return fail("no folder for this run: set TMPDIR", strerror(-rc)) == 0 ? 0 : 73;
+    rc = bench_run(&bench, json);
     service_stop(&bench);
     return rc == 0 ? 0 : 1;
 }

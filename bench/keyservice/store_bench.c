@@ -10,6 +10,8 @@
  */
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "bench/folder.h"
+#include "bench/keyservice/example.h"
 #include "keyservice/server/store.h"
 #include "keyservice/server/store_row.h"
 #include "keyservice/server/store_sqlite.h"
@@ -25,6 +27,7 @@
 #define THREADS_MAX     16
 #define RECORD_ROOM     512
 #define RECIPIENT_CHARS 32
+#define FOLDER_BYTES    256
 #define SENT_UNIX_MS    UINT64_C(1700000000000)
 
 struct bench_config {
@@ -75,19 +78,7 @@ static void batch_make(struct bench_batch *batch, uint64_t first, uint32_t peopl
             snprintf((char *)batch->recipients[i] + 2, RECIPIENT_CHARS, "person%06u@example.org",
                      (unsigned)(random_next(&random) % people_count));
         bytes_store_le16(batch->recipients[i], (uint16_t)chars);
-        *record = (struct record){.suite = 1,
-                                  .level = RECORD_LEVEL_HIGH,
-                                  .sent_unix_ms = SENT_UNIX_MS,
-                                  .mail_bytes = 4096,
-                                  .profile = (const uint8_t *)"default",
-                                  .profile_bytes = 7,
-                                  .sender = (const uint8_t *)"sender@company.example",
-                                  .sender_bytes = 22,
-                                  .subject = (const uint8_t *)"The figures for the quarter",
-                                  .subject_bytes = 27,
-                                  .recipients_count = 1,
-                                  .recipients = batch->recipients[i],
-                                  .recipients_bytes = (uint32_t)chars + 2};
+        example_record(record, SENT_UNIX_MS, batch->recipients[i], (uint32_t)chars + 2);
         id_make(record->id, first + i, &random);
         bytes_store_le64(record->key, random_next(&random));
         batch->puts[i] = (struct store_put){
@@ -251,7 +242,7 @@ int main(int argc, char **argv)
         {"people", required_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},
     };
-    char folder[] = "/tmp/bulla-store-bench-XXXXXX";
+    char folder[FOLDER_BYTES];
     struct bench_config config = {.batches_count = 100, .threads_count = 4, .people_count = 20000};
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -272,10 +263,10 @@ int main(int argc, char **argv)
         config.folder = argv[optind];
         return bench_run(&config);
     }
-    config.folder = mkdtemp(folder);
-    if (config.folder == NULL)
+    if (folder_make(folder, sizeof(folder), "bulla-store-bench") != 0)
         return 73;
+    config.folder = folder;
     const int status = bench_run(&config);
-    (void)rmdir(folder);
+    folder_remove(folder);
     return status;
 }
