@@ -79,6 +79,9 @@ static uint32_t text_bad_meta(const struct worker *worker, const struct job *job
     switch (part) {
     case META_SOUND:
     case META_WHOLE: return text_print(text, "the addresses' bytes do not add up: use libbulla");
+    case META_OPTIONS:
+        return text_print(text,
+                          "behind the addresses stands what is no known option: use libbulla");
     case META_PROFILE:
         return text_print(text,
                           "the profile's name is not %d bytes at most, or holds a control "

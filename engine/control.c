@@ -315,7 +315,10 @@ static void session_hello(struct control *control, struct session *session)
     int rc = session_receive_hello(session->fd, &hello, &memfd);
     if (rc == -EAGAIN)
         return;
-    if (rc == 0 && hello.kind == IPC_KIND_CONTROL)
+    if (rc == 0 && hello.kind == IPC_KIND_COLLECTOR) {
+        (void)close(memfd);
+        rc = -EOPNOTSUPP; /* nothing is ever queued, so nothing is emitted */
+    } else if (rc == 0 && hello.kind == IPC_KIND_CONTROL)
         rc = session_open_command(session);
     else if (rc == 0)
         rc = session_open_channel(control, session, &hello, memfd);

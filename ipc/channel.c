@@ -57,5 +57,7 @@ void channel_awake(struct channel *channel)
 
 uint32_t channel_outstanding(const struct channel *channel)
 {
+    if (channel->collector)
+        return channel->emissions_open;
     return channel->submissions.head - channel->completions.tail;
 }

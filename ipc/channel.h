@@ -7,6 +7,9 @@
  * Errors:    open gives -errno. A client that breaks the contract makes the channel broken: from
  *            then on it gives nothing, and the owner ends the session. The engine never asserts on
  *            client bytes and reads each of them once.
+ *
+ * A session is a submitter's, where each submission ends in one completion, or a collector's, where
+ * the engine emits of its own accord and each emission ends in one DONE.
  */
 #ifndef IPC_CHANNEL_H
 #define IPC_CHANNEL_H
@@ -30,7 +33,8 @@ struct channel_config {
 enum channel_fault {
     CHANNEL_SOUND,
     CHANNEL_BAD_INDEX,      /* tail or head moved by more than the ring holds      */
-    CHANNEL_BAD_SUBMISSION, /* a slot's offsets, lengths or flags are out of range */
+    CHANNEL_BAD_SUBMISSION, /* a slot's offsets, lengths or flags are out of range; a collector's
+                             * that is no DONE, or a DONE while no emission is open       */
 };
 
 /* Checks seals and size of client_memfd (which it keeps from success on), makes the engine's. */
@@ -42,12 +46,16 @@ int channel_engine_memfd(const struct channel *channel);
 int channel_doorbell(const struct channel *channel); /* eventfd that wakes the engine */
 uint64_t channel_engine_memfd_bytes(const struct channel *channel);
 uint64_t channel_arena_bytes(const struct channel *channel); /* of the output */
+bool channel_is_collector(const struct channel *channel);
 
 /* Worker's side. */
 enum channel_fault channel_fault(const struct channel *channel);
 
 /* Up to `count` submissions, copied and checked against the client's arena; their slots are given
- * back at once, their arena bytes when they complete. Never more are out than there are slots. */
+ * back at once, their arena bytes when they complete. Never more are out than there are slots.
+ * A collector's are DONEs, all of them, and no more than emissions are open. The caller checks that
+ * request_id is the number of one that is open *here*, and ends the session if not: the channel
+ * counts them and knows no numbers. It copies their texts before it takes the next burst. */
 HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *submissions,
                                 uint32_t count);
 /* Something can be taken: one acquire load. */
@@ -62,6 +70,11 @@ HOT const uint8_t *channel_mail_ahead(const struct channel *channel,
                                       const struct ipc_submission *submission, size_t skip_bytes);
 HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
                            uint8_t *dst);
+
+/* The text of a DONE; what is not printable ASCII becomes '?'. Bytes written. */
+HOT uint32_t channel_copy_reply(const struct channel *channel,
+                                const struct ipc_submission *submission,
+                                char text[IPC_TEXT_BYTES_MAX]);
 
 /* Has the processor fetch what the copies above will read: no read, a hint alone. */
 HOT void channel_prefetch(const struct channel *channel, const struct ipc_submission *submission);
@@ -83,6 +96,11 @@ MUST_USE int channel_constants_write(struct channel *channel, const uint8_t *byt
  * releases it (space_bytes 0: none). False when the completion ring is full. */
 HOT bool channel_complete(struct channel *channel, const struct ipc_completion *completion,
                           uint64_t space_offset, size_t space_bytes);
+/* The same with status IPC_EMIT, on a collector: request_id is a number that no open emission has,
+ * spans and meta (the text) stand in the range. False when slots_count emissions are open, or as
+ * many unreleased: try again after a DONE or a release, both of which ring. */
+HOT bool channel_emit(struct channel *channel, const struct ipc_completion *emission,
+                      uint64_t space_offset, size_t space_bytes);
 /* Makes queued completions visible: one release store a burst; rings the client if it sleeps. */
 HOT void channel_publish(struct channel *channel);
 /* Takes note of completions that the client released; true if any were. */
@@ -94,7 +112,7 @@ HOT bool channel_reclaim(struct channel *channel);
 bool channel_sleep(struct channel *channel, bool may_take);
 void channel_awake(struct channel *channel);
 
-/* Submissions taken and not completed, for draining. */
+/* Submissions taken and not completed; a collector's: emissions without a DONE. For draining. */
 uint32_t channel_outstanding(const struct channel *channel);
 
 #endif

@@ -21,14 +21,50 @@ static void channel_break(struct channel *channel, enum channel_fault fault)
         channel->fault = fault;
 }
 
+static bool bytes_are_zero(const uint8_t *bytes, size_t count)
+{
+    uint8_t any = 0;
+    for (size_t n = 0; n < count; n++)
+        any |= bytes[n];
+    return any == 0;
+}
+
+/* RFC 3463: the class says what the result says; or nothing is known. */
+static bool done_agrees(uint8_t result, const uint8_t enhanced[3])
+{
+    static const uint8_t classes[] = {
+        [IPC_DONE_SENT] = 2, [IPC_DONE_LATER] = 4, [IPC_DONE_REFUSED] = 5};
+    if (result < IPC_DONE_SENT || result > IPC_DONE_REFUSED)
+        return false;
+    return enhanced[0] == classes[result] || bytes_are_zero(enhanced, 3);
+}
+
+/* What a collector submits. */
+static bool done_is_sound(const struct channel *channel, const struct ipc_submission *submission)
+{
+    const struct geometry *client = &channel->client;
+    if (submission->flags != IPC_SUBMIT_DONE ||
+        !bytes_are_zero(submission->reserved, sizeof(submission->reserved)) ||
+        !done_agrees(submission->done_result, submission->done_enhanced))
+        return false;
+    if (submission->mail_offset != 0 || submission->mail_bytes != 0 ||
+        submission->meta_bytes > IPC_TEXT_BYTES_MAX)
+        return false;
+    if (submission->meta_bytes == 0)
+        return submission->meta_offset == 0;
+    return geometry_inside(submission->meta_offset, submission->meta_bytes, client->arena_offset,
+                           client->arena_bytes);
+}
+
 /* The copy, never the slot. */
 static bool submission_is_sound(const struct channel *channel,
                                 const struct ipc_submission *submission)
 {
-    uint8_t any = 0;
-    for (size_t n = 0; n < sizeof(submission->reserved); n++)
-        any |= submission->reserved[n];
-    if (any != 0 || (submission->flags & ~IPC_SUBMIT_QUEUE) != 0)
+    if (channel->collector)
+        return done_is_sound(channel, submission);
+    if (!bytes_are_zero(submission->reserved, sizeof(submission->reserved)) ||
+        !bytes_are_zero(submission->done_enhanced, sizeof(submission->done_enhanced)) ||
+        submission->done_result != 0 || (submission->flags & ~IPC_SUBMIT_QUEUE) != 0)
         return false;
     if (submission->meta_bytes > IPC_META_BYTES_MAX || submission->mail_bytes > IPC_MAIL_BYTES_MAX)
         return false;
@@ -66,8 +102,13 @@ HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *
         return 0;
     struct lane_reader *lane = &channel->submissions;
     uint32_t waiting = 0;
-    if (!lane_waiting(lane, &waiting) || !channel_can_hold(channel, waiting)) {
+    if (!lane_waiting(lane, &waiting) ||
+        (!channel->collector && !channel_can_hold(channel, waiting))) {
         channel_break(channel, CHANNEL_BAD_INDEX);
+        return 0;
+    }
+    if (channel->collector && waiting > channel->emissions_open) {
+        channel_break(channel, CHANNEL_BAD_SUBMISSION);
         return 0;
     }
     const uint32_t taken = MIN(waiting, count);
@@ -82,6 +123,8 @@ HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *
     if (taken > 0) {
         lane->head += taken;
         lane_give_back(channel->own, lane->head);
+        if (channel->collector)
+            channel->emissions_open -= taken;
     }
     return taken;
 }
@@ -113,6 +156,22 @@ HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submi
     if (submission->meta_bytes > 0)
         memcpy(dst, channel->client_at + submission->meta_offset, submission->meta_bytes);
     read_once();
+}
+
+HOT uint32_t channel_copy_reply(const struct channel *channel,
+                                const struct ipc_submission *submission,
+                                char text[IPC_TEXT_BYTES_MAX])
+{
+    ASSERT((submission->flags & IPC_SUBMIT_DONE) != 0);
+    ASSERT(submission->meta_bytes <= IPC_TEXT_BYTES_MAX);
+    if (submission->meta_bytes == 0)
+        return 0;
+    channel_copy_meta(channel, submission, (uint8_t *)text);
+    for (uint32_t n = 0; n < submission->meta_bytes; n++) {
+        if (text[n] < 0x20 || text[n] > 0x7e)
+            text[n] = '?';
+    }
+    return submission->meta_bytes;
 }
 
 /* The addresses, and behind them the mail: libbulla writes one after the other. More than the first
@@ -180,11 +239,11 @@ static void channel_count_halves(struct channel *channel, const struct ipc_compl
         channel->half_refs[half] += held->halves[half];
 }
 
-HOT bool channel_complete(struct channel *channel, const struct ipc_completion *completion,
+/* False while the ring is full. */
+static bool channel_queue(struct channel *channel, const struct ipc_completion *completion,
                           uint64_t space_offset, size_t space_bytes)
 {
     struct lane_writer *lane = &channel->completions;
-    ASSERT(channel_outstanding(channel) > 0); /* one completion for each submission */
     if (lane->tail - lane->released == lane->slots_count)
         (void)channel_reclaim(channel);
     if (lane->tail - lane->released == lane->slots_count) {
@@ -200,6 +259,32 @@ HOT bool channel_complete(struct channel *channel, const struct ipc_completion *
     channel_count_halves(channel, completion, &held);
     channel->held[lane->tail & (lane->slots_count - 1)] = held;
     lane_write(lane, completion);
+    return true;
+}
+
+HOT bool channel_complete(struct channel *channel, const struct ipc_completion *completion,
+                          uint64_t space_offset, size_t space_bytes)
+{
+    ASSERT(!channel->collector && completion->status != IPC_EMIT);
+    ASSERT(channel_outstanding(channel) > 0); /* one completion for each submission */
+    return channel_queue(channel, completion, space_offset, space_bytes);
+}
+
+HOT bool channel_emit(struct channel *channel, const struct ipc_completion *emission,
+                      uint64_t space_offset, size_t space_bytes)
+{
+    const struct geometry *engine = &channel->engine;
+    ASSERT(channel->collector && emission->status == IPC_EMIT);
+    ASSERT(emission->emission >= IPC_EMISSION_MAIL &&
+           emission->emission <= IPC_EMISSION_NOTIFICATION);
+    ASSERT(emission->spans_count > 0 && emission->text_bytes <= IPC_META_BYTES_MAX);
+    ASSERT(geometry_inside(emission->text_offset, emission->text_bytes, engine->arena_offset,
+                           engine->arena_bytes));
+    if (channel->emissions_open == channel->completions.slots_count)
+        return false;
+    if (!channel_queue(channel, emission, space_offset, space_bytes))
+        return false;
+    channel->emissions_open++;
     return true;
 }
 

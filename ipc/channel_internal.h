@@ -40,6 +40,8 @@ struct channel {
     uint32_t half_refs[CHANNEL_HALVES]; /* unreleased completions pointing there    */
     uint32_t half_current;              /* CHANNEL_HALVES: none written yet         */
     bool space_wanted;                  /* something waits for the client's release */
+    bool collector;
+    uint32_t emissions_open; /* a collector's: emitted, and no DONE was taken for them */
     enum channel_fault fault;
     int socket_fd;
     int doorbell;

@@ -63,6 +63,7 @@ int channel_open(struct channel **channel, const struct ipc_hello *hello, int cl
     struct channel *made = at;
     *made = (struct channel){.mapped_bytes = mapped_bytes,
                              .client = client,
+                             .collector = hello->kind == IPC_KIND_COLLECTOR,
                              .socket_fd = socket_fd,
                              .doorbell = -1,
                              .half_current = CHANNEL_HALVES,
@@ -116,6 +117,11 @@ int channel_engine_memfd(const struct channel *channel)
 int channel_doorbell(const struct channel *channel)
 {
     return channel->doorbell;
+}
+
+bool channel_is_collector(const struct channel *channel)
+{
+    return channel->collector;
 }
 
 uint64_t channel_arena_bytes(const struct channel *channel)

@@ -35,6 +35,8 @@
 #define IPC_PROFILE_BYTES_MAX 64
 #define IPC_SPANS_MAX         8
 #define IPC_TEXT_BYTES_MAX    512
+#define IPC_OPTIONS_BYTES     32
+#define IPC_OPTION_S_MAX      UINT64_C(3155760000) /* a hundred years */
 
 /* Bits of ipc_page.asleep. */
 #define IPC_ASLEEP_TAIL UINT32_C(1) /* ring after a new tail                                */
@@ -73,21 +75,45 @@ _Static_assert(offsetof(struct ipc_page, asleep) == 3 * CACHE_LINE, "one writer 
 
 /* Client to engine: seal this message. The arena holds meta_bytes of addresses, then the mail. */
 #define IPC_SUBMIT_QUEUE UINT32_C(1) /* it may take ownership: answer QUEUED, emit later */
+/* A collector's EMIT_DONE, and nothing else may a collector submit: request_id is the emission's
+ * number, meta_bytes those of a reply text, mail_bytes and both offsets of nothing are 0. */
+#define IPC_SUBMIT_DONE UINT32_C(2)
 struct ipc_submission {
     uint64_t request_id;  /* the client's; returned as it came                       */
     uint64_t meta_offset; /* in the client's memfd, inside the arena                 */
     uint64_t mail_offset;
     uint32_t meta_bytes;
     uint32_t mail_bytes;
-    uint32_t flags;       /* IPC_SUBMIT_*; unknown bit: session ends                 */
-    uint8_t reserved[28]; /* nonzero: session ends                                   */
+    uint32_t flags;           /* IPC_SUBMIT_*; unknown bit: session ends                 */
+    uint8_t done_result;      /* enum ipc_done; 0 unless DONE                            */
+    uint8_t done_enhanced[3]; /* of the next hop's answer, or zeros; zeros unless DONE   */
+    uint8_t reserved[24];     /* nonzero: session ends                                   */
 };
 _Static_assert(sizeof(struct ipc_submission) == 64, "one line");
 
+/* What became of an emission. */
+enum ipc_done {
+    IPC_DONE_SENT = 1,    /* the next hop answers for it: the engine forgets it      */
+    IPC_DONE_LATER = 2,   /* not now: it is emitted again                            */
+    IPC_DONE_REFUSED = 3, /* never: the sender gets a failure notification           */
+};
+
 /*
  * Meta: u16 profile_bytes, profile; u16 sender_bytes, sender (empty: the null sender);
- * u16 recipients_count, then each u16 bytes, address. No byte may be left over.
+ * u16 recipients_count, then each u16 bytes, address; then nothing, or IPC_OPTIONS_BYTES of what
+ * differs from the profile: u32 set, u32 values, u64 expires_after_s, u64 read_by_after_s, u64 0.
  */
+#define IPC_OPTION_REPLY              UINT32_C(1)
+#define IPC_OPTION_REPLY_ALL          UINT32_C(2)
+#define IPC_OPTION_FORWARD            UINT32_C(4)
+#define IPC_OPTION_RECEIPT            UINT32_C(8)
+#define IPC_OPTION_REMEMBER_KEY       UINT32_C(16)
+#define IPC_OPTION_SCRIPT             UINT32_C(32)
+#define IPC_OPTION_BROWSER_DECRYPTION UINT32_C(64)
+#define IPC_OPTIONS_ON_OFF            UINT32_C(127) /* these may stand in `values` */
+#define IPC_OPTION_EXPIRES            UINT32_C(128) /* expires_after_s; 0 s: none  */
+#define IPC_OPTION_READ_BY            UINT32_C(256) /* read_by_after_s; 0 s: none  */
+#define IPC_OPTIONS_ALL               UINT32_C(511)
 
 /* DESIGN 3: who owns the message after this completion. */
 enum ipc_status {
@@ -96,6 +122,13 @@ enum ipc_status {
     IPC_PASSED = 3,
     IPC_REFUSED = 4,
     IPC_RETRY = 5,
+    IPC_EMIT = 6, /* to a collector: the engine's until its DONE */
+};
+
+/* What an EMIT is. */
+enum ipc_emission {
+    IPC_EMISSION_MAIL = 1,         /* sealed                            */
+    IPC_EMISSION_NOTIFICATION = 2, /* of a failure, to a mail's sender */
 };
 
 struct ipc_span {
@@ -103,19 +136,21 @@ struct ipc_span {
     uint32_t bytes;
 };
 
-/* Engine to client. The spans table and the text stand in the engine's arena. */
+/* Engine to client. The spans table and the text stand in the engine's arena. An EMIT's text is a
+ * meta without options. */
 struct ipc_completion {
-    uint64_t request_id;
-    uint8_t status;             /* enum ipc_status                                    */
-    uint8_t spans_count;        /* ≤ IPC_SPANS_MAX; 0 unless SEALED                   */
-    uint8_t enhanced_status[3]; /* RFC 3463: class, subject, detail; zeros when SEALED */
+    uint64_t request_id;        /* the submission's; an EMIT's: the engine's number       */
+    uint8_t status;             /* enum ipc_status                                        */
+    uint8_t spans_count;        /* ≤ IPC_SPANS_MAX; 0 unless SEALED or EMIT               */
+    uint8_t enhanced_status[3]; /* RFC 3463: class, subject, detail; zeros with spans     */
     uint8_t reserved[3];
-    uint32_t spans_offset;   /* of spans_count × struct ipc_span                   */
-    uint32_t text_offset;    /* one line of printable ASCII for REFUSED and RETRY  */
-    uint32_t text_bytes;     /* ≤ IPC_TEXT_BYTES_MAX                               */
-    uint32_t mail_bytes;     /* sum of the spans                                   */
-    uint8_t envelope_id[16]; /* of a sealed mail; zeros otherwise                  */
-    uint8_t reserved2[16];
+    uint32_t spans_offset;   /* of spans_count × struct ipc_span                       */
+    uint32_t text_offset;    /* one line of printable ASCII for REFUSED and RETRY      */
+    uint32_t text_bytes;     /* ≤ IPC_TEXT_BYTES_MAX; an EMIT's ≤ IPC_META_BYTES_MAX   */
+    uint32_t mail_bytes;     /* sum of the spans                                       */
+    uint8_t envelope_id[16]; /* of a sealed mail, or of what an EMIT is about          */
+    uint8_t emission;        /* enum ipc_emission; 0 unless EMIT                       */
+    uint8_t reserved2[15];
 };
 _Static_assert(sizeof(struct ipc_completion) == 64, "one line");
 
@@ -133,14 +168,16 @@ struct ipc_hello {
     uint32_t slots_count;
     uint64_t arena_bytes;
     uint64_t memfd_bytes;
-    uint32_t kind; /* enum ipc_kind */
-    uint8_t reserved[28];
+    uint32_t kind;          /* enum ipc_kind */
+    uint32_t worker_wanted; /* a collector's; 0 for the others */
+    uint8_t reserved[24];
 };
 _Static_assert(sizeof(struct ipc_hello) == 64, "one packet");
 
 enum ipc_kind {
     IPC_KIND_SUBMITTER = 1,
-    IPC_KIND_CONTROL = 2, /* no memfds: text commands (status, top) on the socket */
+    IPC_KIND_CONTROL = 2,   /* no memfds: text commands (status, top) on the socket */
+    IPC_KIND_COLLECTOR = 3, /* of one worker: takes what the engine emits          */
 };
 
 struct ipc_welcome {

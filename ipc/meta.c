@@ -53,6 +53,36 @@ static bool cursor_text(struct cursor *cursor, uint16_t bytes_min, uint16_t byte
     return true;
 }
 
+static bool options_are_sound(const struct meta_options *options)
+{
+    if ((options->set & ~IPC_OPTIONS_ALL) != 0 ||
+        (options->values & ~(options->set & IPC_OPTIONS_ON_OFF)) != 0)
+        return false;
+    if ((options->set & IPC_OPTION_EXPIRES) == 0 && options->expires_after_s != 0)
+        return false;
+    if ((options->set & IPC_OPTION_READ_BY) == 0 && options->read_by_after_s != 0)
+        return false;
+    return options->expires_after_s <= IPC_OPTION_S_MAX &&
+           options->read_by_after_s <= IPC_OPTION_S_MAX;
+}
+
+/* What is left over: nothing, or the options. */
+static bool cursor_options(const struct cursor *cursor, struct meta_options *options)
+{
+    *options = (struct meta_options){0};
+    if (cursor->left_bytes == 0)
+        return true;
+    if (cursor->left_bytes != IPC_OPTIONS_BYTES)
+        return false;
+    *options = (struct meta_options){
+        .set = bytes_load_le32(cursor->at),
+        .values = bytes_load_le32(cursor->at + 4),
+        .expires_after_s = bytes_load_le64(cursor->at + 8),
+        .read_by_after_s = bytes_load_le64(cursor->at + 16),
+    };
+    return bytes_load_le64(cursor->at + 24) == 0 && options_are_sound(options);
+}
+
 /* *part is what is being looked at, as meta_fault() gives it. */
 static bool meta_walk(struct meta *read, const uint8_t *bytes_at, size_t bytes, uint32_t *part)
 {
@@ -71,7 +101,6 @@ static bool meta_walk(struct meta *read, const uint8_t *bytes_at, size_t bytes, 
         read->recipients_count > IPC_RECIPIENTS_MAX)
         return false;
     read->recipients = cursor.at;
-    read->recipients_bytes = (uint32_t)cursor.left_bytes;
     for (uint32_t n = 0; n < read->recipients_count; n++) {
         const uint8_t *address;
         uint16_t address_bytes;
@@ -79,8 +108,9 @@ static bool meta_walk(struct meta *read, const uint8_t *bytes_at, size_t bytes, 
         if (!cursor_text(&cursor, 1, IPC_ADDRESS_BYTES_MAX, &address, &address_bytes))
             return false;
     }
-    *part = META_WHOLE;
-    return cursor.left_bytes == 0;
+    read->recipients_bytes = (uint32_t)(cursor.at - read->recipients);
+    *part = META_OPTIONS;
+    return cursor_options(&cursor, &read->options);
 }
 
 int meta_read(struct meta *meta, const uint8_t *bytes_at, size_t bytes)
@@ -126,6 +156,12 @@ static int text_measure(const char *text, size_t bytes_min, size_t bytes_max, si
     return 0;
 }
 
+static bool source_has_options(const struct meta_source *source)
+{
+    return source->options != NULL &&
+           (source->options->set != 0 || !options_are_sound(source->options));
+}
+
 int meta_measure(const struct meta_source *source, size_t *bytes)
 {
     size_t total_bytes = sizeof(uint16_t);
@@ -133,6 +169,11 @@ int meta_measure(const struct meta_source *source, size_t *bytes)
         return -EINVAL;
     if (source->recipients_count > IPC_RECIPIENTS_MAX)
         return -EMSGSIZE;
+    if (source_has_options(source)) {
+        if (!options_are_sound(source->options))
+            return -EINVAL;
+        total_bytes += IPC_OPTIONS_BYTES;
+    }
     int rc = text_measure(source->profile, 1, IPC_PROFILE_BYTES_MAX, &total_bytes);
     if (rc == 0)
         rc = text_measure(source->sender, 0, IPC_ADDRESS_BYTES_MAX, &total_bytes);
@@ -162,5 +203,13 @@ void meta_write(const struct meta_source *source, uint8_t *dst, size_t bytes)
     at += sizeof(uint16_t);
     for (uint32_t n = 0; n < source->recipients_count; n++)
         at = text_write(at, source->recipients[n]);
+    if (source_has_options(source)) {
+        bytes_store_le32(at, source->options->set);
+        bytes_store_le32(at + 4, source->options->values);
+        bytes_store_le64(at + 8, source->options->expires_after_s);
+        bytes_store_le64(at + 16, source->options->read_by_after_s);
+        bytes_store_le64(at + 24, 0);
+        at += IPC_OPTIONS_BYTES;
+    }
     ASSERT(at == dst + bytes);
 }

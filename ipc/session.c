@@ -202,12 +202,14 @@ static int session_check_hello(const struct ipc_hello *hello, uint32_t fds_count
         return -EPROTO;
     if (!bytes_are_zero(hello->reserved, sizeof(hello->reserved)))
         return -EBADMSG;
+    if (hello->worker_wanted != 0 && hello->kind != IPC_KIND_COLLECTOR)
+        return -EBADMSG;
     if (hello->kind == IPC_KIND_CONTROL) {
         const bool bare =
             hello->slots_count == 0 && hello->arena_bytes == 0 && hello->memfd_bytes == 0;
         return bare && fds_count == 0 ? 0 : -EBADMSG;
     }
-    if (hello->kind != IPC_KIND_SUBMITTER || fds_count != 1)
+    if ((hello->kind != IPC_KIND_SUBMITTER && hello->kind != IPC_KIND_COLLECTOR) || fds_count != 1)
         return -EBADMSG;
     struct geometry geometry;
     if (geometry_client(&geometry, hello->slots_count, hello->arena_bytes) != 0 ||

@@ -42,13 +42,30 @@ static int request_measure(const struct bulla *bulla, const struct bulla_request
     return 0;
 }
 
+static const struct meta_options *request_options(const struct bulla_request *request,
+                                                  struct meta_options *options)
+{
+    _Static_assert(BULLA_OPTION_SCRIPT == IPC_OPTION_SCRIPT, "bits pass as they are");
+    _Static_assert(BULLA_OPTION_READ_BY == IPC_OPTION_READ_BY, "bits pass as they are");
+    const struct bulla_options *wished = request->options;
+    if (wished == NULL)
+        return NULL;
+    *options = (struct meta_options){.set = wished->set,
+                                     .values = wished->values,
+                                     .expires_after_s = wished->expires_after_s,
+                                     .read_by_after_s = wished->read_by_after_s};
+    return options;
+}
+
 int bulla_reserve(struct bulla *bulla, const struct bulla_request *request,
                   struct bulla_reservation *reservation)
 {
     if (bulla->gone)
         return -EPIPE;
     const char *profile = request->profile;
+    struct meta_options options;
     const struct meta_source source = {
+        .options = request_options(request, &options),
         .profile = profile == NULL || profile[0] == '\0' ? "default" : profile,
         .sender = request->sender == NULL ? "" : request->sender,
         .recipients = request->recipients,

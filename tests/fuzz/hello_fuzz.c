@@ -79,7 +79,8 @@ static void hello_receive(int socket_fd)
         return;
     }
     ASSERT(hello.kind == IPC_KIND_CONTROL || memfd >= 0);
-    ASSERT(hello.kind == IPC_KIND_SUBMITTER || memfd == -1);
+    ASSERT(hello.kind != IPC_KIND_CONTROL || memfd == -1);
+    ASSERT(hello.kind == IPC_KIND_COLLECTOR || hello.worker_wanted == 0);
     if (memfd < 0)
         return;
     struct channel *channel;

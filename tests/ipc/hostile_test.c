@@ -107,6 +107,7 @@ enum edit {
     EDIT_ARENA,
     EDIT_MEMFD,
     EDIT_KIND,
+    EDIT_WANTED,
     EDIT_RESERVED,
 };
 
@@ -120,6 +121,7 @@ static void hello_edit(struct ipc_hello *hello, uint64_t argument)
     case EDIT_ARENA: hello->arena_bytes = value; break;
     case EDIT_MEMFD: hello->memfd_bytes = value; break;
     case EDIT_KIND: hello->kind = (uint32_t)value; break;
+    case EDIT_WANTED: hello->worker_wanted = (uint32_t)value; break;
     case EDIT_RESERVED: hello->reserved[value] = 1; break;
     }
 }
@@ -152,9 +154,11 @@ static void mutated_hellos_are_refused(void **state)
         {EDIT_MEMFD, UINT64_MAX >> 8, EBADMSG},
         {EDIT_KIND, 0, EBADMSG},
         {EDIT_KIND, IPC_KIND_CONTROL, EBADMSG}, /* which has no memory */
-        {EDIT_KIND, 3, EBADMSG},
+        {EDIT_KIND, 4, EBADMSG},
+        {EDIT_KIND, UINT32_MAX, EBADMSG},
+        {EDIT_WANTED, 1, EBADMSG}, /* a collector's */
         {EDIT_RESERVED, 0, EBADMSG},
-        {EDIT_RESERVED, 27, EBADMSG},
+        {EDIT_RESERVED, 23, EBADMSG},
     };
     for (size_t n = 0; n < ARRAY_COUNT(cases); n++)
         assert_hello_is_refused(*state,
@@ -212,7 +216,7 @@ static void a_pipe_is_no_memory(void **state)
 static void mutated_slots_end_the_session(void **state)
 {
     struct scene *scene = *state;
-    for (uint32_t n = 0; n < 21; n++) {
+    for (uint32_t n = 0; n < 24; n++) {
         struct raw_client client = client_new(scene);
         struct ipc_submission slot = raw_client_honest(&client);
         const uint64_t arena = client.geometry.arena_offset;
@@ -237,14 +241,17 @@ static void mutated_slots_end_the_session(void **state)
         case 16: slot.flags = UINT32_C(1) << 31; break;
         case 17: slot.flags = UINT32_MAX; break;
         case 18: slot.reserved[0] = 1; break;
-        case 19: slot.reserved[27] = 0x80; break;
+        case 19: slot.reserved[23] = 0x80; break;
         case 20: memset(&slot, 0xff, sizeof(slot)); break;
+        case 21: slot.done_result = IPC_DONE_SENT; break;
+        case 22: slot.done_enhanced[2] = 1; break;
+        case 23: slot.flags = IPC_SUBMIT_QUEUE | IPC_SUBMIT_DONE; break;
         default: break;
         }
         raw_client_submit(&client, &slot);
         assert_thrown_out(scene, &client);
     }
-    assert_int_equal(atomic_load(&echo_engine_counters(scene->engine)->faults), 21);
+    assert_int_equal(atomic_load(&echo_engine_counters(scene->engine)->faults), 24);
 }
 
 /* The far edges are inside. */
