@@ -7,9 +7,7 @@
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <libgen.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +16,6 @@
 #include <unistd.h>
 
 #define CONFIG_PLACES_MAX    (PROFILES_MAX * 2 + CONFIG_KEY_SERVICES_MAX + 1)
-#define CONFIG_NAME_DB_BYTES 16384
 #define CONFIG_ARENA_SPARE   (UINT64_C(4) << 20)
 #define CONFIG_ARENA_MAX     (UINT64_C(1) << 30)
 #define CONFIG_ARENA_LARGEST 2 /* of the largest messages, sealed side by side */
@@ -39,6 +36,7 @@ static struct {
     char *why;
     bool failed;
     bool own_words;
+    bool for_milter; /* the engine's files are not ours to open */
     char path[CONFIG_PATH_BYTES];
     char folder[CONFIG_PATH_BYTES];
     struct place places[CONFIG_PLACES_MAX];
@@ -128,6 +126,10 @@ static int load_store_file(const struct rule *rule, const char *text, char *dst,
         (void)snprintf(why, 256, "the file's name is too long; %s", rule->mend);
         return -EINVAL;
     }
+    if (load.for_milter) {
+        memcpy(dst, path, strlen(path) + 1);
+        return 0;
+    }
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         (void)snprintf(why, 256, "%.120s cannot be read (%s); %s", path, strerror(errno),
@@ -186,36 +188,22 @@ static int load_store_choice(const struct rule *rule, const char *text, void *ds
     return -EINVAL;
 }
 
-static int load_user(const char *name, uint32_t *uid)
+/* Whether it may stand in a list; select_add() keeps it when the whole file is read. */
+static int load_select_check(const struct rule *rule, const char *text, char why[256])
 {
-    char buffer[CONFIG_NAME_DB_BYTES];
-    struct passwd entry;
-    struct passwd *found = NULL;
-    uint64_t number;
-    if (config_value_number(name, &number) == 0 && number < UINT32_MAX) {
-        *uid = (uint32_t)number;
-        return 0;
-    }
-    if (getpwnam_r(name, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
-        return -ENOENT;
-    *uid = found->pw_uid;
-    return 0;
+    static struct select_rules trial;
+    char fault[SELECT_WHY_BYTES];
+    select_init(&trial);
+    const int rc = select_add(&trial, (enum select_kind)rule->least, text, fault);
+    if (rc != 0)
+        (void)snprintf(why, 256, "%s: %s", rule->name, fault);
+    return rc;
 }
 
-static int load_group(const char *name, uint32_t *gid)
+static bool rule_is_list(const struct rule *rule)
 {
-    char buffer[CONFIG_NAME_DB_BYTES];
-    struct group entry;
-    struct group *found = NULL;
-    uint64_t number;
-    if (config_value_number(name, &number) == 0 && number < UINT32_MAX) {
-        *gid = (uint32_t)number;
-        return 0;
-    }
-    if (getgrnam_r(name, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
-        return -ENOENT;
-    *gid = found->gr_gid;
-    return 0;
+    return rule->kind == RULE_USERS || rule->kind == RULE_GROUPS || rule->kind == RULE_NETWORKS ||
+           (rule->kind == RULE_SELECT && rule->least != SELECT_SCOPE);
 }
 
 /* Writes one value to where the rule says; `why` gets fault and mend. */
@@ -228,6 +216,7 @@ static int load_store(const struct rule *rule, const char *text, uint8_t *base, 
     case RULE_FILE:
     case RULE_SECRET: return load_store_file(rule, text, dst, why);
     case RULE_ALGORITHM: return profile_algorithm_parse(text, dst, why);
+    case RULE_SELECT: return load_select_check(rule, text, why);
     case RULE_TEXT:
     case RULE_KEY_SERVICE:
         rc = text_sound(text, rule->room) ? 0 : -EINVAL;
@@ -244,8 +233,9 @@ static int load_store(const struct rule *rule, const char *text, uint8_t *base, 
     case RULE_TIME:
     case RULE_SIZE:
     case RULE_MODE: rc = load_store_number(rule, text, dst); break;
-    case RULE_USERS: rc = load_user(text, dst); break;
-    case RULE_GROUPS: rc = load_group(text, dst); break;
+    case RULE_USERS: rc = config_value_user(text, dst); break;
+    case RULE_GROUPS: rc = config_value_group(text, dst); break;
+    case RULE_NETWORKS: rc = network_parse(text, dst); break;
     }
     if (rc != 0)
         (void)snprintf(why, 256, "%s = \"%.64s\" cannot be; %s", rule->name, text, rule->mend);
@@ -261,6 +251,10 @@ static const struct rule *rules_of(const char *section, size_t *count)
     if (strcmp(section, "key_service") == 0) {
         *count = config_rules_key_service_count;
         return config_rules_key_service;
+    }
+    if (strcmp(section, "milter") == 0) {
+        *count = config_rules_milter_count;
+        return config_rules_milter;
     }
     *count = config_rules_profile_count;
     return config_rules_profile;
@@ -286,6 +280,7 @@ static int load_validate(cfg_t *cfg, cfg_opt_t *opt)
         struct config_engine engine;
         struct config_key_service key_service;
         struct profile profile;
+        struct config_milter milter;
     } trial;
     size_t count;
     char why[256];
@@ -301,7 +296,7 @@ static int load_validate(cfg_t *cfg, cfg_opt_t *opt)
             return load_fault(cfg, "%s", why);
         if (!load_is_built(&rules[i], text))
             return load_fault(cfg, "%s is not built yet; take the line out", opt->name);
-        if (values_count > CONFIG_ALLOWED_MAX)
+        if (values_count > CONFIG_ALLOWED_MAX && rules[i].kind != RULE_SELECT)
             return load_fault(cfg, "%s has more than %d names; take a group", opt->name,
                               CONFIG_ALLOWED_MAX);
         if (rules[i].kind == RULE_KEY_SERVICE)
@@ -341,8 +336,7 @@ static void load_options(cfg_opt_t options[CONFIG_RULES_MAX], const struct rule 
     for (size_t i = 0; i < count; i++) {
         const cfg_opt_t one = CFG_STR(rules[i].name, NULL, CFGF_NODEFAULT);
         const cfg_opt_t list = CFG_STR_LIST(rules[i].name, NULL, CFGF_NODEFAULT);
-        const bool is_list = rules[i].kind == RULE_USERS || rules[i].kind == RULE_GROUPS;
-        options[i] = is_list ? list : one;
+        options[i] = rule_is_list(&rules[i]) ? list : one;
         options[i].validcb = load_validate;
     }
     options[count] = end;
@@ -357,8 +351,9 @@ static int load_values(cfg_t *section, const char *name, void *base)
         const unsigned int values_count = cfg_size(section, rules[i].name);
         for (unsigned int v = 0; v < values_count; v++) {
             const char *text = cfg_getnstr(section, rules[i].name, v);
-            /* Lists are arrays of uint32_t. */
-            uint8_t *at = (uint8_t *)base + v * sizeof(uint32_t);
+            const size_t each =
+                rules[i].kind == RULE_NETWORKS ? sizeof(struct network) : sizeof(uint32_t);
+            uint8_t *at = (uint8_t *)base + v * each;
             if (text != NULL && load_store(&rules[i], text, at, why) != 0)
                 return load_fault_at(NULL, "%s", why); /* it changed since it was checked */
         }
@@ -393,6 +388,35 @@ static int load_engine(struct config *config, cfg_t *cfg)
     return load_values(section, "engine", &config->engine);
 }
 
+static int load_milter(struct config *config, cfg_t *cfg)
+{
+    cfg_t *section = cfg_getsec(cfg, "milter");
+    struct config_milter *milter = &config->milter;
+    config_rules_milter_init(milter);
+    if (section != NULL && cfg_size(section, "trust_networks") > 0)
+        milter->trust_networks_count = cfg_size(section, "trust_networks");
+    return section == NULL ? 0 : load_values(section, "milter", milter);
+}
+
+static int load_selection(struct select_rules *rules, cfg_t *section)
+{
+    char why[SELECT_WHY_BYTES];
+    select_init(rules);
+    for (size_t i = 0; i < config_rules_profile_count; i++) {
+        const struct rule *rule = &config_rules_profile[i];
+        if (rule->kind != RULE_SELECT)
+            continue;
+        for (unsigned int v = 0; v < cfg_size(section, rule->name); v++) {
+            const char *text = cfg_getnstr(section, rule->name, v);
+            if (text != NULL && select_add(rules, (enum select_kind)rule->least, text, why) != 0)
+                return load_fault_at(load_place("profile", cfg_title(section)),
+                                     "profile \"%.64s\": %s: %s", cfg_title(section), rule->name,
+                                     why);
+        }
+    }
+    return 0;
+}
+
 static int load_key_services(struct config *config, cfg_t *cfg)
 {
     config->key_services_count = cfg_size(cfg, "key_service");
@@ -420,6 +444,8 @@ static int load_profile(struct config *config, uint32_t index, cfg_t *section)
     profile_init(profile, section->title);
     profile->mail_bytes_warn = 0;
     int rc = load_values(section, "profile", profile);
+    if (rc == 0)
+        rc = load_selection(&config->selection[index], section);
     if (rc != 0)
         return rc;
     if (profile->mail_bytes_warn == 0)
@@ -490,6 +516,8 @@ static int load_all(struct config *config, cfg_t *cfg)
 {
     int rc = load_engine(config, cfg);
     if (rc == 0)
+        rc = load_milter(config, cfg);
+    if (rc == 0)
         rc = load_key_services(config, cfg);
     if (rc == 0 && cfg_size(cfg, "profile") == 0)
         rc =
@@ -501,10 +529,11 @@ static int load_all(struct config *config, cfg_t *cfg)
     return rc == 0 ? 0 : -EINVAL;
 }
 
-static int load_begin(const char *path, char *why)
+static int load_begin(const char *path, char *why, bool for_milter)
 {
     char copy[CONFIG_PATH_BYTES];
     memset(&load, 0, sizeof(load));
+    load.for_milter = for_milter;
     why[0] = '\0';
     load.why = why;
     if (snprintf(copy, sizeof(copy), "%s", path) >= (int)sizeof(copy)) {
@@ -553,19 +582,23 @@ static void load_make_plain(char why[CONFIG_WHY_BYTES])
     }
 }
 
-int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYTES])
+static int load_file(struct config *config, const char *path, char why[CONFIG_WHY_BYTES],
+                     bool for_milter)
 {
     cfg_opt_t engine[CONFIG_RULES_MAX];
+    cfg_opt_t milter[CONFIG_RULES_MAX];
     cfg_opt_t key_service[CONFIG_RULES_MAX];
     cfg_opt_t profile[CONFIG_RULES_MAX];
-    int rc = load_begin(path, why);
+    int rc = load_begin(path, why, for_milter);
     if (rc != 0)
         return rc;
     load_options(engine, config_rules_engine, config_rules_engine_count);
+    load_options(milter, config_rules_milter, config_rules_milter_count);
     load_options(key_service, config_rules_key_service, config_rules_key_service_count);
     load_options(profile, config_rules_profile, config_rules_profile_count);
     cfg_opt_t options[] = {
         CFG_SEC("engine", engine, CFGF_NONE),
+        CFG_SEC("milter", milter, CFGF_NONE),
         CFG_SEC("key_service", key_service, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("profile", profile, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_FUNC("include", cfg_include),
@@ -592,4 +625,14 @@ int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYT
 free_made:
     free(made);
     return rc;
+}
+
+int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYTES])
+{
+    return load_file(config, path, why, false);
+}
+
+int config_load_milter(struct config *config, const char *path, char why[CONFIG_WHY_BYTES])
+{
+    return load_file(config, path, why, true);
 }

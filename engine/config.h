@@ -13,7 +13,9 @@
 
 #include "base/log.h"
 #include "base/macros.h"
+#include "policy/network.h"
 #include "policy/profile.h"
+#include "policy/select.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -67,16 +69,39 @@ struct config_key_service {
     uint32_t timeout_s;
 };
 
+/* What bulla-milter alone reads. */
+struct config_milter {
+    char socket[128];                     /* inet:port@host, inet6:port@host or unix:path      */
+    uint32_t socket_mode;                 /* of a unix socket                                   */
+    char socket_group[CONFIG_NAME_BYTES]; /* "": the daemon's own                               */
+    char reinject[CONFIG_URL_BYTES];      /* host:port; "": the engine may keep nothing         */
+    char hostname[CONFIG_NAME_BYTES * 4]; /* in EHLO; "": the host's name                       */
+    struct network trust_networks[CONFIG_ALLOWED_MAX];
+    uint32_t trust_networks_count;
+    bool trust_authenticated;
+    uint32_t timeout_s;    /* for the engine's answer */
+    uint32_t drain_s;      /* at the most, after SIGTERM */
+    uint32_t connections;  /* to `reinject` at once */
+    uint64_t memory_bytes; /* of all messages under way */
+    enum log_level log_level;
+};
+
 struct config {
     struct config_engine engine;
+    struct config_milter milter;
     struct config_key_service key_services[CONFIG_KEY_SERVICES_MAX];
     uint32_t key_services_count;
     struct profile profiles[PROFILES_MAX];
-    uint32_t profile_key_service[PROFILES_MAX]; /* index into key_services */
+    uint32_t profile_key_service[PROFILES_MAX];  /* index into key_services */
+    struct select_rules selection[PROFILES_MAX]; /* in the profiles' order */
     uint32_t profiles_count;
 };
 
 /* *config is written on success only. It is large: not for small stacks. */
 MUST_USE int config_load(struct config *config, const char *path, char why[CONFIG_WHY_BYTES]);
+/* The same for a program that may not read the engine's files: those that options name are not
+ * opened. */
+MUST_USE int config_load_milter(struct config *config, const char *path,
+                                char why[CONFIG_WHY_BYTES]);
 
 #endif

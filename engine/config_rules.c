@@ -86,6 +86,10 @@ const struct rule config_rules_key_service[] = {
 const size_t config_rules_key_service_count = ARRAY_COUNT(config_rules_key_service);
 
 #define PROFILE(name, field, kind, mend) TEXT(profile, name, field, kind, mend)
+#define SELECT(name, kind)                                                                         \
+    {                                                                                              \
+        name, RULE_SELECT, 0, 0, kind, 0, NULL, "", NULL                                           \
+    }
 const struct rule config_rules_profile[] = {
     {"key_service", RULE_KEY_SERVICE, 0, CONFIG_NAME_BYTES, 0, 0, NULL, "name a key_service", NULL},
     CHOICE(profile, "level", level, choices_level, "write high, medium or none"),
@@ -117,8 +121,54 @@ const struct rule config_rules_profile[] = {
     LATER("failure_template", failure_template, RULE_TEXT, ""),
     PROFILE("notification_subject", notification_subject, RULE_TEXT, MEND_SHORT),
     LATER("failure_subject", failure_subject, RULE_TEXT, ""),
+    SELECT("seal", SELECT_SCOPE),
+    SELECT("seal_subject", SELECT_SUBJECT),
+    SELECT("seal_header", SELECT_HEADER),
+    SELECT("seal_senders", SELECT_SENDER),
+    SELECT("seal_recipients", SELECT_RECIPIENT),
 };
 const size_t config_rules_profile_count = ARRAY_COUNT(config_rules_profile);
+
+#define MILTER(name, field, kind, mend) TEXT(config_milter, name, field, kind, mend)
+const struct rule config_rules_milter[] = {
+    MILTER("socket", socket, RULE_TEXT, "write inet:port@host or unix:/path, at most 127 bytes"),
+    MILTER("socket_mode", socket_mode, RULE_MODE, "write an octal mode such as 0660"),
+    MILTER("socket_group", socket_group, RULE_TEXT, MEND_SHORT),
+    MILTER("reinject", reinject, RULE_TEXT, MEND_SHORT),
+    MILTER("hostname", hostname, RULE_TEXT, MEND_SHORT),
+    MILTER("trust_networks", trust_networks, RULE_NETWORKS,
+           "write networks such as 192.0.2.0/24 with no bit set after the prefix"),
+    FLAG(config_milter, "trust_authenticated", trust_authenticated),
+    NUMBER(config_milter, "timeout", timeout_s, RULE_TIME, 1, 3600, "write 1s to 1h"),
+    NUMBER(config_milter, "drain", drain_s, RULE_TIME, 1, 600, "write 1s to 10min"),
+    NUMBER(config_milter, "connections", connections, RULE_U32, 1, 64, "write 1 to 64"),
+    NUMBER(config_milter, "memory", memory_bytes, RULE_SIZE, UINT64_C(16) << 20, UINT64_C(1) << 40,
+           "write 16MB to 1024GB"),
+    CHOICE(config_milter, "log_level", log_level, choices_log_level,
+           "write error, warning, info or debug"),
+};
+const size_t config_rules_milter_count = ARRAY_COUNT(config_rules_milter);
+
+void config_rules_milter_init(struct config_milter *milter)
+{
+    const uint8_t loopback[4] = {127, 0, 0, 0};
+    *milter = (struct config_milter){
+        .socket = "unix:/run/bulla-milter/milter.sock",
+        .socket_mode = 0660,
+        .reinject = "127.0.0.1:10026",
+        .trust_authenticated = true,
+        .timeout_s = 120,
+        .drain_s = 30,
+        .connections = 4,
+        .memory_bytes = UINT64_C(1) << 30,
+        .log_level = LOG_LEVEL_INFO,
+    };
+    network_from_ipv4(loopback, milter->trust_networks[0].address);
+    milter->trust_networks[0].prefix_bits = 96 + 8;
+    milter->trust_networks[1].address[NETWORK_ADDRESS_BYTES - 1] = 1;
+    milter->trust_networks[1].prefix_bits = 128;
+    milter->trust_networks_count = 2;
+}
 
 _Static_assert(ARRAY_COUNT(config_rules_engine) < CONFIG_RULES_MAX, "room for the end mark");
 _Static_assert(ARRAY_COUNT(config_rules_profile) < CONFIG_RULES_MAX, "room for the end mark");

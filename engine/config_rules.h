@@ -25,6 +25,8 @@ enum rule_kind {
     RULE_GROUPS,
     RULE_ALGORITHM,
     RULE_KEY_SERVICE, /* a name; resolved after the whole file is read */
+    RULE_NETWORKS,
+    RULE_SELECT, /* `least` is the enum select_kind; kept apart from the profile */
 };
 
 struct rule_choice {
@@ -47,9 +49,13 @@ struct rule {
 extern const struct rule config_rules_engine[];
 extern const struct rule config_rules_key_service[];
 extern const struct rule config_rules_profile[];
+extern const struct rule config_rules_milter[];
 extern const size_t config_rules_engine_count;
 extern const size_t config_rules_key_service_count;
 extern const size_t config_rules_profile_count;
+extern const size_t config_rules_milter_count;
+struct config_milter;
+void config_rules_milter_init(struct config_milter *milter);
 #define CONFIG_RULES_MAX 40
 
 #endif

@@ -1,8 +1,12 @@
 #include "engine/config_value.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stddef.h>
 #include <strings.h>
+
+#define NAME_DB_BYTES 16384
 
 struct unit {
     const char *name;
@@ -105,5 +109,37 @@ int config_value_mode(const char *text, uint32_t *mode)
     if (at == text || *at != '\0')
         return -EINVAL;
     *mode = found;
+    return 0;
+}
+
+int config_value_user(const char *name, uint32_t *uid)
+{
+    char buffer[NAME_DB_BYTES];
+    struct passwd entry;
+    struct passwd *found = NULL;
+    uint64_t number;
+    if (config_value_number(name, &number) == 0 && number < UINT32_MAX) {
+        *uid = (uint32_t)number;
+        return 0;
+    }
+    if (getpwnam_r(name, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
+        return -ENOENT;
+    *uid = found->pw_uid;
+    return 0;
+}
+
+int config_value_group(const char *name, uint32_t *gid)
+{
+    char buffer[NAME_DB_BYTES];
+    struct group entry;
+    struct group *found = NULL;
+    uint64_t number;
+    if (config_value_number(name, &number) == 0 && number < UINT32_MAX) {
+        *gid = (uint32_t)number;
+        return 0;
+    }
+    if (getgrnam_r(name, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
+        return -ENOENT;
+    *gid = found->gr_gid;
     return 0;
 }

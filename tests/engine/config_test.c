@@ -182,6 +182,14 @@ static const struct fault faults[] = {
      "create the user"},
     {"engine {\n allow_groups = {\"nobody-of-that-name\"}\n}\n", "bulla.conf:2:", "allow_groups",
      "create the group"},
+    {"milter {\n trust_networks = {\"192.0.2.1/24\"}\n}\n", "bulla.conf:2:", "trust_networks",
+     "192.0.2.0/24"},
+    {"milter {\n connections = 0\n}\n", "bulla.conf:2:", "connections", "1 to 64"},
+    {"profile \"p\" {\n seal = some\n}\n", "bulla.conf:2:", "seal", "all or selected"},
+    {"profile \"p\" {\n seal_senders = {\"example.com\"}\n}\n", "bulla.conf:2:", "seal_senders",
+     "@domain"},
+    {"profile \"p\" {\n seal_header = {\"no header\"}\n}\n", "bulla.conf:2:", "seal_header",
+     "Name: value"},
     {"engine {\n colour = blue\n}\n", "bulla.conf:2:", "colour", "bulla.conf(5)"},
     {"engine {\n workers\n}\n", "bulla.conf:", "", "bulla.conf(5)"},
     {"motor {\n}\n", "bulla.conf:1:", "motor", "bulla.conf(5)"},
@@ -310,9 +318,63 @@ static void config_value_reads_sizes_and_times(void **state)
     assert_int_equal(value, 172800);
 }
 
+static void config_takes_the_milter_and_what_profiles_seal(void **state)
+{
+    (void)state;
+    const char *const recipients[] = {"ann@partner.example"};
+    struct select_message message = {.sender = "bob@example.org",
+                                     .recipients = recipients,
+                                     .recipients_count = ARRAY_COUNT(recipients)};
+    int rc = load(SERVICE PROFILE
+                  "milter {\n socket = \"inet:8894@127.0.0.1\"\n reinject = \"\"\n"
+                  " trust_networks = {\"192.0.2.0/24\", \"2001:db8::/32\", \"198.51.100.7\"}\n"
+                  " trust_authenticated = no\n timeout = 30s\n connections = 2\n"
+                  " memory = 64MB\n hostname = mx.example.org\n drain = 5s\n log_level = debug\n}\n"
+                  "profile \"partner\" {\n key_service = main\n"
+                  " seal_recipients = {\"@partner.example\", \"@.far.example\"}\n"
+                  " seal_subject = {\"[secure]\"}\n}\n"
+                  "profile \"rest\" {\n key_service = main\n seal = all\n}\n");
+    if (rc != 0)
+        print_error("%s\n", why);
+    assert_int_equal(rc, 0);
+    assert_string_equal(config.milter.socket, "inet:8894@127.0.0.1");
+    assert_string_equal(config.milter.reinject, "");
+    assert_int_equal(config.milter.trust_networks_count, 3);
+    assert_int_equal(config.milter.trust_networks[1].prefix_bits, 32);
+    assert_int_equal(config.milter.trust_networks[2].prefix_bits, 128);
+    assert_false(config.milter.trust_authenticated);
+    assert_int_equal(config.milter.timeout_s, 30);
+    assert_int_equal(config.milter.memory_bytes, 64 << 20);
+    assert_false(select_matches(&config.selection[0], &message));
+    assert_int_equal(config.selection[1].entries_count, 3);
+    assert_true(select_matches(&config.selection[1], &message));
+    assert_true(config.selection[2].all);
+    rc = load(SERVICE PROFILE);
+    assert_int_equal(rc, 0);
+    assert_string_equal(config.milter.reinject, "127.0.0.1:10026");
+    assert_int_equal(config.milter.trust_networks_count, 2);
+    assert_true(config.milter.trust_authenticated);
+}
+
+static void config_for_the_milter_opens_none_of_the_engines_files(void **state)
+{
+    char path[PATH_BYTES * 2];
+    (void)state;
+    (void)snprintf(path, sizeof(path), "%s/bulla.conf", folder);
+    file_write("bulla.conf",
+               "key_service \"main\" {\n url = \"https://k.example\"\n engine_url = "
+               "\"https://k.example:1\"\n certificate = \"gone.pem\"\n private_key = "
+               "\"gone.key\"\n}\n" PROFILE,
+               0644);
+    assert_int_equal(config_load(&config, path, why), -EINVAL);
+    assert_int_equal(config_load_milter(&config, path, why), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(config_takes_the_milter_and_what_profiles_seal),
+        cmocka_unit_test(config_for_the_milter_opens_none_of_the_engines_files),
         cmocka_unit_test(config_takes_the_least_there_is),
         cmocka_unit_test(config_takes_every_option),
         cmocka_unit_test(config_reads_includes_beside_itself),
