@@ -1,0 +1,24 @@
+/*
+ * crc32c: the checksum of the spool (Castagnoli; RFC 3720, B.4).
+ * Ownership: borrows the bytes for the call.
+ * Threads:   any.
+ * Units:     bytes.
+ * Errors:    none.
+ *
+ * It tells what a disk did to bytes, not what an enemy did: tags do that.
+ */
+#ifndef QUEUE_CRC32C_H
+#define QUEUE_CRC32C_H
+
+#include "base/macros.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of `crc` (0 at first) and then these bytes: the checksum of several spans in turn is that of
+ * all of them. */
+HOT uint32_t crc32c(uint32_t crc, const void *at, size_t bytes);
+/* The same by a table of the definition, for tests and machines without SSE4.2. */
+uint32_t crc32c_plain(uint32_t crc, const void *at, size_t bytes);
+
+#endif
