@@ -54,7 +54,7 @@ static inline void lane_store(uint8_t *dst, const sha512_row *rows, uint32_t lan
         dst[i] = (uint8_t)(rows[whole][lane] >> (56 - i % 8 * 8));
 }
 
-/* Each lane's key, zeros up to a block; group_key() turns it into its padded forms. */
+/* Each lane's key, zeros up to a block; group_keys() turns it into its padded forms. */
 static void group_load_keys(const struct group *group)
 {
     sha512_row *key = group->scratch->key;
@@ -78,17 +78,36 @@ static void group_load_infos(const struct group *group)
     }
 }
 
-/*
- * The chaining value after the key's padded block: the same for every HMAC under that key. The
- * rows stay as they are hashed, so the next pad is XORed onto the last one.
- */
-static void group_key(const struct group *group, sha512_row *after, uint64_t pad)
+static void group_pad(const struct group *group, uint32_t first_lane, uint64_t pad)
 {
-    sha512_row *key = group->scratch->key;
     for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
-        for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
-            key[i][lane] ^= pad;
-    group->compress(after, sha512_initial, key, group->lanes_count);
+        for (uint32_t lane = first_lane; lane < SHA512_LANES; lane++)
+            group->scratch->key[i][lane] ^= pad;
+}
+
+/*
+ * The chaining values after the key's two padded blocks: the same for every HMAC under that key.
+ * The rows stay as they are hashed, so the second pad is XORed onto the first. Where half of the
+ * lanes are free the second block goes beside the first one.
+ */
+static void group_keys(const struct group *group)
+{
+    struct hkdf_scratch *scratch = group->scratch;
+    const uint32_t lanes_count = group->lanes_count;
+    group_load_keys(group);
+    group_pad(group, 0, HMAC_INNER_PAD);
+    if (lanes_count > SHA512_LANES / 2) {
+        group->compress(scratch->inner, sha512_initial, scratch->key, lanes_count);
+        group_pad(group, 0, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
+        group->compress(scratch->outer, sha512_initial, scratch->key, lanes_count);
+        return;
+    }
+    for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
+        memcpy(&scratch->key[i][lanes_count], scratch->key[i], lanes_count * sizeof(uint64_t));
+    group_pad(group, lanes_count, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
+    group->compress(scratch->inner, sha512_initial, scratch->key, 2 * lanes_count);
+    for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
+        memcpy(scratch->outer[i], &scratch->inner[i][lanes_count], lanes_count * sizeof(uint64_t));
 }
 
 /* The outer hash's block is a digest and its padding, which is always the same. */
@@ -201,10 +220,8 @@ static void group_expand(const struct group *group)
         ASSERT(expansion->okm_bytes <= HKDF_OKM_BYTES_MAX);
         okm_most = MAX(okm_most, expansion->okm_bytes);
     }
-    group_load_keys(group);
+    group_keys(group);
     group_load_infos(group);
-    group_key(group, group->scratch->inner, HMAC_INNER_PAD);
-    group_key(group, group->scratch->outer, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
     group_outer_padding(group);
     const uint32_t rounds = (okm_most + SHA512_DIGEST_BYTES - 1) / SHA512_DIGEST_BYTES;
     for (uint32_t round = 1; round <= rounds; round++) {

@@ -13,7 +13,8 @@
      UINT32_C(1) << 25 /* AES */)
 #define LEAF1_ECX_OSXSAVE (UINT32_C(1) << 27)
 #define LEAF1_ECX_AVX     (UINT32_C(1) << 28)
-#define LEAF7_EBX_AVX2    (UINT32_C(1) << 5 | UINT32_C(1) << 8 /* BMI2 */)
+#define LEAF7_EBX_AVX2                                                                             \
+    (UINT32_C(1) << 5 | UINT32_C(1) << 8 /* BMI2 */ | UINT32_C(1) << 3 /* BMI1 */)
 #define LEAF7_EBX_AVX512                                                                           \
     (UINT32_C(1) << 16 /* F */ | UINT32_C(1) << 17 /* DQ */ | UINT32_C(1) << 28 /* CD */ |         \
      UINT32_C(1) << 30 /* BW */ | UINT32_C(1) << 31 /* VL */)

@@ -8,9 +8,11 @@
 HOT void sha512_compress_avx512(sha512_row *after, const sha512_row *before,
                                 const sha512_row *block, uint32_t lanes_count)
 {
-    /* A vector costs the same however few lanes are wanted, and one lane is faster without it. */
+    /* A vector costs the same however few of its lanes are wanted. */
     if (lanes_count == 1)
-        sha512_compress_scalar(after, before, block, 1);
+        sha512_compress_avx512_1(after, before, block, 1);
+    else if (lanes_count <= SHA512_LANES / 2)
+        sha512_compress_avx512_4(after, before, block, lanes_count);
     else
         compress_vector(after, before, block, 0);
 }

@@ -45,6 +45,9 @@ typedef void sha512_compress_fn(sha512_row *after, const sha512_row *before,
 sha512_compress_fn sha512_compress_scalar;
 sha512_compress_fn sha512_compress_avx2;
 sha512_compress_fn sha512_compress_avx512;
+/* What sha512_compress_avx512() takes for one lane, and for two to four. */
+sha512_compress_fn sha512_compress_avx512_1;
+sha512_compress_fn sha512_compress_avx512_4;
 
 sha512_compress_fn *sha512_compress(enum isa isa); /* for a supported ISA */
 

@@ -36,22 +36,52 @@ static void run_scalar(void)
     sha512_compress_scalar(state, state, some_block, 1);
 }
 
+static void run_one(void)
+{
+    sha512_compress(core->isa)(state, state, some_block, 1);
+}
+
+static void run_half(void)
+{
+    sha512_compress(core->isa)(state, state, some_block, SHA512_LANES / 2);
+}
+
 static void run_vector(void)
 {
     sha512_compress(core->isa)(state, state, some_block, SHA512_LANES);
 }
 
-static void run_hkdf(void)
+static void hkdf(uint32_t count)
 {
     struct hkdf_expansion expansions[BURST];
-    for (uint32_t i = 0; i < BURST; i++)
+    for (uint32_t i = 0; i < count; i++)
         expansions[i] = (struct hkdf_expansion){.prk = keys[i],
                                                 .prk_bytes = sizeof(keys[i]),
                                                 .info = infos[i],
                                                 .info_bytes = INFO_BYTES,
                                                 .okm = okms[i],
                                                 .okm_bytes = sizeof(okms[i])};
-    hkdf_expand_burst(core, expansions, BURST);
+    hkdf_expand_burst(core, expansions, count);
+}
+
+static void run_hkdf_alone(void)
+{
+    hkdf(1);
+}
+
+static void run_hkdf_two(void)
+{
+    hkdf(2);
+}
+
+static void run_hkdf_four(void)
+{
+    hkdf(4);
+}
+
+static void run_hkdf(void)
+{
+    hkdf(BURST);
 }
 
 static void burst_hmac(uint8_t inner[][64], uint8_t outer[][64], uint64_t message_bytes)
@@ -139,7 +169,12 @@ int main(void)
         double parts;
     } candidates[] = {
         {"one block, plain, 1 lane", run_scalar, 1},
+        {"one block, 1 lane", run_one, 1},
+        {"one block, vectors, 4 lanes together", run_half, 1},
         {"one block, vectors, 8 lanes together", run_vector, 1},
+        {"HKDF of a message alone", run_hkdf_alone, 1},
+        {"HKDF of two", run_hkdf_two, 1},
+        {"HKDF of four", run_hkdf_four, 1},
         {"HKDF a message, of 32", run_hkdf, BURST},
         {"the same by ipsec-mb's HMAC jobs", run_ipsec_mb, BURST},
         {"key expansion a message, of 32", run_keys, BURST},
