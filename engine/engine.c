@@ -18,6 +18,7 @@
 #define ENGINE_READY_MS_MAX   10000
 #define ENGINE_BEAT_NS_MAX    (30 * NS_PER_S)
 #define ENGINE_BACKOFF_NS_MAX (10 * NS_PER_S)
+#define ENGINE_PROBE_NS_MIN   NS_PER_S /* a service that is away: at most one probe a second */
 #define ENGINE_EAL_BYTES_NODE ((size_t)1 << 20)
 #define ENGINE_TELL_TRIES_MAX 1000
 #define ENGINE_PAUSE_NS       ((long)NS_PER_MS)
@@ -114,7 +115,8 @@ static int engine_start_keys(struct engine *engine, char why[ENGINE_WHY_BYTES])
                        .private_key_file = text_or_null(service->private_key),
                        .proxy = text_or_null(service->proxy),
                        .request_timeout_ns = service->timeout_s * NS_PER_S,
-                       .backoff_ns_max = ENGINE_BACKOFF_NS_MAX},
+                       .backoff_ns_max = ENGINE_BACKOFF_NS_MAX,
+                       .probe_ns_min = ENGINE_PROBE_NS_MIN * nodes_count},
             .node = &engine->placement.nodes[i % nodes_count],
         };
         char key_why[KEY_CLIENT_WHY_BYTES] = "";

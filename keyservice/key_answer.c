@@ -73,3 +73,13 @@ int key_answer_read(const char *text, size_t text_bytes, const char *batch,
     json_decref(root);
     return rc;
 }
+
+bool key_answer_refuses(const char *text, size_t text_bytes)
+{
+    json_t *root = json_loadb(text, text_bytes, JSON_REJECT_DUPLICATES, NULL);
+    const char *code = json_string_value(json_object_get(json_object_get(root, "error"), "code"));
+    const bool refuses =
+        code != NULL && (strcmp(code, "bad_request") == 0 || strcmp(code, "too_large") == 0);
+    json_decref(root);
+    return refuses;
+}

@@ -23,4 +23,8 @@ MUST_USE int key_answer_read(const char *text, size_t text_bytes, const char *ba
                              const uint8_t *const *ids, uint32_t ids_count,
                              enum key_result_status *statuses);
 
+/* True for what the service answers with status 400 or 413 when it will not take a batch as it is:
+ * {"error":{"code":"bad_request|too_large", …}}. What stands between may use these numbers too. */
+bool key_answer_refuses(const char *text, size_t text_bytes);
+
 #endif

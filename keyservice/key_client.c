@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "crypto/secret.h"
+#include "keyservice/breaker.h"
 #include "keyservice/key_answer.h"
 
 #include <curl/curl.h>
@@ -90,11 +91,8 @@ struct key_client {
     uint8_t *bodies;          /* secret: one BATCH_BYTES_MAX a request        */
     uint64_t deadline_ns_min; /* no deadline is earlier              */
     uint64_t held_ns;         /* since when something waits for company; 0: nothing does */
-    uint64_t probe_ns;        /* while away: nothing is sent before  */
-    uint64_t backoff_ns;
-    uint64_t backoff_ns_max;
+    struct breaker breaker;
     uint64_t jitter_state;
-    bool up;
 };
 
 static uint8_t *entry_record(struct key_client *client, uint32_t index)
@@ -165,27 +163,22 @@ static size_t request_take_answer(char *bytes_at, size_t size, size_t count, voi
     return bytes;
 }
 
-/* A uniformly random pause below the doubling limit: engines that lost one service together do not
- * come back together (full jitter). */
-static uint64_t client_jitter_ns(struct key_client *client)
+static uint64_t client_random(struct key_client *client)
 {
     client->jitter_state ^= client->jitter_state << 13;
     client->jitter_state ^= client->jitter_state >> 7;
     client->jitter_state ^= client->jitter_state << 17;
-    return client->jitter_state % client->backoff_ns + 1;
+    return client->jitter_state;
 }
 
-static void client_failed(struct key_client *client, uint64_t now_ns)
+/* `easy` had no answer that counts; the service may have said when it wants to be asked again. */
+static void client_failed(struct key_client *client, CURL *easy, uint64_t now_ns)
 {
-    client->up = false;
-    client->probe_ns = now_ns + client_jitter_ns(client);
-    client->backoff_ns = MIN(client->backoff_ns * 2, client->backoff_ns_max);
-}
-
-static void client_answered(struct key_client *client)
-{
-    client->up = true;
-    client->backoff_ns = MIN(BACKOFF_NS_MIN, client->backoff_ns_max);
+    curl_off_t asked_s = 0;
+    (void)curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &asked_s);
+    const uint64_t asked_ns =
+        MIN((uint64_t)MAX(asked_s, 0), BREAKER_ASKED_NS_MAX / NS_PER_S) * NS_PER_S;
+    breaker_failed(&client->breaker, now_ns, asked_ns, client_random(client));
 }
 
 /* Back to the front of the queue, in their order, or gone when their time was over. */
@@ -243,17 +236,18 @@ static void request_finish(struct key_client *client, struct request *request, C
     for (uint32_t i = 0; i < request->entries_count; i++)
         ids[i] = entry_record(client, request->entries[i]) + RECORD_ID_AT;
 
-    if (code == CURLE_OK && (http_status == 400 || http_status == 413)) {
-        client_answered(client);
+    if (code == CURLE_OK && (http_status == 400 || http_status == 413) &&
+        key_answer_refuses(request->answer, request->answer_bytes)) {
+        breaker_answered(&client->breaker);
         request_split(client, request);
     } else if (code == CURLE_OK && (http_status == 200 || http_status == 409) &&
                key_answer_read(request->answer, request->answer_bytes,
                                http_status == 200 ? request_batch(request) : NULL, ids,
                                request->entries_count, statuses) == 0) {
-        client_answered(client);
+        breaker_answered(&client->breaker);
         request_settle(client, request, statuses);
     } else {
-        client_failed(client, now_ns);
+        client_failed(client, request->easy, now_ns);
         request_return(client, request, RECORD_BATCH_RECORDS_MAX);
     }
     secret_wipe(request->body, request->body_bytes);
@@ -303,7 +297,8 @@ static void request_name(struct request *request)
     }
 }
 
-static void client_start_request(struct key_client *client, struct request *request)
+static void client_start_request(struct key_client *client, struct request *request,
+                                 uint64_t now_ns)
 {
     const uint32_t bytes = request_fill(client, request);
     request_name(request);
@@ -312,6 +307,7 @@ static void client_start_request(struct key_client *client, struct request *requ
     (void)curl_easy_setopt(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)bytes);
     const CURLMcode code = curl_multi_add_handle(client->multi, request->easy);
     ASSERT(code == CURLM_OK);
+    breaker_begin(&client->breaker, now_ns);
     request->busy = true;
     client->requests_busy++;
 }
@@ -331,11 +327,12 @@ static bool client_batch_ready(struct key_client *client, uint64_t now_ns)
 /* While the service is away one probe at a time is out, and none before its time. */
 static void client_start(struct key_client *client, uint64_t now_ns)
 {
-    if (!client->up || client->waiting.first == INDEX_NONE)
+    const bool up = breaker_is_closed(&client->breaker);
+    if (!up || client->waiting.first == INDEX_NONE)
         client->held_ns = 0;
-    if (!client->up && (now_ns < client->probe_ns || client->requests_busy > 0))
+    if (!up && (client->requests_busy > 0 || !breaker_allows(&client->breaker, now_ns)))
         return;
-    const uint32_t busy_max = client->up ? KEY_CLIENT_CONNECTIONS_MAX : 1;
+    const uint32_t busy_max = up ? KEY_CLIENT_CONNECTIONS_MAX : 1;
     for (uint32_t i = 0; i < KEY_CLIENT_CONNECTIONS_MAX; i++) {
         struct request *request = &client->requests[i];
         if (client->waiting.first == INDEX_NONE || client->requests_busy >= busy_max)
@@ -345,7 +342,7 @@ static void client_start(struct key_client *client, uint64_t now_ns)
         if (!client_batch_ready(client, now_ns))
             return;
         client->held_ns = 0;
-        client_start_request(client, request);
+        client_start_request(client, request, now_ns);
     }
 }
 
@@ -430,10 +427,11 @@ static uint32_t client_results(struct key_client *client, struct key_result *res
 static int client_wait_ms(const struct key_client *client, uint64_t now_ns, uint32_t wait_ms)
 {
     uint64_t until_ns = client->deadline_ns_min;
-    if (!client->up && client->waiting.first != INDEX_NONE && client->requests_busy == 0)
-        until_ns = MIN(until_ns, client->probe_ns);
+    const bool up = breaker_is_closed(&client->breaker);
+    if (!up && client->waiting.first != INDEX_NONE && client->requests_busy == 0)
+        until_ns = MIN(until_ns, breaker_due_ns(&client->breaker));
     /* What is held is sent by then, unless nothing may start: then a reply or the probe wakes. */
-    if (client->held_ns != 0 && client->up && client->waiting.first != INDEX_NONE &&
+    if (client->held_ns != 0 && up && client->waiting.first != INDEX_NONE &&
         client->requests_busy < KEY_CLIENT_CONNECTIONS_MAX)
         until_ns = MIN(until_ns, client->held_ns + HOLD_NS_MAX);
     if (until_ns <= now_ns)
@@ -480,7 +478,9 @@ uint32_t key_client_run(struct key_client *client, uint64_t now_ns, uint32_t wai
     if (count == 0 && client->ended.first == INDEX_NONE) {
         const int poll_ms = client_wait_ms(client, now_ns, wait_ms);
         if (poll_ms > 0) {
+            const uint64_t before_ns = clock_monotonic_ns();
             (void)curl_multi_poll(client->multi, NULL, 0, poll_ms, NULL);
+            now_ns += clock_monotonic_ns() - before_ns; /* or probes would come too soon */
             client_drive(client, now_ns);
         }
     }
@@ -500,7 +500,7 @@ bool key_client_busy(const struct key_client *client)
 
 bool key_client_up(const struct key_client *client)
 {
-    return client->up;
+    return breaker_is_closed(&client->breaker);
 }
 
 static int client_check(const struct key_client_config *config, char why[KEY_CLIENT_WHY_BYTES])
@@ -645,10 +645,12 @@ int key_client_open(struct key_client **client, const struct key_client_config *
         return -ENOMEM;
     }
     client_init_lists(made);
-    made->up = true;
     made->deadline_ns_min = UINT64_MAX;
-    made->backoff_ns_max = MAX(config->backoff_ns_max, NS_PER_MS);
-    made->backoff_ns = MIN(BACKOFF_NS_MIN, made->backoff_ns_max);
+    const uint64_t backoff_ns_max = MAX(config->backoff_ns_max, NS_PER_MS);
+    const struct breaker_config breaker = {.pause_ns_min = MIN(BACKOFF_NS_MIN, backoff_ns_max),
+                                           .pause_ns_max = backoff_ns_max,
+                                           .probe_ns_min = config->probe_ns_min};
+    breaker_init(&made->breaker, &breaker);
     rc = getrandom(&made->jitter_state, sizeof(made->jitter_state), 0) ==
                  (ssize_t)sizeof(made->jitter_state)
              ? 0

@@ -7,9 +7,11 @@
  *
  * A record is stored when the service, after its commit, names the record's id as stored. Anything
  * else (no answer, another id, garbage, a cut body) leaves it unstored, and it is sent again: the
- * service takes the same record twice as success. One request in flight per connection, at most
- * KEY_CLIENT_CONNECTIONS_MAX connections; records wait in a bounded buffer. A lone record leaves at
- * once; while others are on their way, records wait for company, but never for long.
+ * service takes the same record twice as success. KEY_INVALID is only what the service itself says
+ * in so many words: a 400 of anybody between leaves the record unstored. One request in flight per
+ * connection, at most KEY_CLIENT_CONNECTIONS_MAX connections; records wait in a bounded buffer. A
+ * lone record leaves at once; while others are on their way, records wait for company, but never
+ * for long.
  */
 #ifndef KEYSERVICE_KEY_CLIENT_H
 #define KEYSERVICE_KEY_CLIENT_H
@@ -45,6 +47,7 @@ struct key_client_config {
     const char *proxy;            /* NULL, or http://host:port                          */
     uint64_t request_timeout_ns;  /* whole request                                      */
     uint64_t backoff_ns_max;      /* longest pause between probes while away            */
+    uint64_t probe_ns_min;        /* between the beginnings of two probes (breaker.h)   */
 };
 
 struct key_client;

@@ -380,6 +380,31 @@ static void short_answers_are_exact_or_nothing(void **state)
     }
 }
 
+/* Only then may a record be given up for ever: a page of a proxy between says nothing of it. */
+static void refusals_are_the_services_own_or_nothing(void **state)
+{
+    static const char *const good[] = {
+        "{\"error\":{\"code\":\"bad_request\",\"message\":\"The request is malformed.\"}}",
+        "{\"error\":{\"code\":\"too_large\",\"message\":\"\"}}",
+    };
+    static const char *const bad[] = {
+        "",
+        "{}",
+        "[]",
+        "{\"error\":\"bad_request\"}",
+        "{\"error\":{\"code\":400}}",
+        "{\"error\":{\"code\":\"forbidden\"}}",
+        "{\"error\":{\"code\":\"away\"}}",
+        "{\"error\":{\"code\":\"bad_request\"}",
+        "<html><title>400 Bad Request</title></html>",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(good); i++)
+        assert_true(key_answer_refuses(good[i], strlen(good[i])));
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++)
+        assert_false(key_answer_refuses(bad[i], strlen(bad[i])));
+}
+
 static void key_client_does_not_read_for_ever(void **state)
 {
     (void)state;
@@ -577,6 +602,7 @@ int main(void)
         CASE(key_client_does_not_believe_a_conflict_that_says_stored),
         CASE(key_client_does_not_believe_an_answer_doubled),
         cmocka_unit_test(short_answers_are_exact_or_nothing),
+        cmocka_unit_test(refusals_are_the_services_own_or_nothing),
         CASE(key_client_does_not_read_for_ever),
         CASE(key_client_survives_500s),
         CASE(key_client_comes_back_after_a_refused_connection),

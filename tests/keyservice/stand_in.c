@@ -274,7 +274,8 @@ static enum MHD_Result batch_finish(struct stand_in *stand_in, struct MHD_Connec
 
     enum MHD_Result rc = MHD_NO;
     if (read != 0 || (mode == STAND_IN_REFUSES_WHOLE && bad)) {
-        rc = answer_send(connection, MHD_HTTP_BAD_REQUEST, "{}");
+        rc = answer_send(connection, MHD_HTTP_BAD_REQUEST,
+                         "{\"error\":{\"code\":\"bad_request\",\"message\":\"Malformed.\"}}");
         free(json);
         return rc;
     }
