@@ -55,7 +55,8 @@ enum channel_fault channel_fault(const struct channel *channel);
  * back at once, their arena bytes when they complete. Never more are out than there are slots.
  * A collector's are DONEs, all of them, and no more than emissions are open. The caller checks that
  * request_id is the number of one that is open *here*, and ends the session if not: the channel
- * counts them and knows no numbers. It copies their texts before it takes the next burst. */
+ * counts them and knows no numbers. It copies their texts before it takes the next burst; and when
+ * the session ends it takes once more, until there are none: what was sent is not sent again. */
 HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *submissions,
                                 uint32_t count);
 /* Something can be taken: one acquire load. */

@@ -49,7 +49,8 @@ static int hello_send(const struct bulla *bulla)
         .slots_count = bulla->client.slots_count,
         .arena_bytes = bulla->client.arena_bytes,
         .memfd_bytes = bulla->client.memfd_bytes,
-        .kind = IPC_KIND_SUBMITTER,
+        .kind = bulla->kind,
+        .worker_wanted = bulla->worker_wanted,
     };
     union {
         struct cmsghdr align;
@@ -146,10 +147,14 @@ static int welcome_receive(struct bulla *bulla)
 static int attachment_allocate(struct bulla *bulla)
 {
     const uint32_t slots_count = bulla->client.slots_count;
+    bulla->released = calloc((slots_count + 63) / 64, sizeof(*bulla->released));
+    if (bulla->released == NULL)
+        return -ENOMEM;
+    if (bulla->kind != IPC_KIND_SUBMITTER)
+        return 0;
     bulla->message = calloc(slots_count, sizeof(*bulla->message));
     bulla->free_indices = calloc(slots_count, sizeof(*bulla->free_indices));
-    bulla->released = calloc((slots_count + 63) / 64, sizeof(*bulla->released));
-    if (bulla->message == NULL || bulla->free_indices == NULL || bulla->released == NULL)
+    if (bulla->message == NULL || bulla->free_indices == NULL)
         return -ENOMEM;
     for (uint32_t n = 0; n < slots_count; n++) {
         bulla->free_indices[n] = slots_count - 1 - n;
@@ -208,14 +213,14 @@ static int attachment_measure(struct geometry *client, const struct bulla_config
                            (arena_bytes + IPC_PAGE_BYTES - 1) / IPC_PAGE_BYTES * IPC_PAGE_BYTES);
 }
 
-int bulla_attach(struct bulla **bulla, const struct bulla_config *config)
+int attachment_open(struct bulla **bulla, const struct bulla_config *config, enum ipc_kind kind,
+                    uint32_t worker_wanted)
 {
-    const struct bulla_config none = {0};
-    if (config == NULL)
-        config = &none;
     struct bulla *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
+    made->kind = kind;
+    made->worker_wanted = worker_wanted;
     made->socket_fd = -1;
     made->doorbell = -1;
     made->client_memfd = MEMFD_NONE;
@@ -236,6 +241,12 @@ int bulla_attach(struct bulla **bulla, const struct bulla_config *config)
     }
     *bulla = made;
     return 0;
+}
+
+int bulla_attach(struct bulla **bulla, const struct bulla_config *config)
+{
+    const struct bulla_config none = {0};
+    return attachment_open(bulla, config == NULL ? &none : config, IPC_KIND_SUBMITTER, 0);
 }
 
 void bulla_detach(struct bulla *bulla)

@@ -1,5 +1,6 @@
 /*
- * attachment: the inside of a struct bulla: the client's end of a session.
+ * attachment: the inside of a struct bulla: the client's end of a session, a submitter's or one of
+ *            a collector's.
  * Ownership: attach.c makes and frees it; the others work on it.
  * Threads:   one at a time.
  * Units:     slots; bytes from the start of a memfd for offsets.
@@ -46,6 +47,8 @@ struct message {
 };
 
 struct bulla {
+    enum ipc_kind kind;
+    uint32_t worker_wanted; /* a collector's */
     int socket_fd;
     int doorbell;
     bool gone;      /* the engine hung up or broke the contract               */
@@ -60,7 +63,7 @@ struct bulla {
     struct lane_reader completions;
     uint32_t head_given;     /* completions below it were given back            */
     uint64_t *released;      /* bit per ring slot: released, not yet given back  */
-    struct message *message; /* slots_count                                    */
+    struct message *message; /* a submitter's: slots_count                     */
     uint32_t *free_indices;  /* of `message`, a stack                           */
     uint32_t free_count;
     uint32_t reserved_count; /* reservations that have no slot yet */
@@ -71,9 +74,30 @@ struct bulla {
     struct memfd engine_memfd;
 };
 
+/* bulla_attach() of this kind; bulla_detach() ends it. */
+MUST_USE int attachment_open(struct bulla **bulla, const struct bulla_config *config,
+                             enum ipc_kind kind, uint32_t worker_wanted);
+
 /* Takes what came on the socket: wake-ups are dropped, a hang-up sets `gone`. */
 void attachment_drain(struct bulla *bulla);
 /* Wakes the engine. */
 void attachment_ring(const struct bulla *bulla);
+
+/* poll_hot.c: completions to take; 0 and `gone` when the engine's tail cannot be. */
+uint32_t attachment_waiting(struct bulla *bulla);
+/* The engine is to ring the socket after each completion, or need not any more. */
+void attachment_arm(struct bulla *bulla);
+void attachment_disarm(struct bulla *bulla);
+/* The spans of a checked slot; false when one lies outside the engine's memory, or the sum is not
+ * mail_bytes. */
+MUST_USE bool attachment_spans(const struct bulla *bulla, const struct ipc_completion *slot,
+                               struct iovec spans[BULLA_SPANS_MAX]);
+/* 32 digits and NUL. */
+void attachment_id_text(const uint8_t id[16], char text[33]);
+
+/* submit_hot.c: hands over a slot; -EAGAIN the engine has not looked yet, -EPIPE it is gone. */
+MUST_USE int attachment_submit(struct bulla *bulla, const struct ipc_submission *slot);
+/* The completion at this index of the ring is done with. */
+void attachment_give_back(struct bulla *bulla, uint32_t completion_index);
 
 #endif

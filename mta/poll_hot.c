@@ -35,8 +35,8 @@ static bool completion_is_sound(const struct bulla *bulla, const struct ipc_comp
     return message->state == MESSAGE_SUBMITTED && message->generation == slot->request_id >> 32;
 }
 
-static bool completion_spans(const struct bulla *bulla, const struct ipc_completion *slot,
-                             struct bulla_completion *completion)
+bool attachment_spans(const struct bulla *bulla, const struct ipc_completion *slot,
+                      struct iovec mail[BULLA_SPANS_MAX])
 {
     const struct geometry *engine = &bulla->engine;
     const uint64_t spans_start =
@@ -49,15 +49,23 @@ static bool completion_spans(const struct bulla *bulla, const struct ipc_complet
         if (!geometry_inside(spans[n].offset, spans[n].bytes, spans_start,
                              engine->memfd_bytes - spans_start))
             return false;
-        completion->spans[n] = (struct iovec){
+        mail[n] = (struct iovec){
             .iov_base = (void *)(uintptr_t)(at + spans[n].offset),
             .iov_len = spans[n].bytes,
         };
         mail_bytes += spans[n].bytes;
     }
-    completion->spans_count = slot->spans_count;
-    completion->mail_bytes = mail_bytes;
     return mail_bytes == slot->mail_bytes;
+}
+
+void attachment_id_text(const uint8_t id[16], char text[33])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t n = 0; n < 16; n++) {
+        text[2 * n] = digits[id[n] >> 4];
+        text[2 * n + 1] = digits[id[n] & 15];
+    }
+    text[32] = '\0';
 }
 
 static void completion_words(const struct bulla *bulla, const struct ipc_completion *slot,
@@ -77,14 +85,8 @@ static void completion_words(const struct bulla *bulla, const struct ipc_complet
                        slot->enhanced_status[0], slot->enhanced_status[1],
                        slot->enhanced_status[2]);
     completion->envelope_id[0] = '\0';
-    if (slot->status != IPC_SEALED)
-        return;
-    static const char digits[] = "0123456789abcdef";
-    for (size_t n = 0; n < sizeof(slot->envelope_id); n++) {
-        completion->envelope_id[2 * n] = digits[slot->envelope_id[n] >> 4];
-        completion->envelope_id[2 * n + 1] = digits[slot->envelope_id[n] & 15];
-    }
-    completion->envelope_id[2 * sizeof(slot->envelope_id)] = '\0';
+    if (slot->status == IPC_SEALED)
+        attachment_id_text(slot->envelope_id, completion->envelope_id);
 }
 
 /* Takes the next waiting completion. False: the engine broke the contract. */
@@ -99,9 +101,11 @@ static bool completion_take(struct bulla *bulla, struct bulla_completion *comple
     *completion = (struct bulla_completion){
         .user = message->user,
         .status = (enum bulla_status)slot.status,
+        .spans_count = slot.spans_count,
+        .mail_bytes = slot.mail_bytes,
         .id = slot.request_id,
     };
-    if (!completion_spans(bulla, &slot, completion))
+    if (!attachment_spans(bulla, &slot, completion->spans))
         return false;
     completion_words(bulla, &slot, message, completion);
     message->completion_index = lane->head;
@@ -110,8 +114,7 @@ static bool completion_take(struct bulla *bulla, struct bulla_completion *comple
     return true;
 }
 
-/* Completions to take; 0 and `gone` when the engine's tail cannot be. */
-static uint32_t completions_waiting(struct bulla *bulla)
+uint32_t attachment_waiting(struct bulla *bulla)
 {
     uint32_t waiting = 0;
     if (lane_waiting(&bulla->completions, &waiting))
@@ -123,7 +126,7 @@ static uint32_t completions_waiting(struct bulla *bulla)
 static uint32_t completions_take(struct bulla *bulla, struct bulla_completion *completions,
                                  uint32_t completions_max)
 {
-    const uint32_t waiting = completions_waiting(bulla); /* once: it grows under our eyes */
+    const uint32_t waiting = attachment_waiting(bulla); /* once: it grows under our eyes */
     const uint32_t count = MIN(waiting, completions_max);
     for (uint32_t n = 0; n < count; n++) {
         if (!completion_take(bulla, &completions[n])) {
@@ -134,13 +137,13 @@ static uint32_t completions_take(struct bulla *bulla, struct bulla_completion *c
     return count;
 }
 
-static void attachment_arm(struct bulla *bulla)
+void attachment_arm(struct bulla *bulla)
 {
     bulla->armed = true;
     lane_sleep(bulla->own, IPC_ASLEEP_TAIL);
 }
 
-static void attachment_disarm(struct bulla *bulla)
+void attachment_disarm(struct bulla *bulla)
 {
     bulla->armed = false;
     lane_awake(bulla->own);
@@ -189,7 +192,7 @@ static bool attachment_spin(struct bulla *bulla)
     const uint64_t end_ns = clock_monotonic_ns() + bulla->spin_us * NS_PER_US;
     do {
         for (uint32_t n = 0; n < SPINS_PER_CLOCK; n++) {
-            if (completions_waiting(bulla) > 0) {
+            if (attachment_waiting(bulla) > 0) {
                 bulla->spin_us = MIN(bulla->spin_us * 2, bulla->spin_us_max);
                 return true;
             }
@@ -218,7 +221,7 @@ static bool attachment_sleep(const struct bulla *bulla, bool endless, uint64_t e
 /* 1, 0 or -EPIPE as they stand, without waiting. */
 static int attachment_look(struct bulla *bulla)
 {
-    if (completions_waiting(bulla) > 0)
+    if (attachment_waiting(bulla) > 0)
         return 1;
     return bulla->gone ? -EPIPE : 0;
 }

@@ -126,14 +126,21 @@ static int submissions_room(struct bulla *bulla)
     return lane->tail - lane->released < lane->slots_count ? 0 : -EAGAIN;
 }
 
+int attachment_submit(struct bulla *bulla, const struct ipc_submission *slot)
+{
+    const int rc = bulla->gone ? -EPIPE : submissions_room(bulla);
+    if (rc != 0)
+        return rc;
+    lane_write(&bulla->submissions, slot);
+    (void)lane_publish(&bulla->submissions);
+    if ((lane_peer_sleeps(bulla->peer) & IPC_ASLEEP_TAIL) != 0)
+        attachment_ring(bulla);
+    return 0;
+}
+
 int bulla_submit(struct bulla *bulla, const struct bulla_reservation *reservation)
 {
     struct message *message = message_reserved(bulla, reservation);
-    if (bulla->gone)
-        return -EPIPE;
-    const int rc = submissions_room(bulla);
-    if (rc != 0)
-        return rc;
     _Static_assert(BULLA_QUEUE == IPC_SUBMIT_QUEUE, "flags pass as they are");
     const struct ipc_submission slot = {
         .request_id = reservation->id,
@@ -143,12 +150,11 @@ int bulla_submit(struct bulla *bulla, const struct bulla_reservation *reservatio
         .mail_bytes = message->mail_bytes,
         .flags = message->flags,
     };
+    const int rc = attachment_submit(bulla, &slot);
+    if (rc != 0)
+        return rc;
     message->state = MESSAGE_SUBMITTED;
     bulla->reserved_count--;
-    lane_write(&bulla->submissions, &slot);
-    (void)lane_publish(&bulla->submissions);
-    if ((lane_peer_sleeps(bulla->peer) & IPC_ASLEEP_TAIL) != 0)
-        attachment_ring(bulla);
     return 0;
 }
 
@@ -168,7 +174,7 @@ void bulla_cancel(struct bulla *bulla, const struct bulla_reservation *reservati
 
 /* Completions are released in any order and given back in the ring's: head passes the released
  * ones that nothing unreleased stands before. */
-static void completions_give_back(struct bulla *bulla, uint32_t completion_index)
+void attachment_give_back(struct bulla *bulla, uint32_t completion_index)
 {
     const uint32_t mask = bulla->completions.slots_count - 1;
     uint32_t bit = completion_index & mask;
@@ -195,6 +201,6 @@ void bulla_release(struct bulla *bulla, const struct bulla_completion *completio
     struct message *message = &bulla->message[index];
     ASSERT(message_id(bulla, index) == completion->id); /* not released before */
     ASSERT(message->state == MESSAGE_COMPLETED);
-    completions_give_back(bulla, message->completion_index);
+    attachment_give_back(bulla, message->completion_index);
     message_free(bulla, message);
 }

@@ -1,6 +1,5 @@
 /* libbulla against the echo engine: what a mail server may rely on. */
-#include "mta/bulla.h"
-#include "tests/mta/echo_engine.h"
+#include "tests/mta/fixture.h"
 
 #include "base/clock.h"
 #include "ipc/layout.h"
@@ -18,88 +17,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define WAIT_MS 20000 /* far longer than anything takes; a bound, not a timing */
-
-static const char *const one_recipient[] = {"ann@example.net"};
-
-static struct bulla_request request_for(const char *profile, size_t mail_bytes, void *user)
-{
-    return (struct bulla_request){.profile = profile,
-                                  .sender = "bob@example.org",
-                                  .recipients = one_recipient,
-                                  .recipients_count = 1,
-                                  .mail_bytes = mail_bytes,
-                                  .user = user};
-}
-
-static struct echo_engine *engine_with(struct echo_engine_config config)
-{
-    struct echo_engine *engine;
-    assert_int_equal(echo_engine_open(&engine, &config), 0);
-    return engine;
-}
-
-static struct bulla *attach_to(const struct echo_engine *engine, uint32_t slots_count,
-                               size_t input_bytes)
-{
-    struct bulla *bulla;
-    const struct bulla_config config = {.socket_path = echo_engine_path(engine),
-                                        .slots_count = slots_count,
-                                        .input_bytes = input_bytes};
-    assert_int_equal(bulla_attach(&bulla, &config), 0);
-    return bulla;
-}
-
-/* Bytes that are a function of seed and place, so a wrong copy cannot go unseen. */
-static uint8_t pattern(uint64_t seed, size_t n)
-{
-    const uint64_t mixed = (seed + 1) * UINT64_C(0x9e3779b97f4a7c15) + n * UINT64_C(0x85ebca6b);
-    return (uint8_t)(mixed >> 29 ^ mixed);
-}
-
-static void pattern_write(uint8_t *at, uint64_t seed, size_t bytes)
-{
-    for (size_t n = 0; n < bytes; n++)
-        at[n] = pattern(seed, n);
-}
-
-static void submit(struct bulla *bulla, const char *profile, uint64_t seed, size_t mail_bytes)
-{
-    const struct bulla_request request = request_for(profile, mail_bytes, (void *)(uintptr_t)seed);
-    struct bulla_reservation reservation;
-    assert_int_equal(bulla_reserve(bulla, &request, &reservation), 0);
-    pattern_write(reservation.mail, seed, mail_bytes);
-    assert_int_equal(bulla_submit(bulla, &reservation), 0);
-}
-
-/* The echo: head, the pattern, tail; in spans that add up. */
-static void assert_echo(const struct bulla_completion *completion, uint64_t seed, size_t mail_bytes)
-{
-    const size_t head_bytes = sizeof(ECHO_HEAD) - 1;
-    const size_t tail_bytes = sizeof(ECHO_TAIL) - 1;
-    assert_int_equal(completion->status, BULLA_SEALED);
-    assert_int_equal(completion->mail_bytes, head_bytes + mail_bytes + tail_bytes);
-    uint8_t *flat = malloc(completion->mail_bytes);
-    assert_non_null(flat);
-    assert_int_equal(bulla_flatten(completion, flat, completion->mail_bytes),
-                     completion->mail_bytes);
-    assert_memory_equal(flat, ECHO_HEAD, head_bytes);
-    for (size_t n = 0; n < mail_bytes; n++) {
-        if (flat[head_bytes + n] != pattern(seed, n))
-            fail_msg("mail %llu differs at byte %zu", (unsigned long long)seed, n);
-    }
-    assert_memory_equal(flat + head_bytes + mail_bytes, ECHO_TAIL, tail_bytes);
-    free(flat);
-}
-
-static struct bulla_completion wait_one(struct bulla *bulla)
-{
-    struct bulla_completion completion;
-    assert_int_equal(bulla_wait(bulla, WAIT_MS), 1);
-    assert_int_equal(bulla_poll(bulla, &completion, 1), 1);
-    return completion;
-}
 
 /* ---- attach ---- */
 
@@ -602,140 +519,6 @@ static void an_event_loop_sleeps_on_the_descriptor(void **state)
     bulla_detach(bulla);
 }
 
-/* ---- many ---- */
-
-/* xorshift64*: which sizes and which orders; the seed is printed by whoever fails. */
-static uint64_t next_random(uint64_t *random)
-{
-    *random ^= *random >> 12;
-    *random ^= *random << 25;
-    *random ^= *random >> 27;
-    return *random * UINT64_C(0x2545f4914f6cdd1d);
-}
-
-struct stream {
-    struct bulla *bulla;
-    uint64_t messages_count;
-    uint64_t random;
-    uint64_t sent;
-    uint64_t received;
-    struct bulla_completion held[64]; /* completed, unreleased */
-    uint32_t held_count;
-    uint8_t *seen;
-};
-
-static size_t stream_bytes(uint64_t seed)
-{
-    const uint64_t mixed = seed * UINT64_C(0x9e3779b97f4a7c15) >> 40;
-    return mixed % 100 == 0 ? mixed % 60000 : mixed % 700;
-}
-
-static bool stream_send(struct stream *stream)
-{
-    const size_t mail_bytes = stream_bytes(stream->sent);
-    const struct bulla_request request =
-        request_for(NULL, mail_bytes, (void *)(uintptr_t)stream->sent);
-    struct bulla_reservation reservation;
-    const int rc = bulla_reserve(stream->bulla, &request, &reservation);
-    if (rc == -EAGAIN)
-        return false;
-    assert_int_equal(rc, 0);
-    pattern_write(reservation.mail, stream->sent, mail_bytes);
-    assert_int_equal(bulla_submit(stream->bulla, &reservation), 0);
-    stream->sent++;
-    return true;
-}
-
-static void stream_release_some(struct stream *stream, uint32_t keep_count)
-{
-    while (stream->held_count > keep_count) {
-        const uint32_t pick = (uint32_t)(next_random(&stream->random) % stream->held_count);
-        const struct bulla_completion *completion = &stream->held[pick];
-        const uint64_t seed = (uintptr_t)completion->user;
-        assert_echo(completion, seed, stream_bytes(seed));
-        bulla_release(stream->bulla, completion);
-        stream->held[pick] = stream->held[--stream->held_count];
-    }
-}
-
-static void stream_receive(struct stream *stream)
-{
-    const int count =
-        bulla_poll(stream->bulla, stream->held + stream->held_count,
-                   (uint32_t)(next_random(&stream->random) % (64 - stream->held_count)) + 1);
-    assert_true(count >= 0);
-    for (int n = 0; n < count; n++) {
-        const uint64_t seed = (uintptr_t)stream->held[stream->held_count++].user;
-        assert_true(seed < stream->sent);
-        assert_int_equal(stream->seen[seed], 0); /* each exactly once */
-        stream->seen[seed] = 1;
-    }
-    stream->received += (uint64_t)count;
-}
-
-static void stream_run(struct stream *stream)
-{
-    stream->seen = calloc(stream->messages_count, 1);
-    assert_non_null(stream->seen);
-    while (stream->received < stream->messages_count) {
-        const uint64_t burst = next_random(&stream->random) % 40;
-        for (uint64_t n = 0; n < burst && stream->sent < stream->messages_count; n++) {
-            if (!stream_send(stream))
-                break;
-        }
-        stream_receive(stream);
-        stream_release_some(stream, (uint32_t)(next_random(&stream->random) % 8));
-        if (stream->received < stream->sent && next_random(&stream->random) % 4 == 0) {
-            stream_release_some(stream, 0); /* or the engine may be the one that waits */
-            assert_int_equal(bulla_wait(stream->bulla, WAIT_MS), 1);
-        }
-    }
-    stream_release_some(stream, 0);
-    free(stream->seen);
-}
-
-static void a_hundred_thousand_messages_come_back_whole(void **state)
-{
-    const bool allow_io_uring = *state != NULL;
-    struct echo_engine *engine = engine_with((struct echo_engine_config){
-        .arena_bytes = 1024 * 1024, .allow_io_uring = allow_io_uring, .reverse = true});
-    struct stream stream = {.bulla = attach_to(engine, 64, 1024 * 1024),
-                            .messages_count = 100000,
-                            .random = 88172645463325252};
-    stream_run(&stream);
-    assert_int_equal(atomic_load(&echo_engine_counters(engine)->completed), 100000);
-    bulla_detach(stream.bulla);
-    echo_engine_close(engine);
-}
-
-static void *stream_thread(void *argument)
-{
-    stream_run(argument);
-    return NULL;
-}
-
-static void thirty_two_clients_at_once(void **state)
-{
-    (void)state;
-    struct echo_engine *engine = engine_with((struct echo_engine_config){
-        .arena_bytes = 1024 * 1024, .allow_io_uring = true, .reverse = true});
-    static struct stream streams[32];
-    pthread_t threads[32];
-    for (uint32_t n = 0; n < 32; n++) {
-        streams[n] = (struct stream){
-            .bulla = attach_to(engine, 16, 1024 * 1024), .messages_count = 1000, .random = 1 + n};
-        assert_int_equal(pthread_create(&threads[n], NULL, stream_thread, &streams[n]), 0);
-    }
-    for (uint32_t n = 0; n < 32; n++) {
-        assert_int_equal(pthread_join(threads[n], NULL), 0);
-        assert_int_equal(streams[n].received, 1000);
-        bulla_detach(streams[n].bulla);
-    }
-    assert_int_equal(atomic_load(&echo_engine_counters(engine)->welcomed), 32);
-    assert_int_equal(atomic_load(&echo_engine_counters(engine)->faults), 0);
-    echo_engine_close(engine);
-}
-
 int main(void)
 {
     static bool yes = true;
@@ -762,9 +545,6 @@ int main(void)
         cmocka_unit_test(wait_gives_up_when_time_is_up),
         cmocka_unit_test_prestate(an_event_loop_sleeps_on_the_descriptor, NULL),
         cmocka_unit_test_prestate(an_event_loop_sleeps_on_the_descriptor, &yes),
-        cmocka_unit_test_prestate(a_hundred_thousand_messages_come_back_whole, NULL),
-        cmocka_unit_test_prestate(a_hundred_thousand_messages_come_back_whole, &yes),
-        cmocka_unit_test(thirty_two_clients_at_once),
     };
     return cmocka_run_group_tests_name("bulla", tests, NULL, NULL);
 }

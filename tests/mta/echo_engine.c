@@ -35,6 +35,7 @@ struct echo_session {
     struct channel *channel; /* NULL: free or still shaking hands */
     int socket_fd;           /* -1: free */
     bool ending;             /* asked for at the worker */
+    bool bad_done;           /* it named an emission that is not its own */
     uint64_t head_offset;
     uint64_t jobs_first;
     uint64_t jobs_end;
@@ -55,6 +56,7 @@ struct echo_message {
 struct echo_engine {
     struct echo_engine_config config;
     struct echo_counters counters;
+    struct echo_spool spool; /* the worker's */
     struct session_listener listener;
     char folder[64];
     struct wait *wait;
@@ -167,7 +169,9 @@ static bool echo_job_run(struct echo_engine *engine, struct echo_session *sessio
     if (meta_profile_is(&meta, "hold"))
         return true;
     if (meta_profile_is(&meta, "queue"))
-        return echo_complete_bare(session, submission, IPC_QUEUED);
+        return echo_spool_keep(&engine->spool, session->channel, submission)
+                   ? echo_complete_bare(session, submission, IPC_QUEUED)
+                   : echo_complete_words(session, submission, IPC_RETRY);
     if (meta_profile_is(&meta, "pass"))
         return echo_complete_bare(session, submission, IPC_PASSED);
     if (meta_profile_is(&meta, "refuse"))
@@ -192,9 +196,33 @@ static void echo_jobs_take(struct echo_engine *engine, struct echo_session *sess
     count(&engine->counters.taken, taken);
 }
 
+/* The texts are copied before the next burst is taken, as shared-memory.md wants it. */
+static uint32_t echo_dones_take(struct echo_engine *engine, struct echo_session *session)
+{
+    struct ipc_submission burst[ECHO_BURST];
+    const uint32_t index = (uint32_t)(session - engine->sessions);
+    const uint32_t taken = channel_take_burst(session->channel, burst, ECHO_BURST);
+    for (uint32_t n = 0; n < taken && !session->bad_done; n++)
+        session->bad_done = !echo_spool_done(&engine->spool, session->channel, index, &burst[n]);
+    return taken;
+}
+
+static bool echo_collector_run(struct echo_engine *engine, struct echo_session *session)
+{
+    const uint32_t index = (uint32_t)(session - engine->sessions);
+    bool moved = channel_reclaim(session->channel);
+    moved |= echo_dones_take(engine, session) > 0;
+    if (!session->bad_done)
+        moved |= echo_spool_emit(&engine->spool, session->channel, index) > 0;
+    channel_publish(session->channel);
+    return moved;
+}
+
 /* True when anything moved. */
 static bool echo_session_run(struct echo_engine *engine, struct echo_session *session)
 {
+    if (channel_is_collector(session->channel))
+        return echo_collector_run(engine, session);
     const bool reclaimed = channel_reclaim(session->channel);
     const uint64_t first = session->jobs_first;
     echo_jobs_take(engine, session);
@@ -225,8 +253,12 @@ static void echo_session_start(struct echo_engine *engine, uint32_t index)
 static void echo_session_stop(struct echo_engine *engine, uint32_t index)
 {
     struct echo_session *session = &engine->sessions[index];
-    if (channel_fault(session->channel) != CHANNEL_SOUND)
+    /* What was done before the end counts: none of it is emitted again. */
+    while (channel_is_collector(session->channel) && echo_dones_take(engine, session) > 0)
+        ;
+    if (channel_fault(session->channel) != CHANNEL_SOUND || session->bad_done)
         count(&engine->counters.faults, 1);
+    echo_spool_end(&engine->spool, index);
     wait_remove(engine->wait, index);
     engine->at_worker[index] = false;
     const struct echo_message done = {.session_index = index, .order = ECHO_END};
@@ -261,7 +293,7 @@ static bool echo_pass(struct echo_engine *engine)
         if (!engine->at_worker[n])
             continue;
         moved |= echo_session_run(engine, session);
-        if (channel_fault(session->channel) != CHANNEL_SOUND) {
+        if (channel_fault(session->channel) != CHANNEL_SOUND || session->bad_done) {
             echo_session_stop(engine, n);
             moved = true;
         }
@@ -371,6 +403,7 @@ static int echo_session_welcome(struct echo_engine *engine, uint32_t index,
         .doorbell = channel_doorbell(session->channel),
         .memfd_bytes = channel_engine_memfd_bytes(session->channel),
         .session_id = index,
+        .worker_index = hello->worker_wanted,
     };
     if (!engine->config.bad_memfd)
         return session_welcome(session->socket_fd, &offer);
@@ -378,6 +411,15 @@ static int echo_session_welcome(struct echo_engine *engine, uint32_t index,
     rc = session_welcome(session->socket_fd, &offer);
     (void)close(offer.memfd);
     return rc;
+}
+
+static int echo_check_kind(const struct echo_engine *engine, const struct ipc_hello *hello)
+{
+    if (hello->kind == IPC_KIND_CONTROL)
+        return -EBADMSG;
+    if (hello->kind == IPC_KIND_COLLECTOR && engine->config.no_spool)
+        return -EOPNOTSUPP;
+    return hello->worker_wanted < MAX(engine->config.workers_count, 1U) ? 0 : -ERANGE;
 }
 
 static void echo_hello(struct echo_engine *engine, uint32_t index)
@@ -395,8 +437,10 @@ static void echo_hello(struct echo_engine *engine, uint32_t index)
         echo_session_free(session);
         return;
     }
-    if (rc == 0 && hello.kind != IPC_KIND_SUBMITTER)
-        rc = -EBADMSG;
+    if (rc == 0)
+        rc = echo_check_kind(engine, &hello);
+    if (rc != 0 && memfd >= 0)
+        (void)close(memfd);
     if (rc == 0)
         rc = echo_session_welcome(engine, index, &hello, memfd);
     if (rc != 0) {
@@ -512,12 +556,18 @@ void echo_engine_close(struct echo_engine *engine)
     (void)snprintf(lock_path, sizeof(lock_path), "%s.lock", engine->listener.path);
     (void)unlink(lock_path);
     (void)rmdir(engine->folder);
+    echo_spool_fini(&engine->spool);
     free(engine);
 }
 
 const char *echo_engine_path(const struct echo_engine *engine)
 {
     return engine->listener.path;
+}
+
+const struct echo_spool *echo_engine_spool(const struct echo_engine *engine)
+{
+    return &engine->spool;
 }
 
 const struct echo_counters *echo_engine_counters(const struct echo_engine *engine)

@@ -7,12 +7,14 @@
  * Errors:    open gives -errno; sessions that break the contract are counted and ended.
  *
  * The profile says what becomes of a mail: "default" SEALED: ECHO_HEAD, the mail in two spans,
- * ECHO_TAIL; "queue", "pass", "refuse", "retry": that status; "hold": never completed.
+ * ECHO_TAIL; "queue", "pass", "refuse", "retry": that status; "hold": never completed. What is
+ * queued is emitted as it came (tests/mta/echo_spool.h).
  */
 #ifndef TESTS_MTA_ECHO_ENGINE_H
 #define TESTS_MTA_ECHO_ENGINE_H
 
 #include "base/macros.h"
+#include "tests/mta/echo_spool.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -26,12 +28,14 @@
 struct echo_engine_config {
     uint64_t arena_bytes; /* output; 0: 4 MiB */
     bool allow_io_uring;
-    bool reverse;   /* completes each burst last one first */
-    bool busy;      /* never sleeps */
-    int decline;    /* errno with which every hello is declined; 0: none */
-    bool hang_up;   /* closes every socket after its hello, without a word */
-    bool bad_memfd; /* welcomes with a memory that lacks its seals */
-    bool bad_spans; /* completes with spans outside its memory */
+    bool reverse;           /* completes each burst last one first */
+    bool busy;              /* never sleeps */
+    int decline;            /* errno with which every hello is declined; 0: none */
+    bool hang_up;           /* closes every socket after its hello, without a word */
+    bool bad_memfd;         /* welcomes with a memory that lacks its seals */
+    bool bad_spans;         /* completes with spans outside its memory */
+    bool no_spool;          /* refuses collectors */
+    uint32_t workers_count; /* that collectors are told of; 0: 1 */
 };
 
 struct echo_counters {
@@ -51,5 +55,7 @@ MUST_USE int echo_engine_open(struct echo_engine **engine, const struct echo_eng
 void echo_engine_close(struct echo_engine *engine); /* NULL is harmless */
 const char *echo_engine_path(const struct echo_engine *engine);
 const struct echo_counters *echo_engine_counters(const struct echo_engine *engine);
+/* Its counters; `reply` once the DONE that it came with is counted. */
+const struct echo_spool *echo_engine_spool(const struct echo_engine *engine);
 
 #endif

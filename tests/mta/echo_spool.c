@@ -1,0 +1,166 @@
+#include "tests/mta/echo_spool.h"
+
+#include "base/assert.h"
+#include "ipc/meta.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void kept_free(struct echo_kept *kept)
+{
+    free(kept->bytes_at);
+    *kept = (struct echo_kept){.state = ECHO_KEPT_NONE};
+}
+
+void echo_spool_fini(struct echo_spool *spool)
+{
+    for (uint32_t n = 0; n < ECHO_KEPT_MAX; n++)
+        kept_free(&spool->kept[n]);
+}
+
+bool echo_spool_keep(struct echo_spool *spool, const struct channel *channel,
+                     const struct ipc_submission *submission)
+{
+    uint32_t place = 0;
+    while (place < ECHO_KEPT_MAX && spool->kept[place].state != ECHO_KEPT_NONE)
+        place++;
+    if (place == ECHO_KEPT_MAX)
+        return false;
+    uint8_t *at = malloc((size_t)submission->meta_bytes + submission->mail_bytes);
+    ASSERT(at != NULL);
+    struct meta meta;
+    channel_copy_meta(channel, submission, at);
+    const int rc = meta_read(&meta, at, submission->meta_bytes);
+    ASSERT(rc == 0); /* the same bytes were read a moment ago, and an honest client leaves them */
+    /* What is emitted has no options. */
+    const size_t meta_bytes = (size_t)(meta.recipients - at) + meta.recipients_bytes;
+    channel_copy_mail(channel, submission, 0, at + meta_bytes, submission->mail_bytes);
+    spool->kept[place] = (struct echo_kept){
+        .state = ECHO_KEPT_WAITING,
+        .emission = IPC_EMISSION_MAIL,
+        .number = ++spool->numbers_count,
+        .meta_bytes = (uint32_t)meta_bytes,
+        .mail_bytes = submission->mail_bytes,
+        .bytes_at = at,
+    };
+    return true;
+}
+
+/* Its table, its meta and its mail in one range; false when the channel has no room. */
+static bool kept_emit(const struct echo_kept *kept, struct channel *channel)
+{
+    struct ipc_span span = {.bytes = kept->mail_bytes};
+    const size_t bytes = sizeof(span) + kept->meta_bytes + kept->mail_bytes;
+    uint64_t offset;
+    uint8_t *at;
+    if (!channel_space_take(channel, bytes, &offset, &at))
+        return false;
+    span.offset = (uint32_t)(offset + sizeof(span) + kept->meta_bytes);
+    memcpy(at, &span, sizeof(span));
+    memcpy(at + sizeof(span), kept->bytes_at, (size_t)kept->meta_bytes + kept->mail_bytes);
+    struct ipc_completion emission = {
+        .request_id = kept->number,
+        .status = IPC_EMIT,
+        .spans_count = 1,
+        .spans_offset = (uint32_t)offset,
+        .text_offset = (uint32_t)(offset + sizeof(span)),
+        .text_bytes = kept->meta_bytes,
+        .mail_bytes = kept->mail_bytes,
+        .emission = (uint8_t)kept->emission,
+    };
+    memset(emission.envelope_id, (int)kept->number, sizeof(emission.envelope_id));
+    if (channel_emit(channel, &emission, offset, bytes))
+        return true;
+    channel_space_give(channel, offset, bytes);
+    return false;
+}
+
+uint32_t echo_spool_emit(struct echo_spool *spool, struct channel *channel, uint32_t session)
+{
+    uint32_t emitted = 0;
+    for (uint32_t n = 0; n < ECHO_KEPT_MAX; n++) {
+        struct echo_kept *kept = &spool->kept[n];
+        if (kept->state != ECHO_KEPT_WAITING)
+            continue;
+        if (!kept_emit(kept, channel))
+            break;
+        kept->state = ECHO_KEPT_OPEN;
+        kept->session = session;
+        emitted++;
+    }
+    atomic_fetch_add(&spool->emitted, emitted);
+    return emitted;
+}
+
+/* From the null sender to the sender; none has no sender. */
+static void kept_notify(struct echo_kept *kept)
+{
+    struct meta meta;
+    char sender[IPC_ADDRESS_BYTES_MAX + 1] = "";
+    const int read = meta_read(&meta, kept->bytes_at, kept->meta_bytes);
+    ASSERT(read == 0);
+    if (kept->emission == IPC_EMISSION_NOTIFICATION || meta.sender_bytes == 0) {
+        kept_free(kept);
+        return;
+    }
+    memcpy(sender, meta.sender, meta.sender_bytes);
+    const char *const recipients[] = {sender};
+    const struct meta_source source = {
+        .profile = "default", .sender = "", .recipients = recipients, .recipients_count = 1};
+    size_t meta_bytes;
+    const int measured = meta_measure(&source, &meta_bytes);
+    ASSERT(measured == 0);
+    uint8_t *at = malloc(meta_bytes + sizeof(ECHO_NOTICE) - 1);
+    ASSERT(at != NULL);
+    meta_write(&source, at, meta_bytes);
+    memcpy(at + meta_bytes, ECHO_NOTICE, sizeof(ECHO_NOTICE) - 1);
+    free(kept->bytes_at);
+    kept->bytes_at = at;
+    kept->meta_bytes = (uint32_t)meta_bytes;
+    kept->mail_bytes = sizeof(ECHO_NOTICE) - 1;
+    kept->emission = IPC_EMISSION_NOTIFICATION;
+    kept->state = ECHO_KEPT_WAITING;
+}
+
+bool echo_spool_done(struct echo_spool *spool, const struct channel *channel, uint32_t session,
+                     const struct ipc_submission *done)
+{
+    uint32_t place = 0;
+    while (place < ECHO_KEPT_MAX &&
+           (spool->kept[place].state != ECHO_KEPT_OPEN ||
+            spool->kept[place].number != done->request_id || spool->kept[place].session != session))
+        place++;
+    if (place == ECHO_KEPT_MAX)
+        return false;
+    struct echo_kept *kept = &spool->kept[place];
+    spool->reply[channel_copy_reply(channel, done, spool->reply)] = '\0';
+    atomic_store(&spool->reply_enhanced, (uint32_t)done->done_enhanced[0] << 16 |
+                                             (uint32_t)done->done_enhanced[1] << 8 |
+                                             done->done_enhanced[2]);
+    switch ((enum ipc_done)done->done_result) {
+    case IPC_DONE_SENT:
+        kept_free(kept);
+        atomic_fetch_add(&spool->sent, 1);
+        break;
+    case IPC_DONE_LATER:
+        kept->state = ECHO_KEPT_WAITING;
+        atomic_fetch_add(&spool->later, 1);
+        break;
+    case IPC_DONE_REFUSED:
+        kept_notify(kept);
+        atomic_fetch_add(&spool->refused, 1);
+        break;
+    }
+    return true;
+}
+
+void echo_spool_end(struct echo_spool *spool, uint32_t session)
+{
+    for (uint32_t n = 0; n < ECHO_KEPT_MAX; n++) {
+        struct echo_kept *kept = &spool->kept[n];
+        if (kept->state != ECHO_KEPT_OPEN || kept->session != session)
+            continue;
+        kept->state = ECHO_KEPT_WAITING;
+        atomic_fetch_add(&spool->emitted_again, 1);
+    }
+}
