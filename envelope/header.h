@@ -32,8 +32,9 @@ enum header_field {
     HEADER_IN_REPLY_TO,
     HEADER_REFERENCES,
     HEADER_AUTO_SUBMITTED,
+    HEADER_PRECEDENCE,
 };
-#define HEADER_FIELD_COUNT 11
+#define HEADER_FIELD_COUNT 12
 
 /* A field's body as it stands, folds included, without name, colon and final line end. */
 struct header_span {
@@ -48,6 +49,7 @@ struct header {
     uint32_t fields_count; /* all fields, known or not                                    */
     uint32_t header_bytes; /* up to and with the empty line, or all that was looked at    */
     bool ended;            /* the empty line was found                                    */
+    bool list;             /* a field's name begins with List-: a mailing list's           */
 };
 
 /* `there_bytes` of the message's mail_bytes are there to be looked at: all, or HEADER_BYTES_MAX of

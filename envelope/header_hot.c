@@ -24,11 +24,12 @@ static const struct header_name NAMES[HEADER_FIELD_COUNT] = {
     {"reply-to", HEADER_REPLY_TO},
     {"message-id", HEADER_MESSAGE_ID},
     {"references", HEADER_REFERENCES},
+    {"precedence", HEADER_PRECEDENCE},
     {"in-reply-to", HEADER_IN_REPLY_TO},
     {"auto-submitted", HEADER_AUTO_SUBMITTED},
 };
-static const uint8_t NAMES_FIRST[NAME_BYTES_MAX + 2] = {0, 0, 0, 2,  2,  4,  4,  5,  6,
-                                                        7, 7, 9, 10, 10, 10, 11, 11, 11};
+static const uint8_t NAMES_FIRST[NAME_BYTES_MAX + 2] = {0, 0, 0,  2,  2,  4,  4,  5,  6,
+                                                        7, 7, 10, 11, 11, 11, 12, 12, 12};
 
 static bool is_blank(uint8_t c)
 {
@@ -53,6 +54,14 @@ static inline uint32_t field_of(__m128i lanes, size_t name_bytes)
             return NAMES[n].field;
     }
     return HEADER_FIELD_COUNT;
+}
+
+/* Does a name of these lanes begin with List-? RFC 2369 and 2919 have seven of them. */
+static inline bool is_list_name(__m128i lanes, size_t name_bytes)
+{
+    static const uint64_t list = UINT64_C(0x2d7473696c); /* "list-", the case of its letters away */
+    const uint64_t first = (uint64_t)_mm_cvtsi128_si64(lanes);
+    return name_bytes > 5 && ((first | UINT64_C(0x2020202020)) & UINT64_C(0xffffffffff)) == list;
 }
 
 static inline void header_note(struct header *header, uint32_t field, uint32_t body_offset,
@@ -177,6 +186,7 @@ static inline void header_clear(struct header *header)
     header->repeated = 0;
     header->fields_count = 0;
     header->ended = false;
+    header->list = false;
 }
 
 HOT void header_read(struct header *header, const uint8_t *mail, size_t there_bytes,
@@ -219,6 +229,7 @@ HOT void header_read(struct header *header, const uint8_t *mail, size_t there_by
         ASSERT_HOT(body_end >= body_at);
         header_note(header, field_of(lanes, name_bytes), (uint32_t)body_at,
                     (uint32_t)(body_end - body_at));
+        header->list |= is_list_name(lanes, name_bytes);
         at = after;
     }
     ASSERT(at <= end);

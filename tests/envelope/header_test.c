@@ -153,8 +153,9 @@ static void header_believes_no_field_that_the_limit_cut(void **state)
 static void reference_read(struct header *header, const uint8_t *mail, size_t mail_bytes)
 {
     static const char *const names[HEADER_FIELD_COUNT] = {
-        "from",        "sender",     "reply-to",      "to", "cc", "subject", "date", "message-id",
-        "in-reply-to", "references", "auto-submitted"};
+        "from",        "sender",     "reply-to",       "to",
+        "cc",          "subject",    "date",           "message-id",
+        "in-reply-to", "references", "auto-submitted", "precedence"};
     memset(header, 0, sizeof(*header));
     size_t at = 0;
     while (at < mail_bytes) {
@@ -192,6 +193,7 @@ static void reference_read(struct header *header, const uint8_t *mail, size_t ma
             continue;
         }
         header->fields_count++;
+        header->list |= name_end - at > 5 && strncasecmp("list-", (const char *)mail + at, 5) == 0;
         for (uint32_t f = 0; f < HEADER_FIELD_COUNT; f++) {
             if (strlen(names[f]) != name_end - at ||
                 strncasecmp(names[f], (const char *)mail + at, name_end - at) != 0)
@@ -224,6 +226,7 @@ static void agrees(const uint8_t *mail, size_t mail_bytes)
     assert_int_equal(header.fields_count, expected.fields_count);
     assert_int_equal(header.header_bytes, expected.header_bytes);
     assert_int_equal(header.ended, expected.ended);
+    assert_int_equal(header.list, expected.list);
     assert_memory_equal(header.field, expected.field, sizeof(header.field));
     free(copy);
 }
@@ -231,11 +234,11 @@ static void agrees(const uint8_t *mail, size_t mail_bytes)
 static void header_agrees_with_the_reference_on_generated_headers(void **state)
 {
     (void)state;
-    static const char *const pieces[] = {"From",       "To",    "Subject", "cc",  "DATE",
-                                         "Message-ID", "X-Y",   ":",       ": ",  " ",
-                                         "\t",         "\r\n",  "\n",      "\r",  "\r\n ",
-                                         "\n\t",       "From ", ">From ",  "a@b", "=?utf-8?q?x?=",
-                                         "\x80",       "(",     "\n\n"};
+    static const char *const pieces[] = {
+        "From",       "To",   "Subject", "cc",     "DATE", "Message-ID",    "X-Y",  "List-",
+        "preCEDence", ":",    ": ",      " ",      "\t",   "\r\n",          "\n",   "\r",
+        "\r\n ",      "\n\t", "From ",   ">From ", "a@b",  "=?utf-8?q?x?=", "\x80", "(",
+        "\n\n"};
     struct mailgen gen = mailgen_seeded();
     for (uint32_t n = 0; n < 50000; n++) {
         uint8_t mail[512];
