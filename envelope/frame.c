@@ -2,23 +2,21 @@
 
 #include "base/assert.h"
 #include "envelope/address.h"
-#include "envelope/encoded_word.h"
 #include "envelope/frame_internal.h"
 #include "envelope/markup.h"
 #include "envelope/outer.h"
-#include "envelope/text.h"
+#include "envelope/subject.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SHELL_BYTES_MAX        ((size_t)4 * 1024 * 1024)
-#define SHELL_LINE_CHARS_MAX   998 /* RFC 5322, 2.1.1, which 7bit inherits */
-#define LOGO_BYTES_MAX         ((size_t)200 * 1024)
-#define LOGO_LINE_CHARS        76
-#define URL_BYTES_MAX          255
-#define SUBJECT_TEXT_BYTES_MAX 255
+#define SHELL_BYTES_MAX      ((size_t)4 * 1024 * 1024)
+#define SHELL_LINE_CHARS_MAX 998 /* RFC 5322, 2.1.1, which 7bit inherits */
+#define LOGO_BYTES_MAX       ((size_t)200 * 1024)
+#define LOGO_LINE_CHARS      76
+#define URL_BYTES_MAX        255
 
 static const char FIELDS_MARKER[] = "{{fields}}";
 
@@ -243,33 +241,6 @@ static int shell_open(struct frame *frame, const char *shell, const char *key_se
 
 /* ── subject and templates ─────────────────────────────────────────────────────────────────── */
 
-static int subject_open(struct frame *frame, const char *subject, size_t subject_bytes,
-                        char why[FRAME_WHY_BYTES])
-{
-    const uint8_t *text = (const uint8_t *)subject;
-    uint8_t clean[SUBJECT_TEXT_BYTES_MAX];
-    struct text out = text_make(clean, sizeof(clean));
-    if (text == NULL || !text_is_utf8(text, subject_bytes))
-        return refuse(why, "notification subject: write one line of UTF-8");
-    text_put_utf8(&out, text, subject_bytes);
-    const bool line_end =
-        memchr(text, '\n', subject_bytes) != NULL || memchr(text, '\r', subject_bytes) != NULL;
-    if (out.bytes == 0 || out.dirty || out.cut || line_end)
-        return refuse(why, "notification subject: write one line of at most %u bytes",
-                      SUBJECT_TEXT_BYTES_MAX);
-    const size_t room = encoded_word_write_bytes_max(out.bytes) + 16;
-    frame->subject_line = malloc(room);
-    if (frame->subject_line == NULL)
-        return -ENOMEM;
-    struct writer writer = writer_make(frame->subject_line, room);
-    size_t column = sizeof("Subject: ") - 1;
-    writer_literal(&writer, "Subject: ");
-    encoded_word_write(&writer, clean, out.bytes, ENCODED_WORD_UNSTRUCTURED, &column);
-    writer_literal(&writer, "\r\n");
-    frame->subject_line_bytes = (size_t)(writer.at - frame->subject_line);
-    return 0;
-}
-
 /* Whose subject counts: the profile's, its template's, the locale's. */
 static int templates_open(struct frame *frame, const struct frame_config *config,
                           const char *text_default, const char *html_default, const char *logo,
@@ -291,7 +262,8 @@ static int templates_open(struct frame *frame, const struct frame_config *config
         subject = default_subject;
         subject_bytes = default_bytes;
     }
-    int rc = subject_open(frame, subject, subject_bytes, why);
+    int rc = subject_open(&frame->subject_line, &frame->subject_line_bytes, "notification subject",
+                          subject, subject_bytes, why);
     if (rc != 0)
         return rc;
     rc = template_open(&frame->text, TEMPLATE_TEXT, "text template", text, &constants, why);
@@ -303,6 +275,7 @@ static int templates_open(struct frame *frame, const struct frame_config *config
     return rc != 0 ? rc : frame_script_open(frame);
 }
 _Static_assert(FRAME_WHY_BYTES == TEMPLATE_WHY_BYTES, "one buffer serves both");
+_Static_assert(FRAME_WHY_BYTES == SUBJECT_WHY_BYTES, "and the subject");
 
 int frame_open_parts(struct frame **frame, const struct frame_config *config, const char *shell,
                      const char *text_default, const char *html_default, char why[FRAME_WHY_BYTES])

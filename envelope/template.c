@@ -15,14 +15,19 @@
 /* A byte becomes at most three, and a line of 73 gains three more; variables gain a break each. */
 #define ENCODED_BYTES_MAX(bytes) ((bytes)*4 + (size_t)TEMPLATE_SEGMENTS_MAX * 8 + 64)
 
-static const struct {
-    const char *name;
-    enum template_variable variable;
-} VARIABLES[TEMPLATE_VARIABLE_COUNT] = {
-    {"sender", TEMPLATE_SENDER},         {"sender_name", TEMPLATE_SENDER_NAME},
-    {"subject", TEMPLATE_SUBJECT},       {"date", TEMPLATE_DATE},
-    {"attachment", TEMPLATE_ATTACHMENT},
+static const char *const VARIABLES[TEMPLATE_VARIABLE_COUNT] = {
+    [TEMPLATE_SENDER] = "sender",         [TEMPLATE_SENDER_NAME] = "sender_name",
+    [TEMPLATE_SUBJECT] = "subject",       [TEMPLATE_DATE] = "date",
+    [TEMPLATE_ATTACHMENT] = "attachment",
 };
+static const char *const VARIABLES_FAILURE[TEMPLATE_FAILURE_VARIABLE_COUNT] = {
+    [TEMPLATE_FAILURE_SENDER] = "sender",
+    [TEMPLATE_FAILURE_RECIPIENTS] = "recipients",
+    [TEMPLATE_FAILURE_DATE] = "date",
+    [TEMPLATE_FAILURE_REASON] = "reason",
+    [TEMPLATE_FAILURE_MESSAGE_ID] = "message_id",
+};
+_Static_assert(TEMPLATE_VARIABLE_COUNT == TEMPLATE_FAILURE_VARIABLE_COUNT, "one array holds both");
 
 /* One compilation: where it reads, what it writes, and whom it tells what is wrong. */
 struct compiler {
@@ -131,19 +136,21 @@ static int put_variable(struct compiler *c, const char *name, size_t name_bytes,
         put_constant(c, constants->logo_element, false);
         return 0;
     }
+    const char *const *variables = t->kind == TEMPLATE_FAILURE ? VARIABLES_FAILURE : VARIABLES;
     for (uint32_t v = 0; v < TEMPLATE_VARIABLE_COUNT; v++) {
-        if (strlen(VARIABLES[v].name) != name_bytes ||
-            memcmp(VARIABLES[v].name, name, name_bytes) != 0)
+        if (strlen(variables[v]) != name_bytes || memcmp(variables[v], name, name_bytes) != 0)
             continue;
         if (c->column > 0)
             soft_break(c);
-        t->uses[VARIABLES[v].variable]++;
-        return end_segment(c, VARIABLES[v].variable);
+        t->uses[v]++;
+        return end_segment(c, v);
     }
-    return refuse(c,
-                  "unknown variable {{%.*s}}; known are sender, sender_name, subject, date, "
-                  "attachment, key_service and, in HTML, logo",
-                  (int)MIN(name_bytes, (size_t)NAME_BYTES_MAX), name);
+    return refuse(c, "unknown variable {{%.*s}}; known are %s",
+                  (int)MIN(name_bytes, (size_t)NAME_BYTES_MAX), name,
+                  t->kind == TEMPLATE_FAILURE
+                      ? "sender, recipients, date, reason, message_id and key_service"
+                      : "sender, sender_name, subject, date, attachment, key_service and, in HTML, "
+                        "logo");
 }
 
 /* Reads the variable whose braces open at `at`; *after is where text goes on. */

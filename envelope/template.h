@@ -23,8 +23,9 @@
 #define TEMPLATE_WHY_BYTES    256
 
 enum template_kind {
-    TEMPLATE_TEXT, /* values as they are                             */
-    TEMPLATE_HTML, /* values escaped, for elements and attributes    */
+    TEMPLATE_TEXT,    /* values as they are                          */
+    TEMPLATE_HTML,    /* values escaped, for elements and attributes */
+    TEMPLATE_FAILURE, /* text, with enum template_failure_variable   */
 };
 
 /* What changes from mail to mail. */
@@ -36,6 +37,16 @@ enum template_variable {
     TEMPLATE_ATTACHMENT,  /* {{attachment}}: its file name                       */
 };
 #define TEMPLATE_VARIABLE_COUNT 5
+
+/* The same of a failure notification (envelope/notice.h). */
+enum template_failure_variable {
+    TEMPLATE_FAILURE_SENDER,     /* {{sender}}: the address that is notified               */
+    TEMPLATE_FAILURE_RECIPIENTS, /* {{recipients}}: addresses, or the first of them        */
+    TEMPLATE_FAILURE_DATE,       /* {{date}}: when the message came, UTC                   */
+    TEMPLATE_FAILURE_REASON,     /* {{reason}}: a sentence in the locale's language        */
+    TEMPLATE_FAILURE_MESSAGE_ID, /* {{message_id}}: of the sealed mail                     */
+};
+#define TEMPLATE_FAILURE_VARIABLE_COUNT 5
 
 struct template_value {
     const uint8_t *text; /* clean UTF-8: no line end, no control */
@@ -50,7 +61,7 @@ struct template_constants {
 
 struct template;
 
-/* `name` is how `why` calls it ("text template"). */
+/* `name` is how `why` calls it ("text template"). Values stand in the order of the kind's enum. */
 MUST_USE int template_open(struct template **template, enum template_kind kind, const char *name,
                            const char *text, const struct template_constants *constants,
                            char why[TEMPLATE_WHY_BYTES]);

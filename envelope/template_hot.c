@@ -68,7 +68,7 @@ HOT void template_write_value(enum template_kind kind, struct writer *writer, co
                               size_t bytes)
 {
     bytes = MIN(bytes, (size_t)TEMPLATE_VALUE_BYTES_MAX);
-    if (kind == TEMPLATE_TEXT) {
+    if (kind != TEMPLATE_HTML) {
         write_text(writer, src, bytes);
         return;
     }
@@ -96,7 +96,7 @@ size_t template_value_bytes_max(enum template_kind kind, size_t bytes)
 {
     bytes = MIN(bytes, (size_t)TEMPLATE_VALUE_BYTES_MAX);
     /* Each byte is an escape of three characters, or a reference that needs none. */
-    const size_t chars = kind == TEMPLATE_TEXT ? bytes * 3 : markup_chars_max(bytes);
+    const size_t chars = kind != TEMPLATE_HTML ? bytes * 3 : markup_chars_max(bytes);
     return chars + (chars / TEMPLATE_VALUE_COLUMN_MAX + 1) * 3;
 }
 

@@ -14,7 +14,7 @@
 struct template_segment {
     uint32_t offset;
     uint32_t bytes;
-    uint32_t variable; /* enum template_variable, or TEMPLATE_VARIABLE_COUNT */
+    uint32_t variable; /* of the kind's enum, or TEMPLATE_VARIABLE_COUNT */
 };
 
 struct template
