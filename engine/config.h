@@ -56,6 +56,7 @@ struct config_engine {
     bool io_uring;
     enum log_level log_level;
     char message_id_host[CONFIG_NAME_BYTES * 4]; /* "": the host's name */
+    char spool[CONFIG_PATH_BYTES]; /* "": nothing is taken over, so nothing can be collected */
 };
 
 struct config_key_service {

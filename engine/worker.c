@@ -263,6 +263,10 @@ static bool client_adopt_snapshot(struct worker *worker, struct client *client)
     const struct snapshot *snapshot = worker->snapshot;
     if (client->snapshot == snapshot)
         return true;
+    if (channel_is_collector(client->channel)) { /* what it gets is as it was sealed */
+        client->snapshot = snapshot;
+        return true;
+    }
     if (client->jobs_previous > 0)
         return false;
     const int rc = channel_constants_write(client->channel, snapshot->constants,
@@ -341,7 +345,8 @@ static void order_adopt(struct worker *worker, const struct worker_order *order)
     job_list_init(&client->answers);
     worker->live[worker->live_count++] = index;
     worker_share(worker);
-    if (channel_constants_write(client->channel, worker->snapshot->constants,
+    if (!channel_is_collector(client->channel) &&
+        channel_constants_write(client->channel, worker->snapshot->constants,
                                 worker->snapshot->constants_bytes,
                                 &client->constants_offset) != 0) {
         worker_break(worker, client, WORKER_FAULT_CONSTANTS);
