@@ -18,6 +18,7 @@
 #define CONFIG_PLACES_MAX    (PROFILES_MAX * 2 + CONFIG_KEY_SERVICES_MAX + 1)
 #define CONFIG_ARENA_SPARE   (UINT64_C(4) << 20)
 #define CONFIG_ARENA_MAX     (UINT64_C(1) << 30)
+#define CONFIG_SEGMENT_STEP  (UINT64_C(1) << 20)
 #define CONFIG_ARENA_LARGEST 2 /* of the largest messages, sealed side by side */
 #define CONFIG_ENVELOPE_FIXED                                                                      \
     (UINT64_C(1) << 20) /* header, templates, slack: far more than used                            \
@@ -137,9 +138,11 @@ static int load_store_file(const struct rule *rule, const char *text, char *dst,
         return -EINVAL;
     }
     const int rc = fstat(fd, &status);
+    const bool folder = rule->kind == RULE_FOLDER;
     (void)close(fd);
-    if (rc != 0 || !S_ISREG(status.st_mode)) {
-        (void)snprintf(why, 256, "%.120s is not a file; %s", path, rule->mend);
+    if (rc != 0 || (folder ? !S_ISDIR(status.st_mode) : !S_ISREG(status.st_mode))) {
+        (void)snprintf(why, 256, "%.120s is not a %s; %s", path, folder ? "folder" : "file",
+                       rule->mend);
         return -EINVAL;
     }
     if (rule->kind == RULE_SECRET && (status.st_mode & 077) != 0) {
@@ -214,6 +217,7 @@ static int load_store(const struct rule *rule, const char *text, uint8_t *base, 
     bool flag;
     switch (rule->kind) {
     case RULE_FILE:
+    case RULE_FOLDER:
     case RULE_SECRET: return load_store_file(rule, text, dst, why);
     case RULE_ALGORITHM: return profile_algorithm_parse(text, dst, why);
     case RULE_SELECT: return load_select_check(rule, text, why);
@@ -374,6 +378,8 @@ static void engine_init(struct config_engine *engine)
         .drain_s = 30,
         .io_uring = true,
         .log_level = LOG_LEVEL_INFO,
+        .spool_bytes = UINT64_C(16) << 30,
+        .spool_segment_bytes = UINT64_C(64) << 20,
     };
 }
 
@@ -509,6 +515,10 @@ static int load_arena(struct config *config, cfg_t *cfg)
             "output_arena cannot hold a message of profile \"%s\" (%llu bytes); raise "
             "it or lower size_limit",
             largest, (unsigned long long)need);
+    /* A waiting message stands in one segment, with the constants that it points at. */
+    uint64_t *segment = &config->engine.spool_segment_bytes;
+    *segment = MAX(*segment, need + need / 8 + CONFIG_ARENA_SPARE);
+    *segment = (*segment + CONFIG_SEGMENT_STEP - 1) / CONFIG_SEGMENT_STEP * CONFIG_SEGMENT_STEP;
     return 0;
 }
 

@@ -51,12 +51,15 @@ struct config_engine {
     uint64_t session_memory_bytes; /* of all sessions; 0: a quarter of the machine's */
     uint32_t sessions_per_user;
     uint32_t jobs_count; /* messages under way in one worker */
-    uint32_t key_wait_s; /* then RETRY, as long as there is no spool */
+    uint32_t key_wait_s; /* then RETRY, or the spool when the client allows it */
     uint32_t drain_s;    /* at the most, after SIGTERM */
     bool io_uring;
     enum log_level log_level;
     char message_id_host[CONFIG_NAME_BYTES * 4]; /* "": the host's name */
-    char spool[CONFIG_PATH_BYTES]; /* "": nothing is taken over, so nothing can be collected */
+    char spool[CONFIG_PATH_BYTES];               /* folder; "": none */
+    char spool_key[CONFIG_PATH_BYTES];           /* "": the systemd credential */
+    uint64_t spool_bytes;                        /* of all workers' segments together */
+    uint64_t spool_segment_bytes;                /* holds the largest message */
 };
 
 struct config_key_service {

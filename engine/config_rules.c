@@ -70,6 +70,12 @@ const struct rule config_rules_engine[] = {
     CHOICE(config_engine, "log_level", log_level, choices_log_level,
            "write error, warning, info or debug"),
     ENGINE("message_id_host", message_id_host, RULE_TEXT, MEND_SHORT),
+    ENGINE("spool", spool, RULE_FOLDER, "make a folder that only the engine's user can enter"),
+    ENGINE("spool_key", spool_key, RULE_SECRET, "make one: bullad --make-spool-key FILE"),
+    NUMBER(config_engine, "spool_size", spool_bytes, RULE_SIZE, UINT64_C(64) << 20,
+           UINT64_C(1) << 44, "write 64MB to 16384GB"),
+    NUMBER(config_engine, "spool_segment", spool_segment_bytes, RULE_SIZE, UINT64_C(4) << 20,
+           UINT64_C(1) << 30, "write 4MB to 1GB"),
 };
 const size_t config_rules_engine_count = ARRAY_COUNT(config_rules_engine);
 

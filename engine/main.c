@@ -3,6 +3,7 @@
 #include "engine/config.h"
 #include "engine/control.h"
 #include "engine/engine.h"
+#include "engine/spool_key.h"
 #include "engine/status.h"
 
 #include <errno.h>
@@ -17,20 +18,24 @@
 
 struct options {
     const char *config_path;
+    const char *spool_key_path; /* to be made */
     bool explain_placement;
     bool help;
 };
 
 static const char usage[] =
     "usage: bullad [--config FILE] [--explain-placement]\n"
+    "       bullad --make-spool-key FILE\n"
     "  --config FILE        configuration       [" CONFIG_PATH_DEFAULT "]\n"
-    "  --explain-placement  says which processor each thread would run on, and exits\n";
+    "  --explain-placement  says which processor each thread would run on, and exits\n"
+    "  --make-spool-key FILE  makes the key that the spool needs, and exits\n";
 
 static int options_read(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
         {"config", required_argument, NULL, 'c'},
         {"explain-placement", no_argument, NULL, 'p'},
+        {"make-spool-key", required_argument, NULL, 'k'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
@@ -40,6 +45,7 @@ static int options_read(struct options *options, int argc, char **argv)
         switch (option) {
         case 'c': options->config_path = optarg; break;
         case 'p': options->explain_placement = true; break;
+        case 'k': options->spool_key_path = optarg; break;
         case 'h': options->help = true; break;
         default: return -EINVAL;
         }
@@ -104,6 +110,15 @@ static int explain_placement(const struct config *config)
     return 0;
 }
 
+static int make_spool_key(const char *path)
+{
+    char why[SPOOL_KEY_WHY_BYTES] = "";
+    if (spool_key_make(path, why) == 0)
+        return 0;
+    (void)fprintf(stderr, "bullad: %s\n", why);
+    return EX_CANTCREAT;
+}
+
 static int serve(const char *config_path, const struct config *config)
 {
     static struct engine engine;
@@ -146,6 +161,8 @@ int main(int argc, char **argv)
         (void)fputs(usage, stdout);
         return 0;
     }
+    if (options.spool_key_path != NULL)
+        return make_spool_key(options.spool_key_path);
     struct config *config = calloc(1, sizeof(*config));
     if (config == NULL)
         return EX_OSERR;
