@@ -103,11 +103,13 @@ static void group_keys(const struct group *group)
         return;
     }
     for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
-        memcpy(&scratch->key[i][lanes_count], scratch->key[i], lanes_count * sizeof(uint64_t));
+        for (uint32_t lane = 0; lane < lanes_count; lane++)
+            scratch->key[i][lanes_count + lane] = scratch->key[i][lane];
     group_pad(group, lanes_count, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
     group->compress(scratch->inner, sha512_initial, scratch->key, 2 * lanes_count);
     for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
-        memcpy(scratch->outer[i], &scratch->inner[i][lanes_count], lanes_count * sizeof(uint64_t));
+        for (uint32_t lane = 0; lane < lanes_count; lane++)
+            scratch->outer[i][lane] = scratch->inner[i][lanes_count + lane];
 }
 
 /* The outer hash's block is a digest and its padding, which is always the same. */
