@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define VECTOR_GROUP 8 /* messages framed, then sealed */
+
 _Static_assert(FRAME_SUBJECT_BYTES_MAX <= RECORD_SUBJECT_BYTES_MAX, "a record takes it");
 _Static_assert(HEADER_BYTES_MAX <= SEALER_SLICE_BYTES, "the first slice holds all of a header");
 
@@ -256,22 +258,19 @@ static void vector_wipe_rest(struct worker *worker)
     worker->stage_high = 0;
 }
 
-/* Table, prologue, epilogue, fields, and the first slice of the ciphertext. */
-static void seal_entry(struct worker *worker, struct vector_entry *entry)
+/* Prologue, epilogue and fields, around room for the table. */
+static void seal_frame(struct vector_entry *entry)
 {
     struct job *job = entry->job;
-    const struct frame *frame = job->profile->frame;
-    uint8_t *space = job->space_at;
-    size_t at = WORKER_SPAN_TABLE_BYTES;
+    const size_t at = WORKER_SPAN_TABLE_BYTES;
     struct frame_spans spans;
-    frame_write(frame, &entry->message, &entry->shown, space + at, job->space_bytes - at, &spans);
+    frame_write(job->profile->frame, &entry->message, &entry->shown, job->space_at + at,
+                job->space_bytes - at, &spans);
     job->prologue_bytes = (uint32_t)spans.prologue_bytes;
     job->epilogue_bytes = (uint32_t)spans.epilogue_bytes;
     job->body_offset = at + spans.prologue_bytes + spans.epilogue_bytes;
     job->body_bytes = spans.fields_bytes;
     job->mail_done = 0;
-    seal_record(worker, entry);
-    seal_bytes(worker, job, entry->mail, entry->mail_bytes);
 }
 
 static struct ipc_span span_of(uint64_t offset, size_t bytes)
@@ -363,32 +362,87 @@ static void fetch_space(const struct job *job)
     frame_fetch(job->profile->frame, job->space_at, job->space_bytes);
 }
 
-void vector_seal(struct worker *worker)
+/* What the next pass will copy is another processor's freshest: while this vector is sealed, its
+ * lines come over. In the order in which pass_clients() will serve. */
+static void seal_look_ahead(struct worker *worker)
+{
+    uint32_t turn = worker->turn;
+    worker->ahead_count = 0;
+    for (uint32_t n = 0; n < worker->live_count && worker->ahead_count < WORKER_VECTOR_MAX; n++) {
+        turn = turn + 1 < worker->live_count ? turn + 1 : 0;
+        const struct client *client = &worker->clients[worker->live[turn]];
+        if (client->state != CLIENT_LIVE)
+            continue;
+        const uint32_t count =
+            channel_look_ahead(client->channel, WORKER_VECTOR_MAX - worker->ahead_count);
+        for (uint32_t i = 0; i < count; i++)
+            worker->ahead[worker->ahead_count++] =
+                (struct worker_ahead){.channel = client->channel, .nth = i};
+    }
+}
+
+/* In parts between one piece of work and the next: a few lines can be on their way at once, and
+ * what is prefetched beyond them holds up the loads of the work itself. */
+static void seal_prefetch(const struct worker *worker, uint32_t index, uint32_t part)
+{
+    if (index < worker->ahead_count)
+        channel_prefetch_ahead(worker->ahead[index].channel, worker->ahead[index].nth, part);
+}
+
+/* The record and the first slice of the ciphertext; of a small message that is all of it. */
+static void seal_content(struct worker *worker, uint32_t index)
+{
+    struct vector_entry *entry = &worker->secrets->entries[index];
+    struct job *job = entry->job;
+    const size_t stage_end =
+        index + 1 < worker->vector_count ? entry[1].stage_from : worker->stage_used;
+    seal_prefetch(worker, index, 2);
+    seal_record(worker, entry);
+    seal_prefetch(worker, index, 3);
+    seal_bytes(worker, job, entry->mail, entry->mail_bytes);
+    seal_prefetch(worker, index, 4);
+    entry_wipe(worker, entry, stage_end);
+    if (job->mail_done == job->submission.mail_bytes) {
+        seal_finish(worker, job);
+        seal_ask_key(worker, job);
+    } else {
+        job_list_append(&worker->sealing, worker->jobs, worker_job_index(worker, job));
+    }
+}
+
+/* A few messages at a time: the code of each half stays in the first cache for all of them, and
+ * they stay in the second. */
+static void seal_group(struct worker *worker, uint32_t first, uint32_t end)
 {
     struct worker_secrets *secrets = worker->secrets;
-    const uint32_t count = worker->vector_count;
-    if (count > 0) {
-        fetch_space(secrets->entries[0].job);
-        seal_draw(worker);
-        cobble_derive_burst(worker->core, secrets->derivations, count);
-    }
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = first; i < end; i++) {
         struct vector_entry *entry = &secrets->entries[i];
-        struct job *job = entry->job;
         memcpy(entry->salt_commitment + COBBLE_SALT_BYTES, secrets->derivations[i].commitment,
                COBBLE_COMMITMENT_BYTES);
-        job_enter(job, JOB_SEALING);
-        if (i + 1 < count)
+        job_enter(entry->job, JOB_SEALING);
+        if (i + 1 < worker->vector_count)
             fetch_space(entry[1].job);
-        seal_entry(worker, entry);
-        entry_wipe(worker, entry, i + 1 < count ? entry[1].stage_from : worker->stage_used);
-        if (job->mail_done == job->submission.mail_bytes) {
-            seal_finish(worker, job);
-            seal_ask_key(worker, job);
-        } else {
-            job_list_append(&worker->sealing, worker->jobs, worker_job_index(worker, job));
-        }
+        seal_prefetch(worker, i, 0);
+        seal_frame(entry);
+        seal_prefetch(worker, i, 1);
     }
+    for (uint32_t i = first; i < end; i++) {
+        seal_content(worker, i);
+        seal_prefetch(worker, i, 5);
+    }
+}
+
+void vector_seal(struct worker *worker)
+{
+    const uint32_t count = worker->vector_count;
+    if (count > 0) {
+        fetch_space(worker->secrets->entries[0].job);
+        seal_look_ahead(worker);
+        seal_draw(worker);
+        cobble_derive_burst(worker->core, worker->secrets->derivations, count);
+    }
+    for (uint32_t first = 0; first < count; first += VECTOR_GROUP)
+        seal_group(worker, first, MIN(first + VECTOR_GROUP, count));
     vector_wipe_rest(worker);
     worker->vector_count = 0;
     worker_count(worker, COUNTER_VECTORS, count > 0);

@@ -16,6 +16,7 @@
 #include "engine/key_thread.h"
 #include "engine/worker.h"
 #include "envelope/frame.h"
+#include "ipc/channel.h"
 #include "ipc/meta.h"
 #include "keyservice/record.h"
 #include "queue/wait.h"
@@ -40,6 +41,7 @@
 #define WORKER_SPANS            5
 
 _Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
+_Static_assert(WORKER_VECTOR_MAX <= CHANNEL_AHEAD_MAX, "a vector can be looked at ahead");
 _Static_assert(WORKER_NOTICES_MAX > 2 * WORKER_CLIENTS_MAX, "a notice always finds room");
 _Static_assert(WORKER_STAGE_BYTES >= 2 * (SEALER_SLICE_BYTES + IPC_META_BYTES_MAX), "one fits");
 
@@ -106,6 +108,12 @@ struct worker_secrets {
     _Alignas(CACHE_LINE) uint8_t records_large[WORKER_RECORDS_LARGE][RECORD_BYTES_MAX];
 };
 
+/* A message that waits and that the next vector will hold, if nothing comes between. */
+struct worker_ahead {
+    const struct channel *channel;
+    uint32_t nth;
+};
+
 struct worker_key {
     struct key_link link;
     struct key_thread *thread;
@@ -145,6 +153,8 @@ struct worker {
     size_t stage_used;
     size_t stage_high; /* most of the stage that holds bytes not yet wiped */
     uint32_t vector_count;
+    struct worker_ahead ahead[WORKER_VECTOR_MAX]; /* while a vector is sealed */
+    uint32_t ahead_count;
     bool draining;
     bool drained;
     bool stopping;

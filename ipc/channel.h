@@ -21,6 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CHANNEL_AHEAD_MAX   32
+#define CHANNEL_AHEAD_PARTS 6
+
 struct channel;
 
 /* What the engine gives every client. */
@@ -59,6 +62,9 @@ enum channel_fault channel_fault(const struct channel *channel);
  * the session ends it takes once more, until there are none: what was sent is not sent again. */
 HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *submissions,
                                 uint32_t count);
+/* Copies up to `count` submissions that wait, ≤ CHANNEL_AHEAD_MAX: channel_take_burst() gives these
+ * copies later. Returns how many sound ones stand there, for channel_prefetch_ahead(). */
+HOT uint32_t channel_look_ahead(struct channel *channel, uint32_t count);
 /* Something can be taken: one acquire load. */
 HOT bool channel_pending(const struct channel *channel);
 
@@ -79,6 +85,9 @@ HOT uint32_t channel_copy_reply(const struct channel *channel,
 
 /* Has the processor fetch what the copies above will read: no read, a hint alone. */
 HOT void channel_prefetch(const struct channel *channel, const struct ipc_submission *submission);
+/* The same, into the second cache, for the nth that channel_look_ahead() found: one of
+ * CHANNEL_AHEAD_PARTS, so that other work can stand between them. */
+HOT void channel_prefetch_ahead(const struct channel *channel, uint32_t nth, uint32_t part);
 
 /* Space in the output arena. take: false when full (try again after completions are released);
  * *at is writable, *offset is what a span says. trim and give as queue/extent.h. */

@@ -95,6 +95,20 @@ static bool channel_can_hold(struct channel *channel, uint32_t waiting)
     return channel->submissions.head - channel->completions.released + waiting <= slots_count;
 }
 
+/* False for one that breaks the contract. A copy that was made ahead was found sound then. */
+static bool submission_read(const struct channel *channel, uint32_t nth,
+                            struct ipc_submission *submission)
+{
+    const struct lane_reader *lane = &channel->submissions;
+    if (nth < channel->ahead_end - lane->head) {
+        *submission = channel->ahead[(lane->head + nth) % CHANNEL_AHEAD_MAX];
+        return true;
+    }
+    lane_copy(lane, nth, submission);
+    read_once();
+    return submission_is_sound(channel, submission);
+}
+
 HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *submissions,
                                 uint32_t count)
 {
@@ -113,20 +127,39 @@ HOT uint32_t channel_take_burst(struct channel *channel, struct ipc_submission *
     }
     const uint32_t taken = MIN(waiting, count);
     for (uint32_t n = 0; n < taken; n++) {
-        lane_copy(lane, n, &submissions[n]);
-        read_once();
-        if (!submission_is_sound(channel, &submissions[n])) {
+        if (!submission_read(channel, n, &submissions[n])) {
             channel_break(channel, CHANNEL_BAD_SUBMISSION);
             return 0;
         }
     }
     if (taken > 0) {
+        if (channel->ahead_end - lane->head < taken)
+            channel->ahead_end = lane->head + taken;
         lane->head += taken;
         lane_give_back(channel->own, lane->head);
         if (channel->collector)
             channel->emissions_open -= taken;
     }
     return taken;
+}
+
+HOT uint32_t channel_look_ahead(struct channel *channel, uint32_t count)
+{
+    const struct lane_reader *lane = &channel->submissions;
+    uint32_t waiting = 0;
+    ASSERT(count <= CHANNEL_AHEAD_MAX);
+    /* A bad tail is the next take's to find. */
+    if (channel->fault != CHANNEL_SOUND || !lane_waiting(lane, &waiting))
+        return 0;
+    count = MIN(count, waiting);
+    for (uint32_t n = channel->ahead_end - lane->head; n < count; n++) {
+        struct ipc_submission *copy = &channel->ahead[(lane->head + n) % CHANNEL_AHEAD_MAX];
+        /* A bad one is the next take's to find too. */
+        if (!submission_read(channel, n, copy))
+            return n;
+        channel->ahead_end++;
+    }
+    return count;
 }
 
 HOT void channel_copy_mail(const struct channel *channel, const struct ipc_submission *submission,
@@ -185,6 +218,22 @@ HOT void channel_prefetch(const struct channel *channel, const struct ipc_submis
     __builtin_prefetch(meta_at);
     for (size_t n = 0; n < bytes; n += CACHE_LINE)
         __builtin_prefetch(mail_at + n);
+}
+
+HOT void channel_prefetch_ahead(const struct channel *channel, uint32_t nth, uint32_t part)
+{
+    const uint32_t head = channel->submissions.head;
+    ASSERT(nth < channel->ahead_end - head);
+    ASSERT(part < CHANNEL_AHEAD_PARTS);
+    const struct ipc_submission *submission = &channel->ahead[(head + nth) % CHANNEL_AHEAD_MAX];
+    const uint8_t *mail_at = channel->client_at + submission->mail_offset;
+    const size_t bytes = MIN(submission->mail_bytes, (uint32_t)CHANNEL_PREFETCH_BYTES);
+    const size_t from = bytes * part / CHANNEL_AHEAD_PARTS;
+    const size_t to = bytes * (part + 1) / CHANNEL_AHEAD_PARTS;
+    if (part == 0)
+        __builtin_prefetch(channel->client_at + submission->meta_offset, 0, 2);
+    for (size_t n = from & ~(size_t)(CACHE_LINE - 1); n < to; n += CACHE_LINE)
+        __builtin_prefetch(mail_at + n, 0, 2);
 }
 
 HOT bool channel_space_take(struct channel *channel, size_t bytes, uint64_t *offset, uint8_t **at)

@@ -39,6 +39,7 @@ struct channel {
     struct channel_held *held;          /* by completion index & mask                       */
     uint32_t half_refs[CHANNEL_HALVES]; /* unreleased completions pointing there    */
     uint32_t half_current;              /* CHANNEL_HALVES: none written yet         */
+    uint32_t ahead_end;                 /* first submission that was not copied ahead */
     bool space_wanted;                  /* something waits for the client's release */
     bool collector;
     uint32_t emissions_open; /* a collector's: emitted, and no DONE was taken for them */
@@ -47,6 +48,7 @@ struct channel {
     int doorbell;
     struct memfd client_memfd;
     struct memfd engine_memfd;
+    struct ipc_submission ahead[CHANNEL_AHEAD_MAX]; /* by submission index % CHANNEL_AHEAD_MAX */
 };
 
 static inline uint64_t channel_half_bytes(const struct channel *channel)

@@ -133,6 +133,48 @@ static void submissions_are_copied_and_slots_given_back(void **state)
     assert_int_equal(channel_fault(pair->channel), CHANNEL_SOUND);
 }
 
+/* A slot is read once: what was looked at ahead is what is taken. */
+static void what_was_looked_at_ahead_is_what_is_taken(void **state)
+{
+    struct pair *pair = *state;
+    struct ipc_submission burst[SLOTS];
+    assert_int_equal(channel_look_ahead(pair->channel, CHANNEL_AHEAD_MAX), 0);
+    for (uint64_t n = 0; n < 5; n++)
+        client_submit(pair, 60 + n);
+    assert_int_equal(channel_look_ahead(pair->channel, 2), 2);
+    assert_int_equal(channel_look_ahead(pair->channel, 3), 3);
+    for (uint32_t part = 0; part < CHANNEL_AHEAD_PARTS; part++)
+        channel_prefetch_ahead(pair->channel, 2, part);
+    assert_int_equal(atomic_load(&pair->peer->head), 0); /* nothing is taken by that */
+    assert_true(channel_pending(pair->channel));
+    memset(pair->memory.at + pair->client.slots_offset, 0xff, 3 * sizeof(burst[0]));
+    assert_int_equal(channel_take_burst(pair->channel, burst, 2), 2);
+    assert_int_equal(channel_look_ahead(pair->channel, 1), 1);
+    assert_int_equal(channel_take_burst(pair->channel, burst + 2, SLOTS), 3);
+    for (uint64_t n = 0; n < 5; n++)
+        assert_int_equal(burst[n].request_id, 60 + n);
+    client_submit(pair, 65);
+    assert_int_equal(channel_look_ahead(pair->channel, 1), 1);
+    assert_int_equal(take_one(pair), 65);
+    assert_int_equal(channel_fault(pair->channel), CHANNEL_SOUND);
+}
+
+static void a_bad_slot_is_not_looked_at_ahead(void **state)
+{
+    struct pair *pair = *state;
+    struct ipc_submission burst[SLOTS];
+    client_submit(pair, 70);
+    client_submit(pair, 71);
+    memset(pair->memory.at + pair->client.slots_offset + sizeof(burst[0]), 0xff, sizeof(burst[0]));
+    assert_int_equal(channel_look_ahead(pair->channel, CHANNEL_AHEAD_MAX), 1);
+    assert_int_equal(channel_fault(pair->channel), CHANNEL_SOUND);
+    assert_int_equal(channel_take_burst(pair->channel, burst, 1), 1);
+    assert_int_equal(burst[0].request_id, 70);
+    assert_int_equal(channel_take_burst(pair->channel, burst, 1), 0);
+    assert_int_equal(channel_fault(pair->channel), CHANNEL_BAD_SUBMISSION);
+    assert_int_equal(channel_look_ahead(pair->channel, CHANNEL_AHEAD_MAX), 0);
+}
+
 static void completions_are_seen_when_published(void **state)
 {
     struct pair *pair = *state;
@@ -381,6 +423,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(submissions_are_copied_and_slots_given_back),
+        TEST(what_was_looked_at_ahead_is_what_is_taken),
+        TEST(a_bad_slot_is_not_looked_at_ahead),
         TEST(completions_are_seen_when_published),
         TEST(the_client_is_rung_only_when_it_sleeps),
         TEST(space_comes_back_when_the_client_releases),
