@@ -448,17 +448,18 @@ void vector_seal(struct worker *worker)
     worker_count(worker, COUNTER_VECTORS, count > 0);
 }
 
-bool vector_slice(struct worker *worker, struct job *job)
+bool vector_slice(struct worker *worker, struct job *job, uint32_t bytes_max)
 {
     const uint32_t left = job->submission.mail_bytes - job->mail_done;
-    const uint32_t bytes = MIN(left, (uint32_t)SEALER_SLICE_BYTES);
+    const uint32_t bytes = MIN(left, bytes_max);
     uint8_t *slice = worker->secrets->slice;
     ASSERT(job->state == JOB_SEALING);
     ASSERT(bytes > 0);
+    ASSERT(bytes <= SEALER_SLICE_BYTES);
     channel_copy_mail(job->client->channel, &job->submission, job->mail_done, slice, bytes);
     sealer_ahead(job->sealer,
                  channel_mail_ahead(job->client->channel, &job->submission, job->mail_done + bytes),
-                 MIN(left - bytes, (uint32_t)SEALER_SLICE_BYTES));
+                 MIN(left - bytes, bytes_max));
     seal_bytes(worker, job, slice, bytes);
     worker_count(worker, COUNTER_SLICES, 1);
     if (bytes < left)

@@ -290,6 +290,8 @@ static uint32_t serve_new(struct worker *worker, struct client *client)
         MIN(WORKER_VECTOR_MAX - worker->vector_count, worker_client_room(worker, client));
     const uint32_t count = channel_take_burst(client->channel, submissions, room);
     bool go_on = true;
+    if (count > 0)
+        channel_prefetch(client->channel, &submissions[0]);
     for (uint32_t i = 0; i < count; i++) {
         struct job *job = job_take(worker, client, &submissions[i]);
         if (i + 1 < count)
@@ -381,6 +383,15 @@ static uint32_t pass_large(struct worker *worker)
     return done;
 }
 
+/* What comes while a slice is sealed waits for its end: where vectors are short, slices are. */
+static uint32_t slice_bytes_max(const struct worker *worker)
+{
+    if (worker->now_ns - worker->small_ns >= WORKER_LATELY_NS)
+        return SEALER_SLICE_BYTES;
+    const uint32_t bytes = worker->small_count * WORKER_SLICE_A_MESSAGE;
+    return MIN(MAX(bytes, (uint32_t)WORKER_SLICE_BYTES), (uint32_t)SEALER_SLICE_BYTES);
+}
+
 /* One slice a pass, of one large message after the other. */
 static uint32_t pass_slice(struct worker *worker)
 {
@@ -388,7 +399,7 @@ static uint32_t pass_slice(struct worker *worker)
     if (index == JOB_NONE)
         return 0;
     job_list_remove(&worker->sealing, worker->jobs, index);
-    if (!vector_slice(worker, &worker->jobs[index]))
+    if (!vector_slice(worker, &worker->jobs[index], slice_bytes_max(worker)))
         job_list_append(&worker->sealing, worker->jobs, index);
     return 1;
 }
@@ -432,6 +443,11 @@ uint32_t worker_pass(struct worker *worker)
     done += pass_large(worker);
     const bool began_large = worker->vector_count > 0;
     done += pass_clients(worker);
+    const uint32_t small_count = worker->vector_count - (began_large ? 1 : 0);
+    if (small_count > 0) {
+        worker->small_ns = worker->now_ns;
+        worker->small_count = small_count;
+    }
     if (worker->vector_count > 0 || worker->stage_high > 0)
         vector_seal(worker);
     pass_keys(worker);

@@ -38,7 +38,11 @@
 #define WORKER_SHARE_MIN        32  /* jobs that a client may have at least       */
 #define WORKER_VERDICTS_MAX     512 /* of one key thread, a pass         */
 #define WORKER_SPAN_TABLE_BYTES 64
-#define WORKER_SPANS            5
+/* A slice while small mail comes: as long as its latest vector took, about, and no shorter. */
+#define WORKER_SLICE_BYTES     (16 * 1024)
+#define WORKER_SLICE_A_MESSAGE (8 * 1024)
+#define WORKER_LATELY_NS       NS_PER_MS
+#define WORKER_SPANS           5
 
 _Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
 _Static_assert(WORKER_VECTOR_MAX <= CHANNEL_AHEAD_MAX, "a vector can be looked at ahead");
@@ -149,6 +153,8 @@ struct worker {
     const struct snapshot *snapshot; /* the newest */
     uint64_t now_ns;
     uint64_t unix_ns;
+    uint64_t small_ns;      /* when a vector last held small mail ... */
+    uint32_t small_count;   /* ... and how much of it                 */
     struct frame_time time; /* of the last message taken */
     size_t stage_used;
     size_t stage_high; /* most of the stage that holds bytes not yet wiped */
@@ -227,8 +233,8 @@ enum admit {
 /* vector_hot.c: fills and seals one vector; also wipes what others that it looked at left. */
 HOT enum admit vector_admit(struct worker *worker, struct job *job);
 HOT void vector_seal(struct worker *worker);
-/* The next slice of a large message; true when that was the last. */
-HOT bool vector_slice(struct worker *worker, struct job *job);
+/* The next slice of a large message, at most SEALER_SLICE_BYTES; true when that was the last. */
+HOT bool vector_slice(struct worker *worker, struct job *job, uint32_t bytes_max);
 /* The sealer goes back, wiped; harmless without one. */
 HOT void vector_give_sealer(struct worker *worker, struct job *job);
 /* The record slot and the arena range go back; the record is wiped. */
