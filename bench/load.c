@@ -21,6 +21,9 @@
 #define LOAD_META_BYTES  4096 /* what may stand before a mail in the arena, at most */
 #define LOAD_SLEEP_MS    1
 #define LOAD_STREAMS_MAX 2
+/* Of a message that falls due at a time of its own, copied between looking at all else: the one
+ * thread stands for several submitters, of which none waits for another's copying. */
+#define LOAD_COPY_BYTES (32 * 1024)
 
 /* A message under way. */
 struct load_flight {
@@ -39,6 +42,10 @@ struct load_stream {
     uint64_t arrivals_count; /* that fell due in the measured time */
     struct histogram *latency;
     const struct mailset_mail *waiting; /* picked for it, not yet taken */
+    struct load_flight *flight;         /* its place, while it is copied; NULL: none is */
+    struct bulla *client;
+    struct bulla_reservation reservation;
+    size_t copied_bytes;
 };
 
 /* Where a mail stands in the arena since it was copied there. */
@@ -140,15 +147,14 @@ static struct bulla *load_client(struct load *load, uint32_t stream_index)
     return client;
 }
 
-/* True when the stream's next due message was handed over. */
-static bool load_submit(struct load *load, uint32_t stream_index, uint64_t now_ns)
+/* Room for the stream's next due message; false when there is none. */
+static bool load_reserve(struct load *load, uint32_t stream_index)
 {
     struct load_stream *stream = &load->streams[stream_index];
     if (load->free_head == load->flights_count)
         return false;
     if (stream->waiting == NULL)
         stream->waiting = mailset_pick(stream->set, mailset_random(&load->state));
-    const struct mailset_mail *mail = stream->waiting;
     struct bulla *client = load_client(load, stream_index);
     struct load_flight *flight = &load->flights[load->free_head];
     const struct bulla_request request = {
@@ -156,23 +162,62 @@ static bool load_submit(struct load *load, uint32_t stream_index, uint64_t now_n
         .sender = load->config->sender,
         .recipients = &load->config->recipient,
         .recipients_count = 1,
-        .mail_bytes = mail->bytes,
+        .mail_bytes = stream->waiting->bytes,
         .user = flight,
     };
-    struct bulla_reservation reservation;
-    if (bulla_reserve(client, &request, &reservation) != 0)
+    if (bulla_reserve(client, &request, &stream->reservation) != 0)
         return false;
-    if (!load->config->in_place || !load_stands(load, reservation.mail, mail))
-        memcpy(reservation.mail, mail->bytes_at, mail->bytes);
-    if (bulla_submit(client, &reservation) != 0) {
-        bulla_cancel(client, &reservation);
+    const bool stands =
+        load->config->in_place && load_stands(load, stream->reservation.mail, stream->waiting);
+    stream->client = client;
+    stream->copied_bytes = stands ? stream->waiting->bytes : 0;
+    stream->flight = flight;
+    load->free_head = flight->next_free;
+    return true;
+}
+
+/* True when all of it stands in the arena. */
+static bool load_copy(struct load_stream *stream)
+{
+    const struct mailset_mail *mail = stream->waiting;
+    const size_t left_bytes = mail->bytes - stream->copied_bytes;
+    const size_t bytes =
+        stream->rate_per_s > 0 ? MIN(left_bytes, (size_t)LOAD_COPY_BYTES) : left_bytes;
+    memcpy((uint8_t *)stream->reservation.mail + stream->copied_bytes,
+           mail->bytes_at + stream->copied_bytes, bytes);
+    stream->copied_bytes += bytes;
+    return bytes == left_bytes;
+}
+
+static void load_cancel(struct load *load, struct load_stream *stream)
+{
+    if (stream->flight == NULL)
+        return;
+    load_forget(load, stream->reservation.mail, stream->waiting->bytes);
+    bulla_cancel(stream->client, &stream->reservation);
+    stream->flight->next_free = load->free_head;
+    load->free_head = (uint32_t)(stream->flight - load->flights);
+    stream->flight = NULL;
+}
+
+/* True when the stream's next due message was handed over. */
+static bool load_submit(struct load *load, uint32_t stream_index, uint64_t now_ns)
+{
+    struct load_stream *stream = &load->streams[stream_index];
+    if (stream->flight == NULL && !load_reserve(load, stream_index))
+        return false;
+    if (!load_copy(stream))
+        return false;
+    if (bulla_submit(stream->client, &stream->reservation) != 0) {
+        load_cancel(load, stream);
         return false;
     }
+    struct load_flight *flight = stream->flight;
+    stream->flight = NULL;
     flight->due_ns = stream->due_ns;
-    flight->mail_bytes = mail->bytes;
+    flight->mail_bytes = stream->waiting->bytes;
     flight->stream = stream_index;
     flight->out = true;
-    load->free_head = flight->next_free;
     load->out_count++;
     load_advance_due(load, stream, now_ns);
     return true;
@@ -307,6 +352,8 @@ static int load_loop(struct load *load)
         now_ns = clock_monotonic_ns();
     }
     load_hook(load, load->config->hooks.end);
+    for (uint32_t i = 0; i < load->streams_count; i++)
+        load_cancel(load, &load->streams[i]);
     load->result->backlog_count = load_charge_backlog(load, &load->streams[0]);
     if (load->streams_count > 1)
         (void)load_charge_backlog(load, &load->streams[1]);
