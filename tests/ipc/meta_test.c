@@ -175,6 +175,87 @@ static void sources_that_could_not_be_read_are_refused(void **state)
     assert_int_equal(meta_measure(&source, &bytes), -EMSGSIZE);
 }
 
+static void options_are_what_the_document_shows(void **state)
+{
+    (void)state;
+    /* docs/format/shared-memory.md, "Meta". */
+    static const uint8_t expected[IPC_OPTIONS_BYTES] = {0x8c, 0, 0,    0,    8,   0,
+                                                        0,    0, 0x80, 0x3a, 0x09};
+    const struct meta_options options = {.set = IPC_OPTION_FORWARD | IPC_OPTION_RECEIPT |
+                                                IPC_OPTION_EXPIRES,
+                                         .values = IPC_OPTION_RECEIPT,
+                                         .expires_after_s = 604800};
+    struct meta_source source = usual;
+    uint8_t bytes_at[256];
+    size_t bare_bytes, bytes;
+    struct meta meta;
+    assert_int_equal(meta_measure(&source, &bare_bytes), 0);
+    source.options = &options;
+    assert_int_equal(meta_measure(&source, &bytes), 0);
+    assert_int_equal(bytes, bare_bytes + IPC_OPTIONS_BYTES);
+    meta_write(&source, bytes_at, bytes);
+    assert_memory_equal(bytes_at + bare_bytes, expected, sizeof(expected));
+    assert_int_equal(meta_read(&meta, bytes_at, bytes), 0);
+    assert_int_equal(meta.options.set, options.set);
+    assert_int_equal(meta.options.values, options.values);
+    assert_int_equal(meta.options.expires_after_s, 604800);
+    assert_int_equal(meta.options.read_by_after_s, 0);
+    assert_int_equal(meta.recipients_bytes, 2 * 2 + 15 + 17);
+    /* None given: nothing is written, and nothing is read. */
+    const struct meta_options none = {0};
+    source.options = &none;
+    assert_int_equal(meta_measure(&source, &bytes), 0);
+    assert_int_equal(bytes, bare_bytes);
+    assert_int_equal(meta_read(&meta, bytes_at, bare_bytes), 0);
+    assert_int_equal(meta.options.set, 0);
+}
+
+static void options_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    static const struct meta_options wrong[] = {
+        {.set = 512},
+        {.set = UINT32_C(1) << 31},
+        {.values = 1},
+        {.set = IPC_OPTION_REPLY, .values = IPC_OPTION_FORWARD},
+        {.set = IPC_OPTION_EXPIRES, .values = IPC_OPTION_EXPIRES},
+        {.set = IPC_OPTION_READ_BY, .expires_after_s = 1},
+        {.set = IPC_OPTION_EXPIRES, .read_by_after_s = 1},
+        {.set = IPC_OPTION_EXPIRES, .expires_after_s = IPC_OPTION_S_MAX + 1},
+        {.set = IPC_OPTION_READ_BY, .read_by_after_s = UINT64_MAX},
+    };
+    const struct meta_options most = {.set = IPC_OPTIONS_ALL,
+                                      .values = IPC_OPTIONS_ON_OFF,
+                                      .expires_after_s = IPC_OPTION_S_MAX,
+                                      .read_by_after_s = IPC_OPTION_S_MAX};
+    struct meta_source source = usual;
+    uint8_t bytes_at[256];
+    size_t bytes, other;
+    struct meta meta;
+    source.options = &most;
+    assert_int_equal(meta_measure(&source, &bytes), 0);
+    meta_write(&source, bytes_at, bytes);
+    assert_int_equal(meta_read(&meta, bytes_at, bytes), 0);
+    uint8_t *const at = bytes_at + bytes - IPC_OPTIONS_BYTES;
+    for (size_t n = 0; n < ARRAY_COUNT(wrong); n++) {
+        source.options = &wrong[n];
+        assert_int_equal(meta_measure(&source, &other), -EINVAL);
+        memcpy(at, &wrong[n], sizeof(wrong[n]));
+        assert_int_equal(meta_read(&meta, bytes_at, bytes), -EBADMSG);
+        assert_int_equal(meta_fault(bytes_at, bytes), META_OPTIONS);
+    }
+    memcpy(at, &most, sizeof(most));
+    for (size_t n = 24; n < IPC_OPTIONS_BYTES; n++) {
+        at[n] = 1;
+        assert_int_equal(meta_read(&meta, bytes_at, bytes), -EBADMSG);
+        at[n] = 0;
+    }
+    for (size_t cut = 1; cut < IPC_OPTIONS_BYTES; cut++)
+        assert_int_equal(meta_read(&meta, bytes_at, bytes - cut), -EBADMSG);
+    assert_int_equal(meta_read(&meta, bytes_at, bytes), 0);
+    assert_int_equal(meta_read(&meta, bytes_at, bytes + 1), -EBADMSG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -185,6 +266,8 @@ int main(void)
         cmocka_unit_test(hostile_bytes_are_refused),
         cmocka_unit_test(empty_and_long_fields_are_refused),
         cmocka_unit_test(sources_that_could_not_be_read_are_refused),
+        cmocka_unit_test(options_are_what_the_document_shows),
+        cmocka_unit_test(options_out_of_range_are_refused),
     };
     return cmocka_run_group_tests_name("meta", tests, NULL, NULL);
 }

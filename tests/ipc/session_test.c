@@ -327,6 +327,17 @@ static void unwanted_descriptors_are_closed(void **state)
     assert_true(memfd >= 0);
     assert_int_not_equal(fcntl(memfd, F_GETFD) & FD_CLOEXEC, 0);
     assert_int_equal(open_fds_count(), before + 1);
+    assert_int_equal(close(memfd), 0);
+    hello.worker_wanted = 1; /* a submitter takes what it is given */
+    send_with_fds(ends[1], &hello, sizeof(hello), 1);
+    assert_int_equal(session_receive_hello(ends[0], &got, &memfd), -EBADMSG);
+    hello.kind = IPC_KIND_COLLECTOR;
+    send_with_fds(ends[1], &hello, sizeof(hello), 2);
+    assert_int_equal(session_receive_hello(ends[0], &got, &memfd), -EBADMSG);
+    assert_int_equal(open_fds_count(), before);
+    send_with_fds(ends[1], &hello, sizeof(hello), 1);
+    assert_int_equal(session_receive_hello(ends[0], &got, &memfd), 0);
+    assert_int_equal(got.worker_wanted, 1);
     assert_int_equal(close(memfd) | close(ends[0]) | close(ends[1]), 0);
 }
 
