@@ -1,0 +1,263 @@
+#include "mta/milter/service.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mta/milter/filter.h"
+#include "mta/milter/hub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <libmilter/mfapi.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define SERVICE_BACKLOG     100
+#define SERVICE_PATIENCE_MS 3000 /* an engine that restarts is back by then */
+#define SERVICE_LOOK_MS     50
+#define HEADER_BYTES_SPARE  ((size_t)4 << 20) /* a message's header counts too */
+
+/* Written by the handler, which may do little else. */
+static volatile sig_atomic_t reload_wanted;
+static volatile sig_atomic_t stop_wanted;
+static int wake_fd = -1;
+static _Atomic bool milter_ended;
+
+static void on_signal(int number)
+{
+    const int error = errno;
+    const uint64_t one = 1;
+    if (number == SIGHUP)
+        reload_wanted = 1;
+    else
+        stop_wanted = 1;
+    const ssize_t written = write(wake_fd, &one, sizeof(one));
+    (void)written;
+    errno = error;
+}
+
+static void signals_set(sigset_t *ours)
+{
+    (void)sigemptyset(ours);
+    (void)sigaddset(ours, SIGHUP);
+    (void)sigaddset(ours, SIGTERM);
+    (void)sigaddset(ours, SIGINT);
+}
+
+/* Every thread that is made from here on leaves them to the first. */
+static int signals_open(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t ours;
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd < 0)
+        return -errno;
+    signals_set(&ours);
+    (void)pthread_sigmask(SIG_BLOCK, &ours, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    return 0;
+}
+
+/* libmilter has a thread that waits for the same signals and would end the service at SIGHUP. The
+ * kernel gives a process's signal to its first thread when that does not block it. */
+static void signals_begin(void)
+{
+    sigset_t ours;
+    signals_set(&ours);
+    (void)pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+}
+
+static const char *unix_path(const char *socket)
+{
+    if (strncmp(socket, "unix:", 5) == 0)
+        return socket + 5;
+    return strncmp(socket, "local:", 6) == 0 ? socket + 6 : NULL;
+}
+
+static int socket_grant(const struct config_milter *milter, const char *path)
+{
+    uint32_t gid;
+    if (milter->socket_group[0] != '\0') {
+        const struct group *group = getgrnam(milter->socket_group);
+        if (group == NULL)
+            return -ENOENT;
+        gid = group->gr_gid;
+        if (chown(path, (uid_t)-1, gid) != 0)
+            return -errno;
+    }
+    return chmod(path, (mode_t)milter->socket_mode) == 0 ? 0 : -errno;
+}
+
+static int socket_open(const struct config_milter *milter)
+{
+    char socket[sizeof(milter->socket)];
+    const char *path = unix_path(milter->socket);
+    memcpy(socket, milter->socket, sizeof(socket));
+    if (smfi_setconn(socket) != MI_SUCCESS || smfi_setbacklog(SERVICE_BACKLOG) != MI_SUCCESS)
+        return -EINVAL;
+    const mode_t before = umask(0177); /* nobody else before it is granted */
+    const int rc = smfi_opensocket(path != NULL);
+    (void)umask(before);
+    if (rc != MI_SUCCESS)
+        return -EADDRNOTAVAIL;
+    return path == NULL ? 0 : socket_grant(milter, path);
+}
+
+static void *milter_run(void *context)
+{
+    (void)context;
+    (void)smfi_main();
+    atomic_store(&milter_ended, true);
+    const uint64_t one = 1;
+    const ssize_t written = write(wake_fd, &one, sizeof(one));
+    (void)written;
+    return NULL;
+}
+
+static size_t mail_bytes_most(const struct config *config)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < config->profiles_count; i++)
+        most = MAX(most, config->profiles[i].mail_bytes_max);
+    return (size_t)most + HEADER_BYTES_SPARE;
+}
+
+static void service_reload(const char *config_path, struct config *config)
+{
+    char why[CONFIG_WHY_BYTES] = "";
+    struct config *fresh = calloc(1, sizeof(*fresh));
+    if (fresh == NULL || config_load_milter(fresh, config_path, why) != 0 ||
+        filter_reload(fresh) != 0) {
+        log_line(LOG_LEVEL_ERROR, "reload", "result=failed why=\"%s\"",
+                 why[0] == '\0' ? "out of memory" : why);
+        free(fresh);
+        return;
+    }
+    const struct config_milter *now = &fresh->milter;
+    const struct config_milter *was = &config->milter;
+    if (strcmp(now->socket, was->socket) != 0 || strcmp(now->reinject, was->reinject) != 0 ||
+        strcmp(fresh->engine.socket, config->engine.socket) != 0 ||
+        now->memory_bytes != was->memory_bytes || now->timeout_s != was->timeout_s ||
+        now->connections != was->connections || mail_bytes_most(fresh) > mail_bytes_most(config))
+        log_line(
+            LOG_LEVEL_WARNING, "reload",
+            "restart_needed=yes why=\"sockets, bounds and size limits are taken at the start\"");
+    log_line(LOG_LEVEL_INFO, "reload", "result=done profiles=%u", fresh->profiles_count);
+    free(fresh);
+}
+
+/* Until a signal ends it, or libmilter does; true: we were told to. */
+static bool service_wait(const char *config_path, struct config *config)
+{
+    struct pollfd bell = {.fd = wake_fd, .events = POLLIN};
+    uint64_t rings;
+    while (stop_wanted == 0 && !atomic_load(&milter_ended)) {
+        if (reload_wanted != 0) {
+            reload_wanted = 0;
+            service_reload(config_path, config);
+        }
+        (void)poll(&bell, 1, -1);
+        const ssize_t got = read(wake_fd, &rings, sizeof(rings));
+        (void)got;
+    }
+    return stop_wanted != 0;
+}
+
+/* What is under way is answered; then, or when time is up, everything ends. smfi_stop() would break
+ * off what is under way, and waits for its listener; the end of the process does as well. */
+static void service_drain(const struct config *config)
+{
+    const uint64_t end_ns = clock_monotonic_ns() + config->milter.drain_s * NS_PER_S;
+    filter_stop();
+    while (filter_messages_count() > 0 && clock_monotonic_ns() < end_ns)
+        (void)poll(NULL, 0, SERVICE_LOOK_MS);
+    log_line(LOG_LEVEL_INFO, "stopped", "messages=%u", filter_messages_count());
+}
+
+static int pid_write(const char *pid_file)
+{
+    if (pid_file == NULL)
+        return 0;
+    FILE *file = fopen(pid_file, "we");
+    if (file == NULL)
+        return -errno;
+    const int said = fprintf(file, "%ld\n", (long)getpid());
+    return fclose(file) == 0 && said > 0 ? 0 : -EIO;
+}
+
+static int service_fault(int code, const char *what, int rc)
+{
+    log_line(LOG_LEVEL_ERROR, "start", "why=\"%s: %s\"", what, strerror(-rc));
+    return code;
+}
+
+static int service_serve(const char *config_path, struct config *config)
+{
+    pthread_t thread;
+    int rc = socket_open(&config->milter);
+    if (rc != 0)
+        return service_fault(EX_UNAVAILABLE, config->milter.socket, rc);
+    rc = -pthread_create(&thread, NULL, milter_run, NULL);
+    if (rc != 0)
+        return service_fault(EX_OSERR, "no thread", rc);
+    signals_begin();
+    log_line(LOG_LEVEL_INFO, "ready", "socket=%s engine=%s profiles=%u", config->milter.socket,
+             config->engine.socket, config->profiles_count);
+    const bool told = service_wait(config_path, config);
+    service_drain(config);
+    const char *path = unix_path(config->milter.socket);
+    if (path != NULL)
+        (void)unlink(path);
+    /* libmilter may have taken a signal that was ours: whoever watches starts the service anew. */
+    return told ? 0 : EX_TEMPFAIL;
+}
+
+int service_run(const char *config_path, const char *pid_file, struct config *config)
+{
+    struct hub *hub = NULL;
+    int rc = signals_open();
+    if (rc != 0)
+        return service_fault(EX_OSERR, "signals", rc);
+    rc = pid_write(pid_file);
+    if (rc != 0)
+        return service_fault(EX_CANTCREAT, pid_file, rc);
+    const struct hub_config hub_config = {
+        .socket_path = config->engine.socket,
+        .mail_bytes_max = mail_bytes_most(config),
+        .timeout_ms = config->milter.timeout_s * 1000,
+        .patience_ms = SERVICE_PATIENCE_MS,
+    };
+    int code = EX_OSERR;
+    rc = hub_open(&hub, &hub_config);
+    if (rc != 0) {
+        code = service_fault(EX_OSERR, "hub", rc);
+        goto remove_pid;
+    }
+    rc = filter_open(config, hub);
+    if (rc != 0) {
+        code = service_fault(EX_SOFTWARE, "libmilter", rc);
+        goto close_hub;
+    }
+    code = service_serve(config_path, config);
+    if (filter_messages_count() > 0)
+        goto remove_pid; /* libmilter's threads still hold the hub; the process ends with them */
+    filter_close();
+close_hub:
+    hub_close(hub);
+remove_pid:
+    if (pid_file != NULL)
+        (void)unlink(pid_file);
+    return code;
+}
