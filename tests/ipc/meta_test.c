@@ -147,6 +147,14 @@ static void empty_and_long_fields_are_refused(void **state)
     assert_int_equal(meta_fault(null_sender, 4), META_SENDER);
     static uint8_t large[IPC_META_BYTES_MAX + 1];
     assert_int_equal(meta_read(&meta, large, sizeof(large)), -EBADMSG);
+    /* A recipient as long as may be, and one byte longer. */
+    static uint8_t address[9 + IPC_ADDRESS_BYTES_MAX + 1] = {1, 0, 'p', 0, 0, 1, 0};
+    memset(address + 9, 'a', IPC_ADDRESS_BYTES_MAX + 1);
+    address[7] = IPC_ADDRESS_BYTES_MAX % 256;
+    address[8] = IPC_ADDRESS_BYTES_MAX / 256;
+    assert_int_equal(meta_read(&meta, address, sizeof(address) - 1), 0);
+    address[7]++;
+    assert_int_equal(meta_read(&meta, address, sizeof(address)), -EBADMSG);
 }
 
 static void sources_that_could_not_be_read_are_refused(void **state)
