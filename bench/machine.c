@@ -1,5 +1,6 @@
 #include "bench/machine.h"
 
+#include "base/assert.h"
 #include "bench/process.h"
 #include "bench/spawn.h"
 #include "crypto/isa.h"
@@ -130,13 +131,22 @@ static bool machine_is_worker(size_t cpu, const uint32_t *worker_cpus, uint32_t 
     return false;
 }
 
+void machine_unpin(void)
+{
+    static cpu_set_t before;
+    static bool known;
+    if (!known)
+        known = sched_getaffinity(0, sizeof(before), &before) == 0;
+    if (known)
+        (void)sched_setaffinity(0, sizeof(before), &before);
+}
+
 int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu)
 {
     cpu_set_t allowed;
     cpu_set_t one;
     size_t chosen = cpu < 0 ? CPU_SETSIZE : (size_t)cpu;
-    memset(&allowed, 0xff, sizeof(allowed)); /* what an earlier pinning took away */
-    (void)sched_setaffinity(0, sizeof(allowed), &allowed);
+    machine_unpin();
     if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
         return -1;
     for (size_t i = 0; chosen == CPU_SETSIZE && i < CPU_SETSIZE; i++)
@@ -150,6 +160,21 @@ int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu)
     CPU_ZERO(&one);
     CPU_SET(chosen, &one);
     return sched_setaffinity(0, sizeof(one), &one) == 0 ? (int)chosen : -1;
+}
+
+bool machine_has_cores(uint32_t cores_count)
+{
+    cpu_set_t allowed;
+    uint32_t cores[MACHINE_CORES_MAX];
+    uint32_t found_count = 0;
+    ASSERT(cores_count <= MACHINE_CORES_MAX);
+    machine_unpin();
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+        return false;
+    for (size_t i = 0; i < CPU_SETSIZE && found_count < cores_count; i++)
+        if (CPU_ISSET(i, &allowed) && !machine_beside_worker(i, cores, found_count))
+            cores[found_count++] = (uint32_t)i;
+    return found_count == cores_count;
 }
 
 void machine_go_first(void)

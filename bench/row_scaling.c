@@ -1,4 +1,5 @@
-/* No claims: one to many workers, mixed sizes, many clients. */
+/* The row scaling: what a worker more costs another; without claims one to many workers, mixed
+ * sizes, many clients. */
 #include "bench/suite.h"
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #define SCALING_MIXED       "4KiB:900,64KiB:90,1MiB:9,25MiB/attached:1"
 #define SCALING_CLIENTS     64
 #define SCALING_WORKERS_MAX 32
+#define SCALING_CLAIM_CORES 4
 
 /* One process a worker, each with a client and a processor of its own. */
 static int scaling_load(struct suite *suite, const struct spawn *engine, const struct mailset *set,
@@ -88,6 +90,62 @@ static void scaling_workers(struct suite *suite, json_t *figures, const struct m
                                "worker_preemptions_per_s", samples_json(&preempted)));
 }
 
+/* What the slowest of the workers seals, each with a client and all at once. */
+static int scaling_slowest(struct suite *suite, const struct mailset *set, uint32_t workers,
+                           double *per_s)
+{
+    const struct spawn_config config = {.workers = workers};
+    const size_t bytes = workers * sizeof(struct load_result);
+    struct spawn *engine = NULL;
+    struct load_result *results =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (results == MAP_FAILED)
+        return -errno;
+    int rc = suite_engine(suite, &engine, &config);
+    if (rc == 0)
+        rc = scaling_load(suite, engine, set, workers, results);
+    for (uint32_t i = 0; rc == 0 && i < workers; i++) {
+        const double rate = (double)results[i].sealed_count / results[i].seconds;
+        *per_s = i == 0 ? rate : MIN(*per_s, rate);
+        if (!load_sound(&results[i], suite->why))
+            rc = -EIO;
+    }
+    spawn_close(engine);
+    (void)munmap(results, bytes);
+    return rc;
+}
+
+/* In turns, so that what else happens on the machine hits one worker as it hits two. */
+static void scaling_claim(struct suite *suite, const struct mailset *set)
+{
+    struct claim claim = {.row = "scaling",
+                          .name = "adding a worker: how much slower another one then seals 4 KiB "
+                                  "messages, each with a client of its own",
+                          .unit = "%",
+                          .compare = CLAIM_AT_MOST,
+                          .target = 5};
+    if (set == NULL || !machine_has_cores(SCALING_CLAIM_CORES)) {
+        suite_miss(suite, &claim,
+                   set == NULL ? NULL
+                               : "two workers and their clients want four cores: here are fewer");
+        return;
+    }
+    int rc = 0;
+    for (uint32_t run = 0; rc == 0 && run < suite->pace.runs_count; run++) {
+        double one = 0;
+        double two = 0;
+        rc = scaling_slowest(suite, set, 1, &one);
+        if (rc == 0)
+            rc = scaling_slowest(suite, set, 2, &two);
+        if (rc == 0)
+            samples_add(&claim.runs, 100 * (1 - two / one));
+    }
+    if (rc == 0)
+        claims_add(suite->claims, &claim);
+    else
+        suite_miss(suite, &claim, NULL);
+}
+
 static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clients_count,
                            bool latency)
 {
@@ -141,16 +199,19 @@ static json_t *scaling_one(struct suite *suite, const char *mail, uint32_t clien
 
 void row_scaling(struct suite *suite)
 {
-    if (!suite_wants(suite, "scaling"))
-        return;
-    json_t *workers = json_array();
     struct mailset *set = NULL;
+    if (!suite_wants(suite, "scaling")) {
+        scaling_claim(suite, NULL);
+        return;
+    }
+    json_t *workers = json_array();
     /* Each worker wants a core for its client besides. */
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     const uint32_t most = MIN((uint32_t)MAX(cores / 2, 1L), (uint32_t)SCALING_WORKERS_MAX);
     if (mailset_open_sizes(&set, SCALING_MAIL, suite->why) == 0)
         for (uint32_t n = 1; n <= most; n = n == most ? most + 1 : MIN(2 * n, most))
             scaling_workers(suite, workers, set, n);
+    scaling_claim(suite, set);
     mailset_close(set);
     (void)json_object_set_new(suite->figures, "workers", workers);
     (void)json_object_set_new(suite->figures, "mixed_sizes",

@@ -84,6 +84,7 @@ int suite_engine(struct suite *suite, struct spawn **engine, const struct spawn_
 {
     struct engine_view *view = calloc(1, sizeof(*view));
     uint32_t cpus[ENGINE_VIEW_WORKERS_MAX];
+    machine_unpin(); /* or the engine would be pinned to the client's processor of the last one */
     int rc = view == NULL ? -ENOMEM : spawn_open(engine, config, suite->why);
     if (rc == 0) {
         rc = engine_view_take(view, (*engine)->socket_path);
@@ -100,6 +101,7 @@ int suite_engine(struct suite *suite, struct spawn **engine, const struct spawn_
             (void)snprintf(suite->why, sizeof(suite->why), "the engine gives no status: %s",
                            strerror(-rc));
             spawn_close(*engine);
+            *engine = NULL;
         }
     }
     free(view);

@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 CLAIMS_OF_ROW = {"small": 1, "large": 3, "corpus": 2, "size": 4, "browser": 6, "latency": 2, "tail": 1, "hotpath": 4,
-                 "memory": 3, "idle": 1, "keyservice": 1}
+                 "memory": 3, "idle": 1, "keyservice": 1, "scaling": 1}
 MEASURED_EVERYWHERE = {"small", "large", "latency", "tail", "memory", "idle", "keyservice"}
 FIGURES = {"small", "large", "size", "latency_half_load", "latency_curve", "tail", "hotpath", "memory", "idle",
            "workers", "mixed_sizes", "many_clients", "keyservice", "real"}
@@ -77,6 +77,11 @@ def check_everything(program):
         assert point["worker_preemptions_per_s"] >= 0, point
     for name in ("mixed_sizes", "many_clients"):
         assert found["figures"][name]["worker_preemptions_per_s"]["min"] >= 0, name
+
+
+    scaling = next(claim for claim in found["claims"] if claim["row"] == "scaling")
+    if len(os.sched_getaffinity(0)) < 4:  # on more they may be hyperthreads: then either is right
+        assert scaling["value"] is None and "four cores" in scaling["why"], scaling
 
 
 def check_rows_left_out_are_shown(program):
