@@ -46,21 +46,20 @@ static bool is_url_text(const char *text)
 
 /* An origin: nothing in it may end a CSP directive or an attribute. Plain http serves a key
  * service on this very machine, in tests and trials, and nobody else. */
-static int check_key_service(const char *url, char why[FRAME_WHY_BYTES])
+static int check_origin(const char *name, const char *url, char why[FRAME_WHY_BYTES])
 {
     const char *host = NULL;
     if (url == NULL || strlen(url) > URL_BYTES_MAX || !is_url_text(url))
-        return refuse(why, "key service address: write https://host or https://host:port");
+        return refuse(why, "%s: write https://host or https://host:port", name);
     if (starts_with(url, "https://"))
         host = url + 8;
     else if (starts_with(url, "http://127.0.0.1") || starts_with(url, "http://[::1]") ||
              starts_with(url, "http://localhost"))
         host = url + 7;
     else
-        return refuse(why, "key service address %.100s: write https:// in front", url);
+        return refuse(why, "%s %.100s: write https:// in front", name, url);
     if (*host == '\0' || strpbrk(host, "/?#@%&=()!$+~") != NULL)
-        return refuse(why, "key service address %.100s: only host and port may follow https://",
-                      url);
+        return refuse(why, "%s %.100s: only host and port may follow https://", name, url);
     return 0;
 }
 
@@ -106,7 +105,9 @@ static int check_config(const struct frame_config *config, char why[FRAME_WHY_BY
         if (*c <= ' ' || *c > '~')
             return refuse(why, "host name for Message-IDs: write it in ASCII (xn--…)");
     }
-    const int rc = check_key_service(config->key_service_url, why);
+    int rc = check_origin("key service address", config->key_service_url, why);
+    if (rc == 0 && config->online_url != NULL)
+        rc = check_origin("payload transport address", config->online_url, why);
     return rc != 0 ? rc : check_logo(config, why);
 }
 
@@ -144,6 +145,9 @@ static char *logo_element(const struct frame_config *config)
 
 struct shell_reader {
     struct writer out;
+    const char *key_service; /* as HTML, like the others */
+    const char *online;
+    const char *logo;
     uint32_t logos_count;
     uint32_t fields_count;
     uint32_t line;
@@ -171,34 +175,44 @@ static int shell_put(struct shell_reader *reader, const char *src, size_t bytes)
     return 0;
 }
 
-static bool marker_at(const char *at, const char *marker)
+/* What stands for the marker at `at`, if one does; *at moves behind it. */
+static const char *marker_value(struct shell_reader *reader, const char **at)
 {
-    return starts_with(at, marker);
+    const struct {
+        const char *marker;
+        const char *value;
+    } markers[] = {{"{{key_service}}", reader->key_service},
+                   {"{{online}}", reader->online},
+                   {"{{logo}}", reader->logo}};
+    for (uint32_t n = 0; n < ARRAY_COUNT(markers); n++) {
+        if (!starts_with(*at, markers[n].marker))
+            continue;
+        *at += strlen(markers[n].marker);
+        reader->logos_count += markers[n].value == reader->logo ? 1U : 0U;
+        return markers[n].value;
+    }
+    return NULL;
 }
 
 /* Splits the shell where {{fields}} stands and fills in the rest. */
-static int shell_read(struct frame *frame, struct shell_reader *reader, const char *shell,
-                      const char *key_service, const char *logo, char why[FRAME_WHY_BYTES])
+static int shell_read(struct frame_shell *made, struct shell_reader *reader, const char *shell,
+                      char why[FRAME_WHY_BYTES])
 {
     const char *at = shell;
     reader->line = 1;
     while (*at != '\0') {
         int rc;
-        if (marker_at(at, "{{key_service}}")) {
-            rc = shell_put(reader, key_service, strlen(key_service));
-            at += strlen("{{key_service}}");
-        } else if (marker_at(at, "{{logo}}")) {
-            rc = shell_put(reader, logo, strlen(logo));
-            at += strlen("{{logo}}");
-            reader->logos_count++;
-        } else if (marker_at(at, FIELDS_MARKER)) {
+        const char *value = marker_value(reader, &at);
+        if (value != NULL) {
+            rc = shell_put(reader, value, strlen(value));
+        } else if (starts_with(at, FIELDS_MARKER)) {
             const char *after = at + strlen(FIELDS_MARKER);
             const char *end = after + strspn(after, "\r");
             if (reader->line_chars != 0 || *end != '\n')
                 return refuse(why, "envelope shell, line %u: {{fields}} must stand alone",
                               reader->line);
-            frame->head_bytes = (size_t)(reader->out.at - frame->shell);
-            frame->tail_offset = frame->head_bytes;
+            made->head_bytes = (size_t)(reader->out.at - made->text);
+            made->tail_offset = made->head_bytes;
             reader->fields_count++;
             at = end + 1;
             reader->line++;
@@ -215,28 +229,41 @@ static int shell_read(struct frame *frame, struct shell_reader *reader, const ch
     }
     if (reader->fields_count != 1 || reader->logos_count != 1)
         return refuse(why, "envelope shell: {{fields}} and {{logo}} must stand in it once");
-    frame->tail_bytes = (size_t)(reader->out.at - frame->shell) - frame->tail_offset;
+    made->tail_bytes = (size_t)(reader->out.at - made->text) - made->tail_offset;
     return 0;
 }
 
-static int shell_open(struct frame *frame, const char *shell, const char *key_service_url,
-                      const char *logo, char why[FRAME_WHY_BYTES])
+/* An address as HTML text, NUL-terminated. */
+#define URL_CHARS_MAX (URL_BYTES_MAX * MARKUP_CHARS_PER_BYTE_MAX)
+static void url_markup(char html[URL_CHARS_MAX + 1], const char *url)
 {
-    char key_service[URL_BYTES_MAX * MARKUP_CHARS_PER_BYTE_MAX + 1] = {0};
-    struct writer out = writer_make((uint8_t *)key_service, sizeof(key_service) - 1);
-    markup_write(&out, (const uint8_t *)key_service_url, strlen(key_service_url),
-                 sizeof(key_service) - 1);
-    const size_t insert_bytes = MAX(strlen(key_service), strlen(logo));
+    struct writer out = writer_make((uint8_t *)html, URL_CHARS_MAX);
+    markup_write(&out, (const uint8_t *)url, strlen(url), URL_CHARS_MAX);
+    html[(size_t)(out.at - (uint8_t *)html)] = '\0';
+}
+
+static int shell_open(struct frame_shell *made, const char *shell,
+                      const struct frame_config *config, const char *logo,
+                      char why[FRAME_WHY_BYTES])
+{
+    char key_service[URL_CHARS_MAX + 1];
+    char online[URL_CHARS_MAX + 1];
+    url_markup(key_service, config->key_service_url);
+    url_markup(online, config->online_url != NULL ? config->online_url : config->key_service_url);
+    const size_t insert_bytes = MAX(MAX(strlen(key_service), strlen(online)), strlen(logo));
     size_t room = strlen(shell) * 2 + 1;
     for (const char *at = strstr(shell, "{{"); at != NULL; at = strstr(at + 2, "{{"))
         room += insert_bytes * 2;
     if (room > SHELL_BYTES_MAX * 4)
         return refuse(why, "envelope shell: too large");
-    frame->shell = malloc(room);
-    if (frame->shell == NULL)
+    made->text = malloc(room);
+    if (made->text == NULL)
         return -ENOMEM;
-    struct shell_reader reader = {.out = writer_make(frame->shell, room)};
-    return shell_read(frame, &reader, shell, key_service, logo, why);
+    struct shell_reader reader = {.out = writer_make(made->text, room),
+                                  .key_service = key_service,
+                                  .online = online,
+                                  .logo = logo};
+    return shell_read(made, &reader, shell, why);
 }
 
 /* ── subject and templates ─────────────────────────────────────────────────────────────────── */
@@ -277,10 +304,10 @@ static int templates_open(struct frame *frame, const struct frame_config *config
 _Static_assert(FRAME_WHY_BYTES == TEMPLATE_WHY_BYTES, "one buffer serves both");
 _Static_assert(FRAME_WHY_BYTES == SUBJECT_WHY_BYTES, "and the subject");
 
-int frame_open_parts(struct frame **frame, const struct frame_config *config, const char *shell,
-                     const char *text_default, const char *html_default, char why[FRAME_WHY_BYTES])
+int frame_open_parts(struct frame **frame, const struct frame_config *config,
+                     const struct frame_parts *parts, char why[FRAME_WHY_BYTES])
 {
-    ASSERT(shell != NULL && text_default != NULL && html_default != NULL);
+    ASSERT(parts->text != NULL && parts->html != NULL);
     why[0] = '\0';
     int rc = check_config(config, why);
     if (rc != 0)
@@ -299,9 +326,11 @@ int frame_open_parts(struct frame **frame, const struct frame_config *config, co
     logo = logo_element(config);
     if (logo == NULL)
         goto failed;
-    rc = shell_open(f, shell, config->key_service_url, logo, why);
+    rc = 0;
+    for (uint32_t v = 0; v < FRAME_VARIANT_COUNT && rc == 0; v++)
+        rc = shell_open(&f->shells[v], parts->shells[v], config, logo, why);
     if (rc == 0)
-        rc = templates_open(f, config, text_default, html_default, logo, why);
+        rc = templates_open(f, config, parts->text, parts->html, logo, why);
     if (rc != 0)
         goto failed;
     free(logo);
@@ -323,7 +352,8 @@ void frame_close(struct frame *frame)
     frame_script_close(frame);
     template_close(frame->text);
     template_close(frame->html);
-    free(frame->shell);
+    for (uint32_t v = 0; v < FRAME_VARIANT_COUNT; v++)
+        free(frame->shells[v].text);
     free(frame->subject_line);
     free(frame);
 }

@@ -36,6 +36,7 @@ struct frame_config {
     enum cobble_suite suite;
     const char *locale;          /* one of the 12: "en", "de", …                             */
     const char *key_service_url; /* "https://keys.example.com", no path, no final slash       */
+    const char *online_url;      /* likewise: what the form posts to; NULL: the key service   */
     const char *text_template;   /* NULL: the locale's own; else the template's text          */
     const char *html_template;   /* NULL: the locale's own                                    */
     const char *notification_subject; /* with hide_subject; NULL: the locale's own             */
@@ -50,9 +51,16 @@ MUST_USE int frame_open(struct frame **frame, const struct frame_config *config,
                         char why[FRAME_WHY_BYTES]);
 void frame_close(struct frame *frame); /* NULL is harmless */
 
+/* The two shells that a message's fields may stand in. */
+enum frame_variant {
+    FRAME_SCRIPTED, /* opens in the browser                                      */
+    FRAME_PLAIN,    /* no script: a visible form posts it to be opened online */
+};
+#define FRAME_VARIANT_COUNT 2
+
 /* Spans 2 and 4. */
-const uint8_t *frame_head(const struct frame *frame, size_t *bytes);
-const uint8_t *frame_tail(const struct frame *frame, size_t *bytes);
+const uint8_t *frame_head(const struct frame *frame, enum frame_variant variant, size_t *bytes);
+const uint8_t *frame_tail(const struct frame *frame, enum frame_variant variant, size_t *bytes);
 
 /* A second as sealed mails show it: kept from message to message, rendered when it is another. */
 struct frame_time {

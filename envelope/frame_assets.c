@@ -21,23 +21,24 @@ int frame_open(struct frame **frame, const struct frame_config *config, char why
     char name[ASSET_NAME_BYTES];
     const char *locale = config->locale == NULL ? "" : config->locale;
     const char *suite = config->suite == COBBLE_AES_192 ? "aes192" : "aes256";
-    const char *shell = NULL;
-    const char *text = NULL;
-    const char *html = NULL;
+    struct frame_parts parts = {{NULL, NULL}, NULL, NULL};
     if (strlen(locale) <= LOCALE_BYTES_MAX) {
         (void)snprintf(name, sizeof(name), "envelope-%s.%s.html", suite, locale);
-        shell = asset_text(name);
+        parts.shells[FRAME_SCRIPTED] = asset_text(name);
+        (void)snprintf(name, sizeof(name), "envelope-plain.%s.html", locale);
+        parts.shells[FRAME_PLAIN] = asset_text(name);
         (void)snprintf(name, sizeof(name), "templates/%s/notification.txt", locale);
-        text = asset_text(name);
+        parts.text = asset_text(name);
         (void)snprintf(name, sizeof(name), "templates/%s/notification.html", locale);
-        html = asset_text(name);
+        parts.html = asset_text(name);
     }
-    if (shell == NULL || text == NULL || html == NULL) {
+    if (parts.shells[FRAME_SCRIPTED] == NULL || parts.shells[FRAME_PLAIN] == NULL ||
+        parts.text == NULL || parts.html == NULL) {
         (void)snprintf(why, FRAME_WHY_BYTES,
                        "locale \"%.16s\": choose one of en, de, fr, es, it, pt, nl, pl, sv, ja, "
                        "zh, ar",
                        locale);
         return -EINVAL;
     }
-    return frame_open_parts(frame, config, shell, text, html, why);
+    return frame_open_parts(frame, config, &parts, why);
 }

@@ -288,14 +288,16 @@ HOT void frame_write(const struct frame *frame, const struct frame_message *mess
     };
 }
 
-const uint8_t *frame_head(const struct frame *frame, size_t *bytes)
+const uint8_t *frame_head(const struct frame *frame, enum frame_variant variant, size_t *bytes)
 {
-    *bytes = frame->head_bytes;
-    return frame->shell;
+    const struct frame_shell *shell = &frame->shells[variant];
+    *bytes = shell->head_bytes;
+    return shell->text;
 }
 
-const uint8_t *frame_tail(const struct frame *frame, size_t *bytes)
+const uint8_t *frame_tail(const struct frame *frame, enum frame_variant variant, size_t *bytes)
 {
-    *bytes = frame->tail_bytes;
-    return frame->shell + frame->tail_offset;
+    const struct frame_shell *shell = &frame->shells[variant];
+    *bytes = shell->tail_bytes;
+    return shell->text + shell->tail_offset;
 }

@@ -78,6 +78,14 @@ struct frame_script {
     struct frame_place places[FRAME_HOLES_MAX];
 };
 
+/* The attachment around the fields, in one run of bytes. */
+struct frame_shell {
+    uint8_t *text;
+    size_t head_bytes;
+    size_t tail_offset;
+    size_t tail_bytes;
+};
+
 struct frame {
     enum cobble_suite suite;
     bool hide_subject;
@@ -90,10 +98,7 @@ struct frame {
     struct frame_script prologue; /* after the outer header */
     struct frame_script fields;
     size_t script_bytes_max; /* of both, without the values that differ in length */
-    uint8_t *shell;          /* the attachment; head and tail are parts of it */
-    size_t head_bytes;
-    size_t tail_offset;
-    size_t tail_bytes;
+    struct frame_shell shells[FRAME_VARIANT_COUNT];
     uint8_t *subject_line; /* "Subject: …" CRLF, with hide_subject */
     size_t subject_line_bytes;
 };
@@ -102,10 +107,15 @@ struct frame {
 MUST_USE int frame_script_open(struct frame *frame);
 void frame_script_close(struct frame *frame);
 
-/* The same as frame_open() with the shell and the locale's templates given (NUL-terminated), for
- * frame_assets.c and for tests. */
+/* What web/ built: NUL-terminated. */
+struct frame_parts {
+    const char *shells[FRAME_VARIANT_COUNT];
+    const char *text; /* the locale's own notification */
+    const char *html;
+};
+
+/* The same as frame_open() with these, for frame_assets.c and for tests. */
 MUST_USE int frame_open_parts(struct frame **frame, const struct frame_config *config,
-                              const char *shell, const char *text_default, const char *html_default,
-                              char why[FRAME_WHY_BYTES]);
+                              const struct frame_parts *parts, char why[FRAME_WHY_BYTES]);
 
 #endif

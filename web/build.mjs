@@ -228,28 +228,20 @@ function readLocale(locale) {
     return strings;
 }
 
-function shell(template, { suite, locale, css, script, scriptHash }) {
+// A locale's page around the fields: `values` is what it needs beside the locale's visible strings.
+function shell(template, file, name, locale, values) {
     const strings = readLocale(locale);
-    const values = {
-        lang: locale === 'zh' ? 'zh-Hans' : locale,
-        dir: RTL.has(locale) ? ' dir=rtl' : '',
-        script_hash: scriptHash,
-        style: css,
-        ...stringsBlock(locale, wordList(locale, strings)),
-        script: script.trimEnd(),
-        suite: String(SUITES[suite]),
-    };
+    const all = { lang: locale === 'zh' ? 'zh-Hans' : locale, dir: RTL.has(locale) ? ' dir=rtl' : '', ...values };
     for (const [key, text] of Object.entries(strings)) {
         // {host} of the visible text is the key service's own marker, filled by the engine.
         if (isFallback(key))
-            values[key] = htmlText(text).replace('{host}', '{{key_service}}');
+            all[key] = htmlText(text).replace('{host}', '{{key_service}}');
     }
     const text = template.replace(/\[\[(\w+)\]\]/g, (_, key) => {
-        if (!(key in values))
-            fail(`shell/shell.html: [[${key}]] is nothing the build knows`);
-        return values[key];
+        if (!(key in all))
+            fail(`shell/${file}: [[${key}]] is nothing the build knows`);
+        return all[key];
     });
-    const name = `envelope-${suite}.${locale}.html`;
     checkMailable(name, text);
     for (const marker of ['{{logo}}', '{{fields}}']) {
         if (text.split(marker).length !== 2)
@@ -275,7 +267,7 @@ async function main() {
     if (found.join() !== LOCALES.join())
         fail(`locales/ holds ${found.join(' ')}; wanted ${LOCALES.join(' ')}`);
 
-    const template = readFileSync(join(HERE, 'shell/shell.html'), 'utf8').trimEnd() + '\n';
+    const template = (file) => readFileSync(join(HERE, 'shell', file), 'utf8').trimEnd() + '\n';
     const css = await style();
     let record = '';
     for (const suite of Object.keys(SUITES)) {
@@ -283,9 +275,13 @@ async function main() {
         const digest = createHash('sha256').update(script).digest();
         writeFileSync(join(OUT, 'opener', `opener-${suite}.js`), script);
         record += `${digest.toString('hex')}  opener-${suite}.js\n`;
+        const values = { style: css, script: script.trimEnd(), script_hash: `sha256-${digest.toString('base64')}` };
         for (const locale of LOCALES)
-            shell(template, { suite, locale, css, script, scriptHash: `sha256-${digest.toString('base64')}` });
+            shell(template('shell.html'), 'shell.html', `envelope-${suite}.${locale}.html`, locale,
+                { ...values, ...stringsBlock(locale, wordList(locale, readLocale(locale))) });
     }
+    for (const locale of LOCALES)
+        shell(template('plain.html'), 'plain.html', `envelope-plain.${locale}.html`, locale, { style: css });
     writeFileSync(join(OUT, 'opener', 'opener.sha256'), record);
     copyFolder('templates');
     copyFolder('pages');

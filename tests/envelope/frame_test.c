@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+static const char PLAIN[] = "{{logo}}\n{{fields}}\n";
+
 /* What the outer mail says for one original header, with the default config. */
 static char *sealed_with(const struct frame_config *config, const char *mail)
 {
@@ -242,12 +244,12 @@ static void frame_reads_shells_with_either_line_end(void **state)
         struct frame *frame = NULL;
         char why[FRAME_WHY_BYTES];
         size_t bytes;
-        assert_int_equal(frame_open_parts(&frame, &config, shells[i], "Subject: s\n\nt", "h", why),
-                         0);
-        const uint8_t *head = frame_head(frame, &bytes);
+        const struct frame_parts parts = {{PLAIN, shells[i]}, "Subject: s\n\nt", "h"};
+        assert_int_equal(frame_open_parts(&frame, &config, &parts, why), 0);
+        const uint8_t *head = frame_head(frame, FRAME_PLAIN, &bytes);
         assert_int_equal(bytes, 5);
         assert_memory_equal(head, "a\r\n\r\n", 5);
-        const uint8_t *tail = frame_tail(frame, &bytes);
+        const uint8_t *tail = frame_tail(frame, FRAME_PLAIN, &bytes);
         assert_int_equal(bytes, 3);
         assert_memory_equal(tail, "b\r\n", 3);
         frame_close(frame);
@@ -433,9 +435,8 @@ static void config_refused(struct frame_config config, const char *complaint)
 {
     struct frame *frame = NULL;
     char why[FRAME_WHY_BYTES] = "";
-    assert_int_equal(frame_open_parts(&frame, &config, "{{logo}}\n{{fields}}\n", "Subject: s\n\nt",
-                                      "h", why),
-                     -EINVAL);
+    const struct frame_parts parts = {{PLAIN, PLAIN}, "Subject: s\n\nt", "h"};
+    assert_int_equal(frame_open_parts(&frame, &config, &parts, why), -EINVAL);
     assert_null(frame);
     if (strstr(why, complaint) == NULL)
         fail_msg("\"%s\" does not say \"%s\"", why, complaint);
@@ -532,10 +533,9 @@ static void frame_refuses_broken_shells(void **state)
     for (size_t i = 0; i <= ARRAY_COUNT(shells); i++) {
         struct frame *frame = NULL;
         char why[FRAME_WHY_BYTES] = "";
-        assert_int_equal(frame_open_parts(&frame, &config,
-                                          i == ARRAY_COUNT(shells) ? line : shells[i],
-                                          "Subject: s\n\nt", "h", why),
-                         -EINVAL);
+        struct frame_parts parts = {{PLAIN, PLAIN}, "Subject: s\n\nt", "h"};
+        parts.shells[i % 2] = i == ARRAY_COUNT(shells) ? line : shells[i];
+        assert_int_equal(frame_open_parts(&frame, &config, &parts, why), -EINVAL);
         assert_non_null(strstr(why, "envelope shell"));
     }
 }

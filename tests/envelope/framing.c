@@ -32,7 +32,8 @@ struct frame *framing_open(const struct frame_config *config)
 {
     struct frame *frame = NULL;
     char why[FRAME_WHY_BYTES];
-    if (frame_open_parts(&frame, config, SHELL, TEXT, HTML, why) != 0)
+    const struct frame_parts parts = {{SHELL, SHELL}, TEXT, HTML};
+    if (frame_open_parts(&frame, config, &parts, why) != 0)
         fail_msg("%s", why);
     return frame;
 }
@@ -92,8 +93,8 @@ char *framing_join(const struct frame *frame, const uint8_t *own, const struct f
 {
     size_t head_bytes;
     size_t tail_bytes;
-    const uint8_t *head = frame_head(frame, &head_bytes);
-    const uint8_t *tail = frame_tail(frame, &tail_bytes);
+    const uint8_t *head = frame_head(frame, FRAME_SCRIPTED, &head_bytes);
+    const uint8_t *tail = frame_tail(frame, FRAME_SCRIPTED, &tail_bytes);
     const uint8_t *epilogue = own + spans->prologue_bytes;
     char *all = malloc(spans->prologue_bytes + spans->epilogue_bytes + spans->fields_bytes +
                        head_bytes + tail_bytes + ciphertext_bytes + 1);

@@ -17,9 +17,12 @@ static struct frame *open_frame(bool hide_subject)
                                         .keep_references = true};
     struct frame *frame = NULL;
     char why[FRAME_WHY_BYTES];
-    ASSERT(frame_open_parts(&frame, &config, "{{logo}}\n{{fields}}\n</form>\n",
-                            "Subject: s\n\n{{sender}} {{subject}} {{sender_name}}\n",
-                            "<p>{{sender}} {{subject}}</p>\n", why) == 0);
+    static const char shell[] = "{{logo}}\n{{fields}}\n</form>\n";
+    static const struct frame_parts parts = {
+        {shell, shell},
+        "Subject: s\n\n{{sender}} {{subject}} {{sender_name}}\n",
+        "<p>{{sender}} {{subject}}</p>\n"};
+    ASSERT(frame_open_parts(&frame, &config, &parts, why) == 0);
     return frame;
 }
 

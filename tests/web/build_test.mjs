@@ -32,7 +32,7 @@ test('a_rebuild_gives_the_recorded_scripts', () => {
 });
 
 test('every_suite_has_every_locale', () => {
-    assert.deepEqual(shells().sort(), ['aes192', 'aes256'].flatMap((suite) =>
+    assert.deepEqual(shells().sort(), ['aes192', 'aes256', 'plain'].flatMap((suite) =>
         LOCALES.map((locale) => `envelope-${suite}.${locale}.html`)));
 });
 
@@ -60,6 +60,21 @@ for (const name of ['aes256', 'aes192']) {
         }
     });
 }
+
+test('plain_shells_hold_no_script_and_a_form_to_press', () => {
+    for (const locale of LOCALES) {
+        const text = readFileSync(join(DIST, `envelope-plain.${locale}.html`), 'latin1');
+        assert.equal(text.replace(/\r\n/g, '').search(/[^\x20-\x7e]/), -1, 'printable ASCII and CRLF only');
+        assert.doesNotMatch(text, /<script|script-src|connect-src|javascript:|\son\w+=|hidden method/i);
+        const [policy] = /default-src 'none'[^"]*/.exec(text);
+        assert.equal(policy, "default-src 'none';style-src 'unsafe-inline';img-src data:;form-action {{online}};base-uri 'none'");
+        assert.ok(text.indexOf('Content-Security-Policy') < text.indexOf('<meta charset'), 'the policy comes first');
+        assert.match(text, /<form id=bulla [^>]*method=post enctype=multipart\/form-data[^>]*action="{{online}}\/online">/);
+        // What was cut short has no button: a part of a message is never posted.
+        assert.ok(text.indexOf('{{fields}}') < text.indexOf('name="e"') && text.indexOf('name="e"') < text.indexOf('<button'));
+        assert.ok(text.length < 3500, `${locale}: ${text.length} bytes`);
+    }
+});
 
 // It travels with every message.
 test('the_fixed_part_stays_small', () => {

@@ -369,6 +369,47 @@ test('is_readable_where_scripts_do_not_run', { skip: !IS_CHROMIUM && 'the driver
     await tab.close();
 });
 
+// What a form posted as multipart/form-data, as [name, value].
+function formOf({ type, body }) {
+    const [, boundary] = /^multipart\/form-data; boundary=(.*)$/.exec(type);
+    return body.toString('latin1').split(`--${boundary}`).slice(1, -1).map((part) => {
+        const [head, value] = part.split('\r\n\r\n');
+        return [/ name="([^"]*)"/.exec(head)[1], value.slice(0, -2)];
+    });
+}
+
+test('a_plain_envelope_is_readable_and_posts_every_field_without_a_script', async () => {
+    const languages = IS_CHROMIUM ? ['en', 'de', 'ar', 'ja'] : ['en'];
+    for (const locale of languages) {
+        const said = JSON.parse(readFileSync(join(SOURCE, `web/locales/${locale}.json`), 'utf8'));
+        const sealed = envelope(mixed(), { service: service.url, plain: true, locale, from: 'Jörg <j@example.org>', subject: 'a & "b"' });
+        const narrow = locale === 'ar' ? { width: 390, scheme: 'dark' } : {};
+        const tab = await browser.tab({ ...narrow, ...(locale === 'de' ? { javaScriptEnabled: false } : {}) });
+        const complaints = [];
+        tab.page.on('console', (message) => complaints.push(message.text()));
+        tab.page.on('pageerror', (error) => complaints.push(String(error)));
+        const before = service.requests.length;
+        await tab.goto(write(sealed.html));
+        await tab.waitFor('form#bulla button.main');
+        const text = await tab.page.$eval('body', (body) => body.innerText);
+        for (const key of ['fallback_heading', 'fallback_online_text', 'fallback_online', 'fallback_safety'])
+            assert.ok(text.includes(said[key].replace('{host}', service.url)), `${locale}: ${key} in ${text}`);
+        assert.equal(await tab.page.$$eval('script, input[type=password]', (found) => found.length), 0);
+        assert.equal(await tab.page.$$eval('input', (found) => found.filter((input) => input.offsetHeight > 0).length), 0);
+        await tab.screenshot(join(SHOTS, `${NAME}-${locale}-plain.png`));
+        assert.equal(service.requests.length, before, 'nobody is contacted before the click');
+        assert.deepEqual(complaints, [], `${locale}: the console is quiet`);
+        await tab.click('form#bulla button.main');
+        await tab.waitFor('#online');
+        assert.equal(service.requests.filter((path) => path === '/online').length, service.posted.length);
+        // A form's values have CRLF at their line ends, and references are text again.
+        const wanted = sealed.fields.map(([name, value]) => [name, Buffer.from(value.replace(/&#(\d+);/g, (_, code) =>
+            String.fromCodePoint(Number(code)))).toString('latin1')]);
+        assert.deepEqual(formOf(service.posted.at(-1)), [...wanted, ['e', '1']]);
+        await tab.close();
+    }
+});
+
 async function openTimed(t, mail, options) {
     const sealed = envelope(mail, { service: service.url, ...options });
     service.add(sealed);

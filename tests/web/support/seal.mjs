@@ -107,7 +107,7 @@ const hidden = (name, value) => `<input type="hidden" name="${name}" value="${va
 const lines76 = (base64) => base64.replace(/.{76}/g, '$&\r\n').replace(/\r\n$/, '');
 
 /*
- * Gives { html, id, key } for the mail. `mangle` may change the fields on the way: it gets and
+ * Gives { html, id, key, fields } for the mail; with `plain` in the shell without a script. `mangle` may change the fields on the way: it gets and
  * returns a list of [name, value].
  */
 export function envelope(mail, options) {
@@ -124,12 +124,13 @@ export function envelope(mail, options) {
     }
     if (options.mangle)
         fields = options.mangle(fields);
-    const shell = readFileSync(join(DIST, `envelope-${SUITES[suite].name}.${locale}.html`), 'latin1')
+    const shell = readFileSync(join(DIST, `envelope-${options.plain ? 'plain' : SUITES[suite].name}.${locale}.html`), 'latin1')
         .replaceAll('{{key_service}}', () => escape(service))
+        .replaceAll('{{online}}', () => escape(options.online ?? service))
         .replace('{{logo}}', () => options.logo ?? '');
     const [head, tail] = shell.split('{{fields}}\r\n');
     const html = head + fields.map(([name, value]) => hidden(name, value)).join('') + tail;
-    return { html, id: id.toString('hex'), key };
+    return { html, id: id.toString('hex'), key, fields };
 }
 
 // The key service's side of docs/api/keyservice.md, "The wrapped key".

@@ -43,6 +43,7 @@ export class Service {
         this.released = 0;
         this.cookies = 0;
         this.requests = [];
+        this.posted = []; // to /online: content type and body
     }
 
     async start(port = 0) {
@@ -84,6 +85,15 @@ export class Service {
                 body += part;
             });
             request.on('end', () => send(200, 'application/json', JSON.stringify(this.release(JSON.parse(body)))));
+            return undefined;
+        }
+        if (url.pathname === '/online' && request.method === 'POST') {
+            const parts = [];
+            request.on('data', (part) => parts.push(part));
+            request.on('end', () => {
+                this.posted.push({ type: request.headers['content-type'], body: Buffer.concat(parts) });
+                send(200, 'text/html', '<!doctype html><title>online</title><p id=online>posted');
+            });
             return undefined;
         }
         if (url.pathname === '/v1/health')
