@@ -264,19 +264,6 @@ static const struct rule *rules_of(const char *section, size_t *count)
     return config_rules_profile;
 }
 
-/* True when the value changes nothing, or when something reads it. */
-static bool load_is_built(const struct rule *rule, const char *text)
-{
-    bool wanted = false;
-    bool only = false;
-    if (rule->only == NULL)
-        return true;
-    if (rule->kind != RULE_BOOL)
-        return strcmp(text, rule->only) == 0;
-    return config_value_bool(text, &wanted) == 0 && config_value_bool(rule->only, &only) == 0 &&
-           wanted == only;
-}
-
 /* libConfuse calls this at each value, with the place still at hand. */
 static int load_validate(cfg_t *cfg, cfg_opt_t *opt)
 {
@@ -298,8 +285,6 @@ static int load_validate(cfg_t *cfg, cfg_opt_t *opt)
             continue;
         if (load_store(&rules[i], text, (uint8_t *)&trial, why) != 0)
             return load_fault(cfg, "%s", why);
-        if (!load_is_built(&rules[i], text))
-            return load_fault(cfg, "%s is not built yet; take the line out", opt->name);
         if (values_count > CONFIG_ALLOWED_MAX && rules[i].kind != RULE_SELECT)
             return load_fault(cfg, "%s has more than %d names; take a group", opt->name,
                               CONFIG_ALLOWED_MAX);

@@ -6,22 +6,16 @@
 #define ROOM(type, field) offsetof(struct type, field), sizeof(((struct type *)0)->field)
 #define TEXT(type, name, field, kind, mend)                                                        \
     {                                                                                              \
-        name, kind, ROOM(type, field), 0, 0, NULL, mend, NULL                                      \
+        name, kind, ROOM(type, field), 0, 0, NULL, mend                                            \
     }
 #define NUMBER(type, name, field, kind, least, most, mend)                                         \
     {                                                                                              \
-        name, kind, ROOM(type, field), least, most, NULL, mend, NULL                               \
+        name, kind, ROOM(type, field), least, most, NULL, mend                                     \
     }
 #define FLAG(type, name, field) TEXT(type, name, field, RULE_BOOL, "write yes or no")
 #define CHOICE(type, name, field, choices, mend)                                                   \
     {                                                                                              \
-        name, RULE_CHOICE, ROOM(type, field), 0, 0, choices, mend, NULL                            \
-    }
-
-/* Known to the profile, and nothing reads them yet: only what is so anyway may be written. */
-#define LATER(name, field, kind, only)                                                             \
-    {                                                                                              \
-        name, kind, ROOM(profile, field), 0, 0, NULL, "take the line out", only                    \
+        name, RULE_CHOICE, ROOM(type, field), 0, 0, choices, mend                                  \
     }
 
 #define MEND_FILE  "name a file that the engine's user can read"
@@ -94,10 +88,10 @@ const size_t config_rules_key_service_count = ARRAY_COUNT(config_rules_key_servi
 #define PROFILE(name, field, kind, mend) TEXT(profile, name, field, kind, mend)
 #define SELECT(name, kind)                                                                         \
     {                                                                                              \
-        name, RULE_SELECT, 0, 0, kind, 0, NULL, "", NULL                                           \
+        name, RULE_SELECT, 0, 0, kind, 0, NULL, ""                                                 \
     }
 const struct rule config_rules_profile[] = {
-    {"key_service", RULE_KEY_SERVICE, 0, CONFIG_NAME_BYTES, 0, 0, NULL, "name a key_service", NULL},
+    {"key_service", RULE_KEY_SERVICE, 0, CONFIG_NAME_BYTES, 0, 0, NULL, "name a key_service"},
     CHOICE(profile, "level", level, choices_level, "write high, medium or none"),
     PROFILE("algorithm", algorithm, RULE_ALGORITHM, "write aes-256 or aes-192"),
     FLAG(profile, "read_receipt", read_receipt),
@@ -108,9 +102,9 @@ const struct rule config_rules_profile[] = {
     FLAG(profile, "hide_subject", hide_subject),
     FLAG(profile, "keep_references", keep_references),
     FLAG(profile, "compress", compress),
-    LATER("browser_decryption", browser_decryption, RULE_BOOL, "yes"),
-    LATER("script", use_script, RULE_BOOL, "yes"),
-    LATER("header_overrides", allow_header_overrides, RULE_BOOL, "no"),
+    FLAG(profile, "browser_decryption", browser_decryption),
+    FLAG(profile, "script", use_script),
+    FLAG(profile, "header_overrides", allow_header_overrides),
     NUMBER(profile, "wait", wait_s, RULE_TIME, 1, UINT64_C(30) * 86400, "write 1s to 30d"),
     NUMBER(profile, "expires_after", expires_after_s, RULE_TIME, 0, UINT32_MAX,
            "write a time such as 90d, or 0 for never"),
@@ -121,12 +115,12 @@ const struct rule config_rules_profile[] = {
     PROFILE("locale", locale, RULE_TEXT, "write a language such as en or de"),
     PROFILE("logo", logo_file, RULE_FILE, MEND_FILE),
     PROFILE("logo_link", logo_link, RULE_TEXT, MEND_SHORT),
-    LATER("payload_transport_url", payload_transport_url, RULE_TEXT, ""),
+    PROFILE("payload_transport_url", payload_transport_url, RULE_TEXT, MEND_SHORT),
     PROFILE("text_template", text_template, RULE_FILE, MEND_FILE),
     PROFILE("html_template", html_template, RULE_FILE, MEND_FILE),
-    LATER("failure_template", failure_template, RULE_TEXT, ""),
+    PROFILE("failure_template", failure_template, RULE_FILE, MEND_FILE),
     PROFILE("notification_subject", notification_subject, RULE_TEXT, MEND_SHORT),
-    LATER("failure_subject", failure_subject, RULE_TEXT, ""),
+    PROFILE("failure_subject", failure_subject, RULE_TEXT, MEND_SHORT),
     SELECT("seal", SELECT_SCOPE),
     SELECT("seal_subject", SELECT_SUBJECT),
     SELECT("seal_header", SELECT_HEADER),

@@ -44,7 +44,6 @@ struct rule {
     uint64_t most;
     const struct rule_choice *choices; /* ends with a NULL name */
     const char *mend;                  /* what to write instead */
-    const char *only; /* not built yet: the one value that may stand here; NULL: any */
 };
 
 extern const struct rule config_rules_engine[];

@@ -50,8 +50,9 @@ struct job {
     _Alignas(CACHE_LINE) struct ipc_submission submission;
     struct client *client;
     const struct snapshot_profile *profile;
-    uint64_t generation;       /* of the snapshot that `profile` belongs to; 0: none yet */
-    uint64_t constants_offset; /* of that snapshot's, in the session's memfd */
+    const struct snapshot_shell *shell; /* of the profile's, what this message's fields stand in */
+    uint64_t generation;                /* of the snapshot that `profile` belongs to; 0: none yet */
+    uint64_t constants_offset;          /* of that snapshot's, in the session's memfd */
     struct sealer *sealer;
     uint8_t *record; /* secret */
     uint8_t *space_at;

@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "crypto/base64.h"
+#include "engine/options.h"
 #include "keyservice/record.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@
 struct source {
     char *text_template;
     char *html_template;
+    char *failure_template;
     char *logo_data_url;
 };
 
@@ -131,6 +133,7 @@ static void source_fini(struct source *source)
 {
     free(source->text_template);
     free(source->html_template);
+    free(source->failure_template);
     free(source->logo_data_url);
 }
 
@@ -140,6 +143,8 @@ static int source_init(struct source *source, const struct profile *profile,
     int rc = source_template(profile, profile->text_template, &source->text_template, why);
     if (rc == 0)
         rc = source_template(profile, profile->html_template, &source->html_template, why);
+    if (rc == 0)
+        rc = source_template(profile, profile->failure_template, &source->failure_template, why);
     if (rc == 0)
         rc = source_logo(profile, &source->logo_data_url, why);
     return rc;
@@ -159,32 +164,50 @@ static const char *text_or_null(const char *text)
     return text[0] == '\0' ? NULL : text;
 }
 
-static int snapshot_open_frame(struct snapshot_profile *entry, const char *message_id_host,
-                               char why[SNAPSHOT_WHY_BYTES])
+/* What the profile's texts are rendered to: sealed mails' constant parts, and the notification of
+ * their failure. */
+static int snapshot_render(struct snapshot_profile *entry, const struct source *source,
+                           const char *message_id_host, char why[SNAPSHOT_WHY_BYTES])
 {
     const struct profile *profile = &entry->profile;
-    struct source source = {NULL, NULL, NULL};
-    char frame_why[FRAME_WHY_BYTES] = "";
-    int rc = source_init(&source, profile, why);
-    if (rc == 0) {
-        const struct frame_config frame_config = {
-            .suite = entry->suite,
-            .locale = profile->locale,
-            .key_service_url = profile->key_service_url,
-            .text_template = source.text_template,
-            .html_template = source.html_template,
-            .notification_subject = text_or_null(profile->notification_subject),
-            .logo_data_url = source.logo_data_url,
-            .logo_link = text_or_null(profile->logo_link),
-            .message_id_host = message_id_host,
-            .hide_subject = profile->hide_subject,
-            .keep_references = profile->keep_references,
-        };
-        rc = frame_open(&entry->frame, &frame_config, frame_why);
-        if (rc != 0)
-            (void)source_fault(profile, why, "%s",
-                               frame_why[0] == '\0' ? strerror(-rc) : frame_why);
-    }
+    const struct frame_config frame_config = {
+        .suite = entry->suite,
+        .locale = profile->locale,
+        .key_service_url = profile->key_service_url,
+        .online_url = text_or_null(profile->payload_transport_url),
+        .text_template = source->text_template,
+        .html_template = source->html_template,
+        .notification_subject = text_or_null(profile->notification_subject),
+        .logo_data_url = source->logo_data_url,
+        .logo_link = text_or_null(profile->logo_link),
+        .message_id_host = message_id_host,
+        .hide_subject = profile->hide_subject,
+        .keep_references = profile->keep_references,
+    };
+    const struct notice_config notice_config = {
+        .locale = profile->locale,
+        .failure_template = source->failure_template,
+        .failure_subject = text_or_null(profile->failure_subject),
+        .key_service_url = profile->key_service_url,
+        .message_id_host = message_id_host,
+    };
+    char part_why[FRAME_WHY_BYTES] = "";
+    int rc = frame_open(&entry->frame, &frame_config, part_why);
+    if (rc == 0)
+        rc = notice_open(&entry->notice, &notice_config, part_why);
+    if (rc != 0)
+        (void)source_fault(profile, why, "%s", part_why[0] == '\0' ? strerror(-rc) : part_why);
+    return rc;
+}
+_Static_assert(FRAME_WHY_BYTES == NOTICE_WHY_BYTES, "one buffer serves both");
+
+static int snapshot_open_texts(struct snapshot_profile *entry, const char *message_id_host,
+                               char why[SNAPSHOT_WHY_BYTES])
+{
+    struct source source = {NULL, NULL, NULL, NULL};
+    int rc = source_init(&source, &entry->profile, why);
+    if (rc == 0)
+        rc = snapshot_render(entry, &source, message_id_host, why);
     source_fini(&source);
     return rc;
 }
@@ -204,9 +227,14 @@ static void entry_init(struct snapshot_profile *entry, const struct config *conf
 static bool snapshot_find_span(const struct snapshot *snapshot, const uint8_t *bytes_at,
                                size_t bytes, struct snapshot_span *span)
 {
-    for (uint32_t i = 0; i < snapshot->profiles_count; i++) {
-        const struct snapshot_span *known[] = {&snapshot->profiles[i].head,
-                                               &snapshot->profiles[i].tail};
+    for (uint32_t i = 0; i <= snapshot->profiles_count && i < PROFILES_MAX; i++) {
+        const struct snapshot_shell *shells = snapshot->profiles[i].shells;
+        const struct snapshot_span *known[] = {
+            &shells[FRAME_SCRIPTED].head,
+            &shells[FRAME_SCRIPTED].tail,
+            &shells[FRAME_PLAIN].head,
+            &shells[FRAME_PLAIN].tail,
+        };
         for (uint32_t k = 0; k < ARRAY_COUNT(known); k++) {
             if (known[k]->bytes != bytes || bytes == 0 ||
                 memcmp(snapshot->constants + known[k]->offset, bytes_at, bytes) != 0)
@@ -232,21 +260,37 @@ static int snapshot_add_span(struct snapshot *snapshot, const uint8_t *bytes_at,
     return 0;
 }
 
+static int snapshot_add_shell(struct snapshot *snapshot, struct snapshot_profile *entry,
+                              enum frame_variant variant)
+{
+    struct snapshot_shell *shell = &entry->shells[variant];
+    size_t head_bytes;
+    size_t tail_bytes;
+    const uint8_t *head = frame_head(entry->frame, variant, &head_bytes);
+    const uint8_t *tail = frame_tail(entry->frame, variant, &tail_bytes);
+    const int rc = snapshot_add_span(snapshot, head, head_bytes, &shell->head);
+    return rc != 0 ? rc : snapshot_add_span(snapshot, tail, tail_bytes, &shell->tail);
+}
+
+/* Every session's memfd has a copy of the constants: no more than messages can want. */
+static bool variant_wanted(const struct profile *profile, enum frame_variant variant)
+{
+    return profile->allow_header_overrides ||
+           options_variant(profile->use_script, profile->browser_decryption) == variant;
+}
+
 static int snapshot_add(struct snapshot *snapshot, const struct config *config, uint32_t index,
                         const char *message_id_host, char why[SNAPSHOT_WHY_BYTES])
 {
     struct snapshot_profile *entry = &snapshot->profiles[index];
-    size_t head_bytes;
-    size_t tail_bytes;
     entry_init(entry, config, index);
-    int rc = snapshot_open_frame(entry, message_id_host, why);
+    int rc = snapshot_open_texts(entry, message_id_host, why);
     if (rc != 0)
         return rc;
-    const uint8_t *head = frame_head(entry->frame, &head_bytes);
-    const uint8_t *tail = frame_tail(entry->frame, &tail_bytes);
-    rc = snapshot_add_span(snapshot, head, head_bytes, &entry->head);
-    if (rc == 0)
-        rc = snapshot_add_span(snapshot, tail, tail_bytes, &entry->tail);
+    for (uint32_t v = 0; v < FRAME_VARIANT_COUNT && rc == 0; v++) {
+        if (variant_wanted(&entry->profile, (enum frame_variant)v))
+            rc = snapshot_add_shell(snapshot, entry, (enum frame_variant)v);
+    }
     if (rc != 0)
         return source_fault(&entry->profile, why,
                             "the envelopes of all profiles together are over 8MB; use smaller "
@@ -301,8 +345,10 @@ void snapshot_close(struct snapshot *snapshot)
 {
     if (snapshot == NULL)
         return;
-    for (uint32_t i = 0; i < PROFILES_MAX; i++)
+    for (uint32_t i = 0; i < PROFILES_MAX; i++) {
         frame_close(snapshot->profiles[i].frame);
+        notice_close(snapshot->profiles[i].notice);
+    }
     free(snapshot->constants);
     free(snapshot);
 }

@@ -15,6 +15,7 @@
 #include "crypto/cobblestone.h"
 #include "engine/config.h"
 #include "envelope/frame.h"
+#include "envelope/notice.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -30,11 +31,17 @@ struct snapshot_span {
     uint32_t bytes;
 };
 
+/* What stands around a message's fields. */
+struct snapshot_shell {
+    struct snapshot_span head;
+    struct snapshot_span tail;
+};
+
 struct snapshot_profile {
     struct profile profile;
     struct frame *frame;
-    struct snapshot_span head;
-    struct snapshot_span tail;
+    struct notice *notice;                             /* to a sender whose mail cannot leave    */
+    struct snapshot_shell shells[FRAME_VARIANT_COUNT]; /* one empty where no message can want it */
     enum cobble_suite suite;
     uint32_t key_service; /* index into the configuration's */
     uint16_t name_bytes;

@@ -100,11 +100,13 @@ static enum job_verdict admit_meta(struct job *job, struct meta *meta, const uin
 
 static void admit_message(struct worker *worker, struct vector_entry *entry)
 {
-    const struct job *job = entry->job;
+    struct job *job = entry->job;
     const uint8_t *recipient = NULL;
     uint16_t recipient_bytes = 0;
     uint32_t offset = 0;
     (void)meta_recipient(&entry->meta, &offset, &recipient, &recipient_bytes);
+    options_decide(&entry->options, job->profile, &entry->meta.options);
+    job->shell = entry->options.shell;
     frame_time_set(&worker->time, worker->unix_ns);
     entry->message = (struct frame_message){
         .id = &job->id,
@@ -209,7 +211,7 @@ static void seal_record(const struct worker *worker, const struct vector_entry *
     struct record record = {
         .suite = (uint8_t)profile->suite,
         .level = profile->record_level,
-        .flags = profile->record_flags,
+        .flags = entry->options.record_flags,
         .sent_unix_ms = sent_unix_ms,
         .mail_bytes = job->submission.mail_bytes,
         .profile = (const uint8_t *)profile->profile.name,
@@ -222,8 +224,10 @@ static void seal_record(const struct worker *worker, const struct vector_entry *
         .recipients = entry->meta.recipients,
         .recipients_bytes = entry->meta.recipients_bytes,
     };
-    if (profile->profile.expires_after_s != 0)
-        record.expires_unix_ms = sent_unix_ms + (uint64_t)profile->profile.expires_after_s * 1000;
+    if (entry->options.expires_after_s != 0)
+        record.expires_unix_ms = sent_unix_ms + entry->options.expires_after_s * 1000;
+    if (entry->options.read_by_after_s != 0)
+        record.read_by_unix_ms = sent_unix_ms + entry->options.read_by_after_s * 1000;
     memcpy(record.id, job->id.bytes, sizeof(record.id));
     memcpy(record.key, entry->key, sizeof(record.key));
     const size_t room = job->record_large == JOB_NONE ? WORKER_RECORD_BYTES : RECORD_BYTES_MAX;
@@ -288,9 +292,9 @@ static void seal_finish(struct worker *worker, struct job *job)
     const uint64_t prologue = own + WORKER_SPAN_TABLE_BYTES;
     const struct ipc_span table[WORKER_SPANS] = {
         span_of(prologue, job->prologue_bytes),
-        span_of(constants + job->profile->head.offset, job->profile->head.bytes),
+        span_of(constants + job->shell->head.offset, job->shell->head.bytes),
         span_of(own + job->body_offset, job->body_bytes),
-        span_of(constants + job->profile->tail.offset, job->profile->tail.bytes),
+        span_of(constants + job->shell->tail.offset, job->shell->tail.bytes),
         span_of(prologue + job->prologue_bytes, job->epilogue_bytes),
     };
     memcpy(job->space_at, table, sizeof(table));

@@ -119,8 +119,8 @@ static bool job_answer(struct worker *worker, struct job *job)
         completion.spans_count = WORKER_SPANS;
         completion.spans_offset = (uint32_t)job->space_offset;
         completion.mail_bytes = job->prologue_bytes + job->epilogue_bytes +
-                                (uint32_t)job->body_bytes + job->profile->head.bytes +
-                                job->profile->tail.bytes;
+                                (uint32_t)job->body_bytes + job->shell->head.bytes +
+                                job->shell->tail.bytes;
         memcpy(completion.envelope_id, job->id.bytes, sizeof(completion.envelope_id));
     } else {
         vector_give_room(worker, job);

@@ -14,6 +14,7 @@
 #include "engine/job.h"
 #include "engine/key_link.h"
 #include "engine/key_thread.h"
+#include "engine/options.h"
 #include "engine/worker.h"
 #include "envelope/frame.h"
 #include "ipc/channel.h"
@@ -86,6 +87,7 @@ struct vector_entry {
     struct header header;
     struct frame_message message;
     struct frame_shown shown;
+    struct options options;
     const uint8_t *mail;
     uint32_t mail_bytes; /* of the first slice */
     size_t stage_from;   /* where its copies begin; they end where the next one's do */

@@ -108,9 +108,11 @@ static void config_takes_every_option(void **state)
         " log_level = warning\n message_id_host = mail.example.com\n}\n" SERVICE
         "profile \"high\" {\n key_service = main\n level = medium\n algorithm = aes-192\n"
         " read_receipt = yes\n reply = no\n reply_all = off\n forward = false\n remember_key = on\n"
-        " hide_subject = true\n compress = on\n keep_references = no\n browser_decryption = yes\n "
-        "script = on\n"
-        " header_overrides = no\n wait = 15min\n expires_after = 90d\n size_limit = 1MB\n"
+        " hide_subject = true\n compress = on\n keep_references = no\n browser_decryption = no\n "
+        "script = off\n"
+        " header_overrides = yes\n failure_subject = \"not sent\"\n"
+        " failure_template = \"ca.pem\"\n payload_transport_url = \"https://p.example.com:1\"\n "
+        "wait = 15min\n expires_after = 90d\n size_limit = 1MB\n"
         " size_warning = 512kB\n locale = de\n logo_link = \"https://example.com/a\"\n"
         " notification_subject = \"a b\"\n text_template = \"ca.pem\"\n}\n");
     if (rc != 0)
@@ -141,6 +143,12 @@ static void config_takes_every_option(void **state)
     assert_int_equal(profile->mail_bytes_max, 1024 * 1024);
     assert_int_equal(profile->mail_bytes_warn, 512 * 1024);
     assert_string_equal(profile->notification_subject, "a b");
+    assert_false(profile->browser_decryption);
+    assert_false(profile->use_script);
+    assert_true(profile->allow_header_overrides);
+    assert_string_equal(profile->failure_subject, "not sent");
+    assert_int_equal(profile->failure_template[0], '/');
+    assert_string_equal(profile->payload_transport_url, "https://p.example.com:1");
 }
 
 static void config_reads_includes_beside_itself(void **state)
@@ -160,12 +168,6 @@ struct fault {
     const char *fault;
     const char *mend;
 };
-
-#define LATER(line)                                                                                \
-    {                                                                                              \
-        SERVICE "profile \"x\" {\n key_service = main\n " line "\n}\n",                            \
-            "bulla.conf:10:", "is not built yet", "take the line out"                              \
-    }
 
 static const struct fault faults[] = {
     {"engine {\n workers = many\n}\n", "bulla.conf:2:", "workers", "write 0"},
@@ -220,12 +222,20 @@ static const struct fault faults[] = {
      "bulla.conf:10:", "size_limit", "at most 256MB"},
     {SERVICE "profile \"x\" {\n key_service = main\n size_warning = 26MB\n}\n",
      "bulla.conf:11:", "size_warning", "lower it"},
-    LATER("browser_decryption = no"),
-    LATER("script = false"),
-    LATER("header_overrides = yes"),
-    LATER("failure_template = \"ca.pem\""),
-    LATER("failure_subject = \"c\""),
-    LATER("payload_transport_url = \"https://p.example.com\""),
+    {SERVICE "profile \"x\" {\n key_service = main\n script = perhaps\n}\n",
+     "bulla.conf:10:", "script", "yes or no"},
+    {SERVICE "profile \"x\" {\n key_service = main\n browser_decryption = 2\n}\n",
+     "bulla.conf:10:", "browser_decryption", "yes or no"},
+    {SERVICE "profile \"x\" {\n key_service = main\n header_overrides = some\n}\n",
+     "bulla.conf:10:", "header_overrides", "yes or no"},
+    {SERVICE "profile \"x\" {\n key_service = main\n failure_template = \"none.txt\"\n}\n",
+     "bulla.conf:10:", "none.txt", "can read"},
+    {SERVICE "profile \"x\" {\n key_service = main\n payload_transport_url = "
+             "\"http://p.example.com\"\n}\n",
+     "bulla.conf:11:", "payload_transport_url is not https://host", "leave it out"},
+    {SERVICE "profile \"x\" {\n key_service = main\n payload_transport_url = "
+             "\"https://p.example.com/in\"\n}\n",
+     "bulla.conf:11:", "payload_transport_url is not https://host", "leave it out"},
     {SERVICE "profile \"x\" {\n key_service = main\n wait = 31d\n}\n", "bulla.conf:10:", "wait",
      "30d"},
     {SERVICE "profile \"x\" {\n key_service = main\n logo = \"none.png\"\n}\n",
