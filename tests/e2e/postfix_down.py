@@ -1,0 +1,83 @@
+"""A part is missing: the client is told to come again, nothing leaves in clear, and then it arrives."""
+import signal
+
+import drive
+import postfix
+from postfix_mail import mail
+
+
+class Down(postfix.Case):
+    keywords = {"spool": False,
+                "main": "milter_command_timeout = 3s\nmilter_connect_timeout = 3s\n"
+                        "non_smtpd_milters = unix:/run/bulla-milter/milter.sock\n"}
+
+    def assert_nothing_came(self):
+        self.assertEqual([], self.host.sink.mails)
+        self.assertEqual([], self.host.postfix.queue_ids())
+
+    def assert_sealed_now(self):
+        drive.wait_until(lambda: self.host.send(mail())[0] == 250, "mail is taken again")
+        self.assert_opens(self.arrived()[0], mail())
+
+    def test_without_the_milter_nothing_is_taken(self):
+        self.host.stop_milter(signal.SIGKILL)
+        try:
+            self.assert_put_off(mail())
+            self.assert_put_off(mail(subject=b"Subject: plain\r\n"))
+            self.assert_nothing_came()
+        finally:
+            self.host.start_milter()
+        self.assert_sealed_now()
+
+    def test_without_the_engine_what_is_selected_is_not_taken(self):
+        self.host.stop_engine(signal.SIGKILL)
+        try:
+            self.assert_put_off(mail())
+            self.assert_nothing_came()
+            self.assert_sent(mail(subject=b"Subject: plain\r\n"))
+            self.assertNotIn(b"tablets\r\nDate", self.arrived()[0].data)
+            self.setUp()
+        finally:
+            self.host.start_engine()
+        self.assert_sealed_now()
+
+    def test_a_milter_that_hangs_is_waited_for_and_not_passed_by(self):
+        self.host.milter.process.send_signal(signal.SIGSTOP)
+        try:
+            self.assert_put_off(mail())
+            self.assert_nothing_came()
+        finally:
+            self.host.milter.process.send_signal(signal.SIGCONT)
+        self.assert_sealed_now()
+
+    def test_without_the_key_service_and_a_spool_it_is_not_taken(self):
+        self.host.proxy.set("refuse")
+        try:
+            self.assert_put_off(mail())
+            self.assert_nothing_came()
+        finally:
+            self.host.proxy.set("pass")
+        self.assert_sealed_now()
+
+    def test_what_sendmail_hands_in_waits_with_postfix_and_arrives_sealed(self):
+        """Such mail has no client to be told: Postfix keeps it until the milter has seen it."""
+        self.host.stop_engine()
+        try:
+            self.host.sendmail(mail())
+            # The message after it is picked up later, so the first has been tried by then.
+            self.host.sendmail(mail(subject=b"Subject: plain\r\n"))
+            self.assertIn(b"Subject: plain", self.arrived()[0].data)
+            self.assertEqual(1, len(self.host.postfix.queue_ids()))
+        finally:
+            self.host.start_engine()
+        self.setUp()
+        self.host.sendmail(mail(subject=b"Subject: plain\r\n"))  # wakes pickup, which tries again
+        mails = self.arrived(2)
+        sealed, = (one for one in mails if b"Subject: plain" not in one.data)
+        opened = drive.unseal(sealed.data)
+        self.assertEqual(0, opened.status, opened.err)
+        self.assertTrue(opened.out.endswith(b"twelve tablets\r\n"), opened.out)
+
+
+if __name__ == "__main__":
+    postfix.main()
