@@ -2,12 +2,15 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
+import unittest
 import urllib.parse
 
 import drive
+import postfix
 
 DEMO = drive.SOURCE / "tools" / "demo"
 
@@ -66,6 +69,16 @@ class Demo(drive.Case):
             self.assertRegex(html, rb'name="e" value="1">\s*</form>\s*\Z')
         left = [p.name for demo_folder in self.folder.iterdir() for p in demo_folder.iterdir()]
         self.assertEqual(["mail"], left, "of the services nothing is left")
+
+    @unittest.skipIf(postfix.missing() or not shutil.which("swaks"), "no Postfix, swaks or root")
+    def test_once_by_postfix_finds_in_the_maildir_what_swaks_sent(self):
+        """The demonstration itself compares what opens with what was sent."""
+        done = demo("--postfix", "--once", folder=self.folder)
+        self.assertEqual(0, done.returncode, done.stderr)
+        sealed = re.findall(r"sealed\s+(\S+)", done.stdout.decode())
+        self.assertEqual(len(list((drive.SOURCE / "tools" / "demo-mail").glob("*.eml"))), len(sealed))
+        for path in sealed:
+            self.assertIn(b"Delivered-To: reader@recipient.example", pathlib.Path(path).read_bytes())
 
     def test_a_file_of_ones_own_is_sealed_whatever_its_name(self):
         path = self.folder / "a b & ü.eml"
