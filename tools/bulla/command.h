@@ -21,6 +21,7 @@ int command_seal(int argc, char **argv);
 int command_open(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_top(int argc, char **argv);
+int command_queue(int argc, char **argv);
 int command_check_config(int argc, char **argv);
 int command_provision(int argc, char **argv);
 

@@ -13,6 +13,7 @@ static const char main_usage[] =
     "       bulla open --key-service URL --user ADDR [ENVELOPE] > ORIGINAL.eml\n"
     "       bulla status [--json]\n"
     "       bulla top\n"
+    "       bulla queue list | show | hold | release | remove | flush | stats\n"
     "       bulla check-config [FILE]\n"
     "       bulla provision --key-service URL --code CODE --out DIR\n"
     "'bulla COMMAND --help' tells more; bulla(1) tells all.\n";
@@ -23,11 +24,9 @@ struct main_command {
 };
 
 static const struct main_command main_commands[] = {
-    {"seal", command_seal},
-    {"open", command_open},
-    {"status", command_status},
-    {"top", command_top},
-    {"check-config", command_check_config},
+    {"seal", command_seal},           {"open", command_open},
+    {"status", command_status},       {"top", command_top},
+    {"queue", command_queue},         {"check-config", command_check_config},
     {"provision", command_provision},
 };
 
