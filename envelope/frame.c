@@ -278,9 +278,12 @@ static int templates_open(struct frame *frame, const struct frame_config *config
     const char *default_subject = NULL;
     size_t subject_bytes = 0;
     size_t default_bytes = 0;
-    const char *text = template_subject(text_default, &default_subject, &default_bytes);
-    if (config->text_template != NULL)
-        text = template_subject(config->text_template, &subject, &subject_bytes);
+    const char *text = text_default;
+    (void)template_subject(text_default, &default_subject, &default_bytes);
+    if (config->text_template != NULL) {
+        text = config->text_template;
+        (void)template_subject(text, &subject, &subject_bytes);
+    }
     if (config->notification_subject != NULL) {
         subject = config->notification_subject;
         subject_bytes = strlen(subject);

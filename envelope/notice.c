@@ -101,9 +101,12 @@ static int texts_open(struct notice *notice, const struct notice_config *config,
     const char *default_subject = NULL;
     size_t subject_bytes = 0;
     size_t default_bytes = 0;
-    const char *text = template_subject(template_default, &default_subject, &default_bytes);
-    if (config->failure_template != NULL)
-        text = template_subject(config->failure_template, &subject, &subject_bytes);
+    const char *text = template_default;
+    (void)template_subject(template_default, &default_subject, &default_bytes);
+    if (config->failure_template != NULL) {
+        text = config->failure_template;
+        (void)template_subject(text, &subject, &subject_bytes);
+    }
     if (config->failure_subject != NULL) {
         subject = config->failure_subject;
         subject_bytes = strlen(subject);

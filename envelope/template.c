@@ -214,6 +214,14 @@ static size_t expanded_bytes_max(const char *text, const struct template_constan
     return total;
 }
 
+static uint32_t lines_between(const char *from, const char *to)
+{
+    uint32_t lines = 0;
+    for (; from < to; from++)
+        lines += *from == '\n' ? 1U : 0U;
+    return lines;
+}
+
 int template_open(struct template **template, enum template_kind kind, const char *name,
                   const char *text, const struct template_constants *constants,
                   char why[TEMPLATE_WHY_BYTES])
@@ -221,6 +229,10 @@ int template_open(struct template **template, enum template_kind kind, const cha
     ASSERT(text != NULL && constants->key_service != NULL && constants->logo_element != NULL);
     if (strncmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark that an editor left */
         text += 3;
+    const char *subject;
+    size_t subject_bytes;
+    const char *body =
+        kind == TEMPLATE_HTML ? text : template_subject(text, &subject, &subject_bytes);
     const size_t bytes_max = ENCODED_BYTES_MAX(expanded_bytes_max(text, constants));
     if (bytes_max > (size_t)TEMPLATE_BYTES_MAX * 8) {
         (void)snprintf(why, TEMPLATE_WHY_BYTES, "%s: larger than %u KiB; make it shorter", name,
@@ -236,10 +248,10 @@ int template_open(struct template **template, enum template_kind kind, const cha
         goto no_memory;
     struct compiler c = {.template = t,
                          .out = writer_make(t->encoded, bytes_max),
-                         .line = 1,
+                         .line = 1 + lines_between(text, body),
                          .name = name,
                          .why = why};
-    const int rc = compile(&c, text, strlen(text), constants);
+    const int rc = compile(&c, body, strlen(body), constants);
     if (rc != 0) {
         template_close(t);
         return rc;

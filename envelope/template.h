@@ -61,7 +61,8 @@ struct template_constants {
 
 struct template;
 
-/* `name` is how `why` calls it ("text template"). Values stand in the order of the kind's enum. */
+/* A `Subject:` line that begins a template of text is no part of what is rendered.
+ * `name` is how `why` calls it ("text template"). Values stand in the order of the kind's enum. */
 MUST_USE int template_open(struct template **template, enum template_kind kind, const char *name,
                            const char *text, const struct template_constants *constants,
                            char why[TEMPLATE_WHY_BYTES]);

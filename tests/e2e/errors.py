@@ -48,6 +48,19 @@ class CheckConfig(drive.Case):
                                         ' algorithm = "rc4"\n}\n')
         self.assert_ends(ended, drive.CONFIG, str(path), "rc4")
 
+    def test_what_only_shows_when_rendered_is_refused(self):
+        demo = (drive.DEMO / "bulla.conf").read_text()
+        with tempfile.TemporaryDirectory() as folder:
+            template = file_with(folder, "failure.txt", "Subject: no\n\n{{recipients}}\n{{subject}}\n")
+            for line, fault in ((f'failure_template = "{template}"', "failure template, line 4: unknown "
+                                 "variable {{subject}}"),
+                                ('locale = "xx"', 'locale "xx": choose one of'),
+                                ('payload_transport_url = "https://a.example/in"',
+                                 "payload_transport_url is not")):
+                text = f'{demo}profile "other" {{\n key_service = "demo"\n {line}\n}}\n'
+                path, ended = self.check(text)
+                self.assert_ends(ended, drive.CONFIG, str(path), 'profile "other"', fault)
+
     def test_binary_noise_is_refused(self):
         self.assert_ends(self.check(bytes(range(1, 256)))[1], drive.CONFIG, "bulla.conf:")
 

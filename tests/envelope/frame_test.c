@@ -506,6 +506,8 @@ static void frame_refuses_bad_configs(void **state)
     config = framing_config();
     config.text_template = "\n{{nonsense}}";
     config_refused(config, "text template, line 2: unknown variable {{nonsense}}");
+    config.text_template = "Subject: its own\r\n\r\n\r\n{{nonsense}}";
+    config_refused(config, "text template, line 4: unknown variable {{nonsense}}");
     config.text_template = NULL;
     config.html_template = "{{sender";
     config_refused(config, "HTML template, line 1");

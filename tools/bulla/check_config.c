@@ -1,5 +1,6 @@
 /* bulla check-config: reads a configuration as bullad would, and says what to mend where. */
 #include "engine/config.h"
+#include "engine/snapshot.h"
 #include "tools/bulla/command.h"
 
 #include <getopt.h>
@@ -12,6 +13,17 @@ static const char check_config_usage[] =
     " when it is not given. Run it as the user that bullad runs as:\n"
     "the files that the configuration names must be readable.\n"
     "exit: 0 sound, 78 with FILE:LINE, the fault and its mend on stderr\n";
+
+/* Renders what an engine would: templates, subjects, logos, locales. */
+static int check_rendering(const struct config *config, const char *path)
+{
+    struct snapshot *snapshot = NULL;
+    char why[SNAPSHOT_WHY_BYTES] = "";
+    if (snapshot_open(&snapshot, config, 1, why) != 0)
+        return command_fail(EX_CONFIG, "%s: %s", path, why);
+    snapshot_close(snapshot);
+    return 0;
+}
 
 int command_check_config(int argc, char **argv)
 {
@@ -36,6 +48,8 @@ int command_check_config(int argc, char **argv)
     if (rc != 0)
         exit_status = command_fail(EX_CONFIG, "%s", why);
     else
+        exit_status = check_rendering(config, path);
+    if (exit_status == 0)
         printf("%s: sound; %u profile%s, %u key service%s\n", path, config->profiles_count,
                config->profiles_count == 1 ? "" : "s", config->key_services_count,
                config->key_services_count == 1 ? "" : "s");
