@@ -23,7 +23,7 @@ if [ -z "$cflags" ] && echo "$exported" | grep -v '^bulla_'; then
     echo "exports more than bulla_*" >&2
     exit 1
 fi
-for page in bulla_attach.3 bulla_submit.3 bulla_seal_one.3 libbulla.7; do
+for page in bulla_attach.3 bulla_submit.3 bulla_collect.3 bulla_seal_one.3 libbulla.7; do
     find "$root" -name "$page" | grep -q . || { echo "no $page" >&2; exit 1; }
 done
 
@@ -31,6 +31,9 @@ done
 # shellcheck disable=SC2046,SC2086
 $cc $cflags -std=c99 -Wall -Wextra -Werror -pedantic $(pkg-config --cflags bulla) \
     "$source/mta/examples/seal_one.c" $(pkg-config --libs bulla) -o "$root/seal_one"
+# shellcheck disable=SC2046,SC2086
+$cc $cflags -std=c99 -Wall -Wextra -Werror -pedantic $(pkg-config --cflags bulla) \
+    "$source/mta/examples/collect.c" $(pkg-config --libs bulla) -o "$root/collect"
 # The header serves C++ as well.
 printf '#include <bulla.h>\nint main() { bulla_detach(nullptr); return 0; }\n' >"$root/header.cc"
 if command -v g++ >/dev/null; then
@@ -72,7 +75,24 @@ head -c 268435457 /dev/zero | ends 65 'Message too long' \
     "$echo_program" "$root/seal_one" me@example.org you@example.net >"$root/out"
 test ! -s "$root/out"
 
+# What the engine takes over is collected, and written whole to a Maildir.
+mkdir -p "$root/maildir/tmp" "$root/maildir/new"
+# The inner shell expands what stands in single quotes.
+# shellcheck disable=SC2016
+"$echo_program" sh -ec '
+    for n in 1 2 3; do "$1" seal --queue --profile queue --from a@b.example --to c@d.example "$2"; done
+    "$3" "$4" 300' sh "$build/tools/bulla/bulla" "$root/mail" "$root/collect" "$root/maildir" \
+    >"$root/out" 2>"$root/err"
+test ! -s "$root/out"
+test "$(grep -c 'keeps the message' "$root/err")" = 3
+test "$(find "$root/maildir" -type f | wc -l)" = 3
+for n in 1 2 3; do
+    cmp "$root/mail" "$root/maildir/new/$(printf "%02d" $n $n $n $n $n $n $n $n $n $n $n $n $n $n $n $n).mail"
+done
+ends 64 usage "$echo_program" "$root/collect"
+BULLA_SOCKET=$root/none ends 75 'No such file' "$root/collect" "$root/maildir"
+
 # The example is as short as it is said to be: lines of code in main().
 lines=$(sed -e '1,/^int main/d' "$source/mta/examples/seal_one.c" | grep -c '[a-z]')
 test "$lines" -le 20
-echo "installed, found, compiled, sealed"
+echo "installed, found, compiled, sealed, collected"
