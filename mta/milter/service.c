@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mta/milter/collector.h"
 #include "mta/milter/filter.h"
 #include "mta/milter/hub.h"
 
@@ -224,9 +225,23 @@ static int service_serve(const char *config_path, struct config *config)
     return told ? 0 : EX_TEMPFAIL;
 }
 
+/* None without an SMTP listener: the engine is then never asked to keep anything. */
+static int collector_begin(struct collector **collector, const struct config *config)
+{
+    const struct collector_config wanted = {
+        .socket_path = config->engine.socket,
+        .address = config->milter.reinject,
+        .hostname = config->milter.hostname,
+        .connections = config->milter.connections,
+        .drain_s = config->milter.drain_s,
+    };
+    return config->milter.reinject[0] == '\0' ? 0 : collector_open(collector, &wanted);
+}
+
 int service_run(const char *config_path, const char *pid_file, struct config *config)
 {
     struct hub *hub = NULL;
+    struct collector *collector = NULL;
     int rc = signals_open();
     if (rc != 0)
         return service_fault(EX_OSERR, "signals", rc);
@@ -250,9 +265,16 @@ int service_run(const char *config_path, const char *pid_file, struct config *co
         code = service_fault(EX_SOFTWARE, "libmilter", rc);
         goto close_hub;
     }
+    rc = collector_begin(&collector, config);
+    if (rc != 0) {
+        code = service_fault(EX_CONFIG, "reinject", rc);
+        goto close_filter;
+    }
     code = service_serve(config_path, config);
+    collector_close(collector);
     if (filter_messages_count() > 0)
         goto remove_pid; /* libmilter's threads still hold the hub; the process ends with them */
+close_filter:
     filter_close();
 close_hub:
     hub_close(hub);

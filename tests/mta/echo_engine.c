@@ -168,7 +168,10 @@ static bool echo_job_run(struct echo_engine *engine, struct echo_session *sessio
     }
     if (meta_profile_is(&meta, "hold"))
         return true;
-    if (meta_profile_is(&meta, "queue"))
+    const bool may_queue = meta_profile_is(&meta, "may-queue");
+    if (may_queue && (submission->flags & IPC_SUBMIT_QUEUE) == 0)
+        return echo_complete_words(session, submission, IPC_RETRY);
+    if (may_queue || meta_profile_is(&meta, "queue"))
         return echo_spool_keep(&engine->spool, session->channel, submission)
                    ? echo_complete_bare(session, submission, IPC_QUEUED)
                    : echo_complete_words(session, submission, IPC_RETRY);

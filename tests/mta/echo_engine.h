@@ -7,8 +7,9 @@
  * Errors:    open gives -errno; sessions that break the contract are counted and ended.
  *
  * The profile says what becomes of a mail: "default" SEALED: ECHO_HEAD, the mail in two spans,
- * ECHO_TAIL; "queue", "pass", "refuse", "retry": that status; "hold": never completed. What is
- * queued is emitted as it came (tests/mta/echo_spool.h).
+ * ECHO_TAIL; "queue", "pass", "refuse", "retry": that status; "may-queue": queued if its client
+ * lets it be, else retry; "hold": never completed. What is queued is emitted as it came
+ * (tests/mta/echo_spool.h).
  */
 #ifndef TESTS_MTA_ECHO_ENGINE_H
 #define TESTS_MTA_ECHO_ENGINE_H

@@ -46,12 +46,15 @@ def free_port():
 class Milter(drive.Service):
     """bulla-milter with the engine's socket, the profiles above, and this milter section."""
 
-    def __init__(self, folder, engine_socket, section="", profiles=PROFILES, reinject=""):
+    def __init__(self, folder, engine_socket, section="", profiles=PROFILES, reinject="",
+                 base=None):
         folder = pathlib.Path(folder)
         self.address = str(folder / "milter.sock")
         self.conf = folder / "milter.conf"
         self.section = f'socket = "unix:{self.address}"\n  reinject = "{reinject}"\n{section}'
-        self.engine_socket = engine_socket
+        self.base = base if base is not None else drive.re.sub(
+            r'(\bsocket\s*=\s*)"[^"]*"', rf'\1"{engine_socket}"',
+            (drive.DEMO / "bulla.conf").read_text())
         self.configure(profiles)
         environment = {k: v for k, v in os.environ.items() if k != "JOURNAL_STREAM"}
         super().__init__(["bulla-milter", "--config", self.conf, "--pid-file", folder / "pid"],
@@ -59,9 +62,7 @@ class Milter(drive.Service):
         drive.wait_until(lambda: "ready" in self.log_text(), "bulla-milter is ready", self.process)
 
     def configure(self, profiles):
-        text = (drive.DEMO / "bulla.conf").read_text()
-        text = drive.re.sub(r'(\bsocket\s*=\s*)"[^"]*"', rf'\1"{self.engine_socket}"', text)
-        self.conf.write_text(text + profiles + "milter {\n  " + self.section + "\n}\n")
+        self.conf.write_text(self.base + profiles + "milter {\n  " + self.section + "\n}\n")
 
     def reload(self, profiles):
         before = self.log_text().count(": reload result=")

@@ -1,0 +1,277 @@
+"""bulla-milter against an engine that does as it is told: every verdict, and what is emitted.
+
+    echo_program python3 milter_collect_test.py
+
+The profile is the verdict (tests/mta/echo_engine.h); what is queued is emitted as it came.
+"""
+import os
+import pathlib
+import tempfile
+import time
+import unittest
+
+import milter_daemon
+import smtp_sink
+from milter_daemon import drive
+
+KEYS = ('key_service "k" {\n url = "https://k.example"\n engine_url = "https://k.example:1"\n'
+        ' certificate = "unread.pem"\n private_key = "unread.key"\n}\n'
+        f'engine {{\n socket = "{os.environ.get("BULLA_SOCKET", "")}"\n}}\n')
+PROFILES = "".join(f'profile "{name}" {{\n  key_service = "k"\n  seal_senders = {{"{name}@s.example"}}'
+                   "\n  header_overrides = yes\n}\n"
+                   for name in ("default", "queue", "may-queue", "pass", "refuse", "retry",
+                                "hold"))
+MAIL = (b"From: a@s.example\r\nTo: b@r.example\r\nSubject: x\r\n\r\n"
+        b"first\r\n.\r\n..two\r\n.three\r\nlast\r\n")
+
+
+class Case(unittest.TestCase):
+    section = ""
+
+    def start(self, reinject, section=""):
+        folder = tempfile.TemporaryDirectory(prefix="bulla-milter-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.milter = milter_daemon.Milter(self.folder, os.environ["BULLA_SOCKET"], section,
+                                           profiles=PROFILES, reinject=reinject, base=KEYS)
+        self.addCleanup(self.milter.stop)
+        return self.milter
+
+    def sink(self, **keywords):
+        sink = smtp_sink.Sink(**keywords)
+        self.addCleanup(sink.close)
+        return sink
+
+    def send(self, kind, mail=MAIL, **keywords):
+        with self.milter.client() as connection:
+            keywords.setdefault("recipients", [b"b@r.example"])
+            return connection.message(mail, sender=kind.encode() + b"@s.example", **keywords)
+
+    def logged(self, words, count=1):
+        drive.wait_until(lambda: self.milter.log_text().count(words) >= count, f"{words} is logged",
+                         self.milter.process)
+
+
+class Verdicts(Case):
+    def test_milter_says_what_the_engine_says(self):
+        self.start("")
+        result = self.send("default")
+        self.assertEqual("reply", result.verdict, "an answer that is no mail is never delivered")
+        self.assertTrue(result.put_off)
+        self.assertEqual(MAIL, self.send("pass").delivered)
+        refused = self.send("refuse")
+        self.assertTrue(refused.refused)
+        self.assertIn("the test says no", refused.reply)
+        later = self.send("retry")
+        self.assertTrue(later.put_off)
+        self.assertTrue(later.reply.startswith("451 4."), later.reply)
+
+    def test_milter_strips_control_fields_where_the_engine_lets_pass(self):
+        self.start("")
+        self.assertEqual(MAIL, self.send("pass", b"X-PostX-Anything: 1\r\n" + MAIL).delivered)
+
+    def test_milter_refuses_overrides_that_cannot_be_read_from_the_trusted_only(self):
+        milter = self.start("", 'trust_networks = {"192.0.2.0/24"}')
+        mail = b"X-PostX-Reply-Enabled: perhaps\r\n" + MAIL
+        keywords = {"sender": b"pass@s.example", "recipients": [b"b@r.example"]}
+        with milter.client() as connection:
+            self.assertEqual(MAIL, connection.message(mail, **keywords).delivered)
+            self.assertTrue(connection.message(mail, authenticated="bob", **keywords).refused)
+            good = b"X-PostX-Reply-Enabled: false\r\n" + MAIL
+            self.assertEqual(MAIL, connection.message(good, authenticated="bob",
+                                                      **keywords).delivered)
+        with milter.client(("192.0.2.9", 4)) as connection:
+            self.assertTrue(connection.message(mail, **keywords).refused)
+        with milter.client(("::ffff:192.0.2.9", 6)) as connection:
+            self.assertTrue(connection.message(mail, **keywords).refused)
+        with milter.client(("2001:db8::1", 6)) as connection:
+            self.assertEqual(MAIL, connection.message(mail, **keywords).delivered)
+
+    def test_milter_lets_nothing_be_kept_when_nothing_could_be_sent(self):
+        self.start("")
+        self.assertTrue(self.send("may-queue").put_off)
+
+    def test_milter_gives_up_in_time_and_says_so(self):
+        self.start("", "timeout = 1s")
+        started = time.monotonic()
+        self.assertTrue(self.send("hold").put_off)
+        self.assertLess(time.monotonic() - started, 30)
+
+    def test_milter_leaves_dsn_wishes_to_the_mail_server(self):
+        self.start(self.sink().address)
+        for arguments in (((), (b"NOTIFY=NEVER",)), ((), (b"NOTIFY=SUCCESS,FAILURE",)),
+                          ((b"RET=HDRS",), ()), ((b"ENVID=1",), ())):
+            self.assertNotEqual("discard", self.send("may-queue", arguments=arguments).verdict)
+        for arguments in (((), (b"NOTIFY=FAILURE",)), ((), (b"ORCPT=rfc822;b@r.example",)),
+                          ((b"SIZE=100", b"BODY=8BITMIME"), ())):
+            self.assertEqual("discard", self.send("may-queue", arguments=arguments).verdict)
+
+
+class Emissions(Case):
+    def test_milter_discards_what_was_queued_and_sends_what_is_emitted(self):
+        sink = self.sink()
+        self.start(sink.address)
+        result = self.send("queue", recipients=[b"b@r.example", b"c@r.example"])
+        self.assertEqual("discard", result.verdict)
+        self.logged("emission status=sent kind=mail")
+        self.assertEqual(1, len(sink.mails))
+        self.assertEqual(b"queue@s.example", sink.mails[0].sender)
+        self.assertEqual([b"b@r.example", b"c@r.example"], sink.mails[0].recipients)
+        self.assertEqual(MAIL, sink.mails[0].text)
+        self.assertIn(b"SIZE=", sink.mails[0].arguments)
+
+    def test_milter_keeps_its_connections(self):
+        sink = self.sink()
+        self.start(sink.address, "connections = 2")
+        for _ in range(20):
+            self.assertEqual("discard", self.send("queue").verdict)
+        self.logged("emission status=sent", 20)
+        self.assertEqual(20, len(sink.mails))
+        self.assertLessEqual(sink.connections, 2)
+
+    def test_milter_sends_large_mail_and_utf8_addresses(self):
+        sink = self.sink()
+        self.start(sink.address)
+        mail = MAIL + (b"." * 70 + b"\r\n") * 40000
+        self.assertEqual("discard", self.send("queue", mail,
+                                              recipients=["jörg@r.example".encode()]).verdict)
+        self.logged("emission status=sent")
+        self.assertEqual(mail, sink.mails[0].text)
+        self.assertIn(b"SMTPUTF8", sink.mails[0].arguments)
+
+    def test_milter_comes_back_while_the_mail_server_is_away(self):
+        port = milter_daemon.free_port()
+        self.start(f"127.0.0.1:{port}")
+        self.assertEqual("discard", self.send("queue").verdict)
+        self.logged("emission status=later")
+        sink = self.sink(port=port)
+        self.logged("emission status=sent")
+        self.assertEqual([MAIL], [m.text for m in sink.mails])
+        self.assertLess(self.milter.log_text().count("emission status=later"), 40, "it pauses")
+
+    def test_milter_says_later_on_4xx_wherever_it_comes(self):
+        for verb in ("GREETING", "MAIL", "RCPT", "DATA", "DOT"):
+            with self.subTest(verb):
+                left = [2]
+
+                def answer(said, _, verb=verb, left=left):
+                    if said != verb or left[0] == 0:
+                        return None
+                    left[0] -= 1
+                    return b"451 4.3.0 not now"
+                sink = self.sink(answer=answer)
+                self.start(sink.address, "connections = 1")
+                self.assertEqual("discard", self.send("queue").verdict)
+                self.logged("emission status=sent")
+                self.assertEqual(1, len(sink.mails))
+                self.assertEqual(2, self.milter.log_text().count("emission status=later"))
+                self.milter.stop()
+
+    def test_milter_says_later_when_the_mail_server_hangs_up(self):
+        for verb in ("GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT"):
+            with self.subTest(verb):
+                left = [1]
+
+                def answer(said, _, verb=verb, left=left):
+                    if said != verb or left[0] == 0:
+                        return None
+                    left[0] -= 1
+                    return b""
+                sink = self.sink(answer=answer)
+                self.start(sink.address, "connections = 1")
+                self.assertEqual("discard", self.send("queue").verdict)
+                self.logged("emission status=sent")
+                self.assertEqual(1, len(sink.mails))
+                self.milter.stop()
+
+    def test_milter_notifies_the_sender_of_a_refusal(self):
+        for verb in ("MAIL", "RCPT", "DATA", "DOT"):
+            with self.subTest(verb):
+                sink = self.sink(answer=lambda said, argument, verb=verb: b"550 5.7.1 never"
+                                 if said == verb and self.about_the_mail(verb, argument) else None)
+                self.said = 0
+                self.start(sink.address, "connections = 1")
+                self.assertEqual("discard", self.send("queue").verdict)
+                self.logged("emission status=refused kind=mail")
+                self.logged("emission status=sent kind=notification")
+                self.assertIn("enhanced=5.7.1", self.milter.log_text())
+                self.assertEqual([(b"", [b"queue@s.example"])],
+                                 [(m.sender, m.recipients) for m in sink.mails])
+                self.milter.stop()
+
+    def about_the_mail(self, verb, argument):
+        if verb == "MAIL":
+            return argument == b"<queue@s.example>"
+        if verb == "RCPT":
+            return argument == b"<b@r.example>"
+        self.said += 1
+        return self.said == 1
+
+    def test_milter_sends_to_those_that_are_taken_and_notifies_of_the_others(self):
+        sink = self.sink(answer=lambda verb, argument: b"550 5.1.1 no such user"
+                         if argument == b"<gone@r.example>" else None)
+        self.start(sink.address)
+        self.send("queue", recipients=[b"b@r.example", b"gone@r.example", b"c@r.example"])
+        self.logged("emission status=refused kind=mail")
+        self.logged("emission status=sent kind=notification")
+        self.assertEqual([[b"b@r.example", b"c@r.example"], [b"queue@s.example"]],
+                         [m.recipients for m in sink.mails])
+
+    def test_milter_sends_to_nobody_while_one_recipient_is_put_off(self):
+        left = [3]
+
+        def answer(verb, argument):
+            if verb != "RCPT" or argument != b"<slow@r.example>" or left[0] == 0:
+                return None
+            left[0] -= 1
+            return b"450 4.2.1 busy"
+        sink = self.sink(answer=answer)
+        self.start(sink.address)
+        self.send("queue", recipients=[b"b@r.example", b"slow@r.example"])
+        self.logged("emission status=sent")
+        self.assertEqual([[b"b@r.example", b"slow@r.example"]], [m.recipients for m in sink.mails])
+
+    def test_milter_sends_what_another_had_not_done(self):
+        """A milter that is killed between the mail server's answer and its own word sends twice, in
+        the documented window; one that is killed before it loses nothing."""
+        import threading
+        gate = threading.Event()
+        taken = threading.Event()
+
+        def answer(verb, _):
+            if verb == "DOT" and not gate.is_set():
+                taken.set()
+                gate.wait(drive.WAIT_S)
+            return None
+        sink = self.sink(answer=answer)
+        self.start(sink.address)
+        self.send("queue")
+        self.assertTrue(taken.wait(drive.WAIT_S))
+        self.milter.process.kill()
+        self.milter.process.wait()
+        gate.set()
+        self.start(sink.address)
+        self.logged("emission status=sent")
+        self.assertEqual({MAIL}, {m.text for m in sink.mails})
+        self.assertLessEqual(len(sink.mails), 2)
+
+    def test_milter_ends_its_transfers_before_it_stops(self):
+        import threading
+        taken = threading.Event()
+
+        def answer(verb, _):
+            if verb == "DOT":
+                taken.set()
+                time.sleep(0.5)
+            return None
+        sink = self.sink(answer=answer)
+        self.start(sink.address)
+        self.send("queue")
+        self.assertTrue(taken.wait(drive.WAIT_S))
+        self.assertEqual(0, self.milter.stop())
+        self.assertIn("emission status=sent", self.milter.log_text())
+        self.assertEqual(1, len(sink.mails))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
