@@ -38,7 +38,7 @@ static const char PREFIX_OWN[] = "X-Bulla-";
 #define PREFIX_CHARS (sizeof(PREFIX) - 1)
 _Static_assert(sizeof(PREFIX) == sizeof(PREFIX_OWN), "one length serves both");
 
-/* A field's body without the blanks and folds around it; those inside stay, and fit no form. */
+/* A text without the blanks and folds around it; those inside stay, and fit no form. */
 struct body {
     const char *at;
     size_t chars;
@@ -159,7 +159,9 @@ enum override_verdict override_read(struct override *override, const char *name,
     size_t f = 0;
     if (strncasecmp(name, PREFIX, PREFIX_CHARS) != 0)
         return OVERRIDE_NOT_OURS;
-    while (f < ARRAY_COUNT(FIELDS) && strcasecmp(name + PREFIX_CHARS, FIELDS[f].name) != 0)
+    /* RFC 5322, 4.5: blanks may stand before the colon. */
+    const struct body own_name = body_trim(name + PREFIX_CHARS);
+    while (f < ARRAY_COUNT(FIELDS) && !body_is(own_name, FIELDS[f].name))
         f++;
     if (f == ARRAY_COUNT(FIELDS))
         return OVERRIDE_NOT_OURS;

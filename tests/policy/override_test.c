@@ -80,6 +80,7 @@ static void override_minds_neither_case_nor_folds(void **state)
     (void)state;
     assert_int_equal(taken("x-postx-REPLY-enabled", " TrUe").values, OVERRIDE_REPLY);
     assert_int_equal(taken("X-POSTX-FORWARD-ENABLED", "\r\n\t FALSE \t\r\n").set, OVERRIDE_FORWARD);
+    assert_int_equal(taken("X-PostX-Reply-Enabled \t", "true").values, OVERRIDE_REPLY);
     assert_int_equal(taken("X-PostX-ExpirationDate", "\n +2 ").expires_after_s, 2 * 86400);
 }
 
