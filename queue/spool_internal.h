@@ -33,6 +33,8 @@
 #define AHEAD_MIN       2 /* free segments that are kept ready, if there may be so many */
 #define AHEAD_MAX       16
 #define SEGMENTS_MIN    4 /* the open one, one to move into, and two */
+/* Beyond the most: one for each crash that left all others closed before one could be emptied. */
+#define SEGMENTS_SPARE 16
 /* After a segment could not be made: so many refused puts, or so many runs, before the next try. */
 #define PAUSE_PUTS    64
 #define PAUSE_RUNS    16384
@@ -338,6 +340,8 @@ void maker_done(struct spool *spool, uint32_t lane_index, int64_t result);
 uint32_t segment_take(struct spool *spool, uint32_t lane_index, uint64_t bytes);
 void segment_name(const struct spool *spool, uint32_t segment, char name[DISK_NAME_BYTES]);
 bool lane_has_work(const struct lane *lane);
+/* How many segments the lane may have now. */
+uint32_t lane_segments_max(const struct lane *lane);
 bool lane_has_hope(const struct spool *spool, const struct lane *lane);
 
 /* spool_move.c */

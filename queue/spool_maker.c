@@ -26,7 +26,7 @@ static bool maker_wants(struct lane *lane)
     /* A former lane needs one when it has something to note, and none ahead. */
     const uint32_t ahead =
         lane->self == 0 ? lane_ahead(lane) : lane_has_work(lane) && lane->open == NONE;
-    if (lane->free_count >= ahead || lane->segments_count >= lane->segments_max)
+    if (lane->free_count >= ahead || lane->segments_count >= lane_segments_max(lane))
         return false;
     if (maker->pause_runs > 0)
         maker->pause_runs--;

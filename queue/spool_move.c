@@ -27,7 +27,9 @@ struct move {
     uint64_t map_bytes;
     uint8_t *map;
     uint32_t puts_out;
-    uint32_t name; /* the last one given */
+    uint32_t fruitless; /* segments emptied since something was stored or forgotten */
+    uint64_t fruits;    /* what was stored and forgotten by then                    */
+    uint32_t name;      /* the last one given */
     uint32_t constants_count;
     struct move_constant constants[CONSTANTS_MAX];
 };
@@ -83,11 +85,19 @@ static bool lane_is_full(const struct lane *lane)
            !maker->due && (lane->segments_count >= lane->segments_max || maker->pause_runs > 0);
 }
 
+/* Each segment was emptied once and nothing came of it: there is no room, only wear. */
+static bool move_is_fruitless(const struct spool *spool)
+{
+    const struct move *move = spool->move;
+    return move->fruits == spool->stats.stored + spool->stats.forgotten &&
+           move->fruitless > spool->lanes[0]->segments_count;
+}
+
 bool move_has_hope(const struct spool *spool, uint32_t lane_index)
 {
     const struct lane *lane = spool->lanes[lane_index];
     const struct move *move = spool->move;
-    if (lane->state != LANE_OPEN || lane_index != 0)
+    if (lane->state != LANE_OPEN || lane_index != 0 || move_is_fruitless(spool))
         return false;
     return move->state != MOVE_IDLE || victim_find(spool, lane) != NONE;
 }
@@ -99,13 +109,16 @@ static void move_end(struct spool *spool, bool stays)
     spool->segments[move->segment].reads_count--;
     spool->recycle_due = true;
     move->state = MOVE_IDLE;
+    const uint64_t fruits = spool->stats.stored + spool->stats.forgotten;
+    move->fruitless = move->fruits == fruits ? move->fruitless + 1 : 1;
+    move->fruits = fruits;
     (void)madvise(move->map, move->map_bytes, MADV_DONTNEED);
 }
 
 static void move_begin(struct spool *spool)
 {
     struct move *move = spool->move;
-    if (!lane_is_full(spool->lanes[0]) || spool->recycle_due)
+    if (!lane_is_full(spool->lanes[0]) || spool->recycle_due || move_is_fruitless(spool))
         return;
     const uint32_t victim = victim_find(spool, spool->lanes[0]);
     if (victim == NONE)

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "queue/crc32c.h"
 #include "queue/spool_scan.h"
 
 #include <errno.h>
@@ -26,9 +27,10 @@ struct recovery {
     char *why;
     uint8_t *map; /* a whole segment */
     uint32_t best;
-    uint32_t noted;   /* the segment that the last note was about */
-    bool applies;     /* the records that are scanned change what lives */
-    uint32_t segment; /* that is scanned */
+    uint32_t best_crc; /* of the whole of it, as it was read */
+    uint32_t noted;    /* the segment that the last note was about */
+    bool applies;      /* the records that are scanned change what lives */
+    uint32_t segment;  /* that is scanned */
 };
 
 static int64_t wait_results(struct spool *spool, uint32_t count)
@@ -373,6 +375,24 @@ static int raw_look(struct recovery *self)
     return 0;
 }
 
+/* Nothing tells where the newest segment ends but its records: a bit that was read wrong looks like
+ * a write that was never finished. So it is read twice, and again for what was found in it, and
+ * must be the same each time. */
+static int best_map(struct recovery *self, bool again)
+{
+    const struct segment *best = &self->spool->segments[self->best];
+    for (uint32_t n = again; n < 2; n++) {
+        const int rc = segment_read(self->spool, best, 0, best->bytes, self->map);
+        if (rc != 0)
+            return disk_fault(self, self->best, "read", rc);
+        const uint32_t crc = crc32c(0, self->map, best->bytes);
+        if (n > 0 && crc != self->best_crc)
+            return disk_fault(self, self->best, "read twice alike", -EIO);
+        self->best_crc = crc;
+    }
+    return 0;
+}
+
 static int best_read(struct recovery *self)
 {
     struct spool *spool = self->spool;
@@ -398,9 +418,9 @@ static int best_read(struct recovery *self)
     const int64_t synced = spool_do(spool, &sync);
     if (synced < 0)
         return disk_fault(self, self->best, "sync", synced);
-    rc = segment_read(spool, best, 0, best->bytes, self->map);
+    rc = best_map(self, false);
     if (rc != 0)
-        return disk_fault(self, self->best, "read", rc);
+        return rc;
     self->applies = true;
     best->ended = map_scan(self, self->best, SCAN_UNKNOWN);
     self->applies = false;
@@ -526,9 +546,9 @@ static int best_found(struct recovery *self)
     struct spool *spool = self->spool;
     const struct segment *best = &spool->segments[self->best];
     const uint64_t damaged = spool->stats.damaged;
-    const int rc = segment_read(spool, best, 0, best->bytes, self->map);
+    const int rc = best_map(self, true);
     if (rc != 0)
-        return disk_fault(self, self->best, "read", rc);
+        return rc;
     memset(self->lane->index, 0, sizeof(self->lane->index[0]) * best->ordinals_count);
     (void)map_scan(self, self->best, best->ended);
     spool->stats.damaged = damaged;

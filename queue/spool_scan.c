@@ -83,7 +83,8 @@ uint64_t scan_number(const uint8_t *at, uint64_t bytes, uint32_t lane, uint64_t 
 {
     struct format_head head;
     uint64_t number = 0;
-    for (uint64_t n = 0; n + sizeof(head) <= bytes; n += FORMAT_ALIGN) {
+    /* From behind the header, which perhaps was never finished. */
+    for (uint64_t n = FORMAT_ALIGN; n + sizeof(head) <= bytes; n += FORMAT_ALIGN) {
         if (bytes_load_le32(at + n) != FORMAT_MAGIC_HEAD)
             continue;
         memcpy(&head, at + n, sizeof(head));

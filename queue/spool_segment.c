@@ -222,9 +222,15 @@ static void segments_recycle(struct spool *spool)
             segment->live_count > 0 || segment->reads_count > 0 ||
             segment->number >= lane->header_number)
             continue;
-        const bool former = lane->self != 0;
+        if (segment->file < 0) { /* only the checkpoint knew it: its file was removed in time */
+            segment->state = SEGMENT_NONE;
+            lane->segments_count--;
+            continue;
+        }
+        const bool many =
+            (lane->self != 0 || lane->segments_count > lane->segments_max) && lane->free_count > 0;
         if (segment->state == SEGMENT_CLOSED && segment->bytes == spool->config.segment_bytes &&
-            !(former && lane->free_count > 0)) {
+            !many) {
             segment->state = SEGMENT_FREE;
             lane->free_count++;
         } else {
@@ -234,12 +240,19 @@ static void segments_recycle(struct spool *spool)
     }
 }
 
+/* The newest segment, which a crash left closed, cannot be recycled before there is a newer one. */
+uint32_t lane_segments_max(const struct lane *lane)
+{
+    const bool stuck = lane->state == LANE_IDLE && lane->free_count == 0 && lane_has_work(lane);
+    return lane->segments_max + (stuck ? SEGMENTS_SPARE : 0);
+}
+
 bool lane_has_hope(const struct spool *spool, const struct lane *lane)
 {
     const struct maker *maker = &lane->maker;
     if (maker->state != MAKER_IDLE || maker->due || spool->recycle_due)
         return true;
-    if (lane->segments_count < lane->segments_max && maker->pause_runs == 0)
+    if (lane->segments_count < lane_segments_max(lane) && maker->pause_runs == 0)
         return true;
     return move_has_hope(spool, lane->self);
 }
