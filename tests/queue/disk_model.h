@@ -54,6 +54,11 @@ bool disk_model_is_undecided(const struct disk_model *model);
 uint64_t disk_model_cut(const struct disk_model *from, struct disk_model *to,
                         enum disk_model_cut how, uint64_t seed);
 
+/* From now on a cut borrows nothing. */
+void disk_model_keep(struct disk_model *model);
+/* The same number for the same durable bytes and the same requests that are out, of one disk. */
+uint64_t disk_model_number(const struct disk_model *model);
+
 enum disk_model_fault {
     DISK_MODEL_SOUND,
     DISK_MODEL_EIO,         /* any request; what a write or sync left is undecided for ever */

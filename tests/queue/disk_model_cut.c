@@ -139,6 +139,35 @@ uint64_t disk_model_cut(const struct disk_model *from, struct disk_model *to,
     return number;
 }
 
+void disk_model_keep(struct disk_model *model)
+{
+    for (uint32_t n = 0; n < model->files_count; n++) {
+        struct model_file *file = &model->files[n];
+        for (uint32_t b = 0; b < model_blocks_max(model); b++) {
+            if (file->now[b] == model_zeroes)
+                continue;
+            uint8_t *kept = model_memory(model, BLOCK_BYTES);
+            memcpy(kept, file->now[b], BLOCK_BYTES);
+            file->now[b] = file->durable[b] = kept;
+        }
+    }
+}
+
+uint64_t disk_model_number(const struct disk_model *model)
+{
+    uint64_t number = 0;
+    for (uint32_t n = 0; n < model->files_count; n++) {
+        const struct model_file *file = &model->files[n];
+        mark(&number, file->bytes << 4 | (uint64_t)file->there << 3 | (uint64_t)file->coming << 2 |
+                          (uint64_t)file->going << 1 | file->there_durable);
+        for (uint32_t b = 0; file->there && b < file->bytes / BLOCK_BYTES; b++)
+            mark(&number, (uintptr_t)file->durable[b]);
+    }
+    for (uint32_t n = 0; n < model->changes_count; n++)
+        mark(&number, model->changes[n].submitted << 1 | model->changes[n].is_fill);
+    return number;
+}
+
 void disk_model_dump(const struct disk_model *model, FILE *to)
 {
     static const char *const kinds[] = {"open", "create", "close",  "read",       "write",
