@@ -512,6 +512,7 @@ int echo_engine_open(struct echo_engine **engine, const struct echo_engine_confi
     if (made == NULL)
         return -ENOMEM;
     made->config = *config;
+    echo_spool_init(&made->spool);
     if (made->config.arena_bytes == 0)
         made->config.arena_bytes = 4 * 1024 * 1024;
     for (uint32_t n = 0; n < ECHO_SESSIONS_MAX; n++)
@@ -568,7 +569,7 @@ const char *echo_engine_path(const struct echo_engine *engine)
     return engine->listener.path;
 }
 
-const struct echo_spool *echo_engine_spool(const struct echo_engine *engine)
+struct echo_spool *echo_engine_spool(struct echo_engine *engine)
 {
     return &engine->spool;
 }

@@ -56,7 +56,7 @@ MUST_USE int echo_engine_open(struct echo_engine **engine, const struct echo_eng
 void echo_engine_close(struct echo_engine *engine); /* NULL is harmless */
 const char *echo_engine_path(const struct echo_engine *engine);
 const struct echo_counters *echo_engine_counters(const struct echo_engine *engine);
-/* Its counters; `reply` once the DONE that it came with is counted. */
-const struct echo_spool *echo_engine_spool(const struct echo_engine *engine);
+/* For its counters, and echo_spool_reply() once the DONE that it came with is counted. */
+struct echo_spool *echo_engine_spool(struct echo_engine *engine);
 
 #endif

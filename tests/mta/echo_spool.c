@@ -12,10 +12,24 @@ static void kept_free(struct echo_kept *kept)
     *kept = (struct echo_kept){.state = ECHO_KEPT_NONE};
 }
 
+void echo_spool_init(struct echo_spool *spool)
+{
+    const int rc = pthread_mutex_init(&spool->reply_mutex, NULL);
+    ASSERT(rc == 0);
+}
+
 void echo_spool_fini(struct echo_spool *spool)
 {
     for (uint32_t n = 0; n < ECHO_KEPT_MAX; n++)
         kept_free(&spool->kept[n]);
+    (void)pthread_mutex_destroy(&spool->reply_mutex);
+}
+
+void echo_spool_reply(struct echo_spool *spool, char reply[IPC_TEXT_BYTES_MAX + 1])
+{
+    (void)pthread_mutex_lock(&spool->reply_mutex);
+    memcpy(reply, spool->reply, sizeof(spool->reply));
+    (void)pthread_mutex_unlock(&spool->reply_mutex);
 }
 
 bool echo_spool_keep(struct echo_spool *spool, const struct channel *channel,
@@ -133,7 +147,9 @@ bool echo_spool_done(struct echo_spool *spool, const struct channel *channel, ui
     if (place == ECHO_KEPT_MAX)
         return false;
     struct echo_kept *kept = &spool->kept[place];
+    (void)pthread_mutex_lock(&spool->reply_mutex);
     spool->reply[channel_copy_reply(channel, done, spool->reply)] = '\0';
+    (void)pthread_mutex_unlock(&spool->reply_mutex);
     atomic_store(&spool->reply_enhanced, (uint32_t)done->done_enhanced[0] << 16 |
                                              (uint32_t)done->done_enhanced[1] << 8 |
                                              done->done_enhanced[2]);

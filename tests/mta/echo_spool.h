@@ -13,6 +13,7 @@
 
 #include "ipc/channel.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,9 +46,14 @@ struct echo_spool {
     _Atomic uint64_t later;
     _Atomic uint64_t refused;
     _Atomic uint32_t reply_enhanced; /* of the last DONE: class << 16 | subject << 8 | detail */
+    pthread_mutex_t reply_mutex;
     char reply[IPC_TEXT_BYTES_MAX + 1];
 };
 
+/* Any thread: the text of the last DONE. */
+void echo_spool_reply(struct echo_spool *spool, char reply[IPC_TEXT_BYTES_MAX + 1]);
+
+void echo_spool_init(struct echo_spool *spool);
 void echo_spool_fini(struct echo_spool *spool);
 /* Takes a copy; false when there is no room for it. */
 bool echo_spool_keep(struct echo_spool *spool, const struct channel *channel,
