@@ -27,6 +27,8 @@
 
 #define CUTS_A_MOMENT     6
 #define STATES_A_LOAD_MAX 4000
+#define LARGE_ONE_IN      16  /* loads has records larger than a group of the log */
+#define LARGE_STATES_MAX  200 /* each costs as much as ten                        */
 #define STEPS_A_LOAD      700
 #define SEEN_MAX          ((uint32_t)1 << 24)
 #define MOMENTS_GUESSED   64 /* of a recovery, before one was counted */
@@ -42,6 +44,7 @@ struct explorer {
     struct disk_model *inner; /* what that leaves                */
     uint64_t moments;
     uint64_t states; /* of this load */
+    uint64_t states_max;
     uint32_t one_in; /* so many moments is tried */
     uint64_t inner_at;
     uint64_t inner_moments;      /* of the recovery under way */
@@ -54,6 +57,7 @@ static struct {
     uint64_t states;
     uint64_t states_in_recovery;
     uint64_t second_recoveries;
+    uint64_t kills;
     uint64_t repeated; /* images that were tried before */
     uint64_t loads;
     uint64_t restarts;
@@ -152,11 +156,37 @@ static void try_one(struct explorer *x, struct disk_model *model, enum disk_mode
     }
 }
 
+/* Only the process is killed, and the next one finds what the kernel still has; then the power
+ * goes, in that recovery or after it. What was found once is found again. */
+static void try_kill(struct explorer *x, struct disk_model *model)
+{
+    struct load_found found;
+    struct load_found second;
+    disk_model_kill(model, x->again, next_random(&x->random));
+    const enum disk_model_cut how =
+        (enum disk_model_cut)(next_random(&x->random) % DISK_MODEL_CUTS);
+    const uint64_t seed = next_random(&x->random);
+    x->inner_at = next_random(&x->random) % (x->inner_moments_last + 1);
+    x->inner_moments = 0;
+    const char *fault = load_check(x->load, x->again, &found);
+    x->inner_moments_last = x->inner_moments;
+    if (fault == NULL) {
+        (void)disk_model_cut(x->again, x->inner, how, seed);
+        fault = load_check(x->load, x->inner, &second);
+    }
+    if (fault == NULL && !load_same(&found, &second))
+        fault = "what a recovery found is gone after a power cut";
+    if (fault != NULL)
+        broken(x, "killed", how, fault);
+    x->states += 2;
+    sums.kills++;
+}
+
 static void explore(void *user, struct disk_model *model)
 {
     struct explorer *x = user;
     x->moments++;
-    if (!x->exploring || x->fault != NULL || x->states >= STATES_A_LOAD_MAX ||
+    if (!x->exploring || x->fault != NULL || x->states >= x->states_max ||
         next_random(&x->random) % x->one_in != 0)
         return;
     const uint32_t cuts_count = disk_model_is_undecided(model) ? CUTS_A_MOMENT : 1;
@@ -164,6 +194,8 @@ static void explore(void *user, struct disk_model *model)
                           load_reported(x->load) * UINT64_C(0x9e3779b97f4a7c15) + x->seed;
     for (uint32_t n = 0; n < cuts_count && x->fault == NULL; n++)
         try_one(x, model, (enum disk_model_cut)(n % DISK_MODEL_CUTS), base);
+    if (cuts_count > 1 && x->fault == NULL && next_random(&x->random) % 2 == 0)
+        try_kill(x, model);
 }
 
 static struct disk_model *model_new(struct explorer *x, uint64_t file_bytes_max, uint32_t slowness,
@@ -184,6 +216,8 @@ static struct load_config config_of(uint64_t seed, uint64_t *random)
     struct load_config config = {.seed = next_random(random) >> 8};
     config.segment_bytes = segments_bytes[seed % ARRAY_COUNT(segments_bytes)];
     config.segments_count = 4 + (uint32_t)(next_random(random) % 6);
+    if (seed % LARGE_ONE_IN == 0)
+        config.segment_bytes = UINT64_C(1) << 20;
     config.lanes_count = 1 + (uint32_t)(next_random(random) % 3);
     config.lane = (uint32_t)(next_random(random) % config.lanes_count);
     config.live_most = 6 + (uint32_t)(next_random(random) % 60);
@@ -191,7 +225,7 @@ static struct load_config config_of(uint64_t seed, uint64_t *random)
     return config;
 }
 
-/* The machine goes down for good and comes up again with what was left. */
+/* The machine goes down, or the process alone, and comes up again with what was left. */
 static void restart(struct explorer *x, const struct load_config *config, uint32_t slowness)
 {
     const enum disk_model_cut how =
@@ -200,7 +234,10 @@ static void restart(struct explorer *x, const struct load_config *config, uint32
     const uint32_t lanes_count =
         next_random(&x->random) % 4 == 0 ? 1 + (uint32_t)(seed % config->lanes_count) : 0;
     struct disk_model *next = model_new(x, config->segment_bytes, slowness, explore);
-    (void)disk_model_cut(x->disk, next, how, seed);
+    if (seed % 3 == 0)
+        disk_model_kill(x->disk, next, seed);
+    else
+        (void)disk_model_cut(x->disk, next, how, seed);
     disk_model_keep(next);
     x->exploring = false; /* until the old one is gone */
     struct disk_model *old = x->disk;
@@ -233,7 +270,8 @@ static const char *explore_load(uint64_t seed)
         (void)next_random(&x.random);
     const struct load_config config = config_of(seed, &x.random);
     const uint32_t slowness = (uint32_t)(next_random(&x.random) % 15);
-    x.one_in = 1 + (uint32_t)(next_random(&x.random) % 6);
+    x.states_max = seed % LARGE_ONE_IN == 0 ? LARGE_STATES_MAX : STATES_A_LOAD_MAX;
+    x.one_in = (seed % LARGE_ONE_IN == 0 ? 10 : 1) + (uint32_t)(next_random(&x.random) % 6);
     x.disk = model_new(&x, config.segment_bytes, slowness, explore);
     x.cut = model_new(&x, config.segment_bytes, slowness / 2, NULL);
     x.again = model_new(&x, config.segment_bytes, slowness / 2, inner_moment);
@@ -281,12 +319,12 @@ static void a_crash_at_any_moment_loses_nothing(void **state)
     const uint64_t ms = (clock_monotonic_ns() - began_ns) / NS_PER_MS;
     print_message("crash: %" PRIu64 " states (%" PRIu64 " in recovery; %" PRIu64
                   " images again, left out), %" PRIu64 " second recoveries, %" PRIu64
-                  " loads, %" PRIu64 " restarts, %" PRIu64 " records stored, %" PRIu64
-                  " refused, %" PRIu64 " moved, %" PRIu64 " commits, 0 violations, %" PRIu64
-                  ".%" PRIu64 " s\n",
+                  " kills, %" PRIu64 " loads, %" PRIu64 " restarts, %" PRIu64
+                  " records stored, %" PRIu64 " refused, %" PRIu64 " moved, %" PRIu64
+                  " commits, 0 violations, %" PRIu64 ".%" PRIu64 " s\n",
                   sums.states, sums.states_in_recovery, sums.repeated, sums.second_recoveries,
-                  sums.loads, sums.restarts, sums.stored, sums.failed, sums.moved, sums.commits,
-                  ms / 1000, ms % 1000 / 100);
+                  sums.kills, sums.loads, sums.restarts, sums.stored, sums.failed, sums.moved,
+                  sums.commits, ms / 1000, ms % 1000 / 100);
     free(seen);
     /* A load that never does these proves little. */
     assert_true(sums.stored > sums.loads && sums.restarts > 0 && sums.moved > 0);

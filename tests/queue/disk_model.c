@@ -407,20 +407,23 @@ static int64_t do_unlink(struct disk_model *model, const struct model_request *r
         return fault_result(request->fault, 0);
     if (!file->there)
         return -ENOENT;
-    file->there = false;
+    file->there = file->name_lost = false;
     file->named = model->clock;
     return 0;
 }
 
 static int64_t do_sync_folder(struct disk_model *model, const struct model_request *request)
 {
-    if (request->fault != DISK_MODEL_SOUND)
-        return fault_result(request->fault, 0);
     for (uint32_t n = 0; n < model->files_count; n++) {
-        if (model->files[n].named != 0 && model->files[n].named < request->submitted)
-            model->files[n].there_durable = model->files[n].there;
+        struct model_file *file = &model->files[n];
+        if (file->named == 0 || file->named > request->submitted || file->name_lost)
+            continue;
+        if (request->fault == DISK_MODEL_SOUND)
+            file->there_durable = file->there;
+        else
+            file->name_lost = file->there != file->there_durable;
     }
-    return 0;
+    return fault_result(request->fault, 0);
 }
 
 static int64_t do_open(struct disk_model *model, const struct model_request *request)

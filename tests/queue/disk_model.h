@@ -54,6 +54,9 @@ bool disk_model_is_undecided(const struct disk_model *model);
 uint64_t disk_model_cut(const struct disk_model *from, struct disk_model *to,
                         enum disk_model_cut how, uint64_t seed);
 
+/* Makes `to` the disk as it goes on when only the process is killed: what was out is done or not,
+ * and what reads find may still go with the power until it is synced. */
+void disk_model_kill(const struct disk_model *from, struct disk_model *to, uint64_t seed);
 /* From now on a cut borrows nothing. */
 void disk_model_keep(struct disk_model *model);
 /* The same number for the same durable bytes and the same requests that are out, of one disk. */

@@ -139,18 +139,76 @@ uint64_t disk_model_cut(const struct disk_model *from, struct disk_model *to,
     return number;
 }
 
+/* The change is seen from now on, but is durable only with the next sync. */
+static void change_remain(const struct model_change *change, struct disk_model *to, uint32_t file)
+{
+    struct model_change *remains = &to->changes[to->changes_count++];
+    *remains = *change;
+    remains->file = file;
+    remains->is_fill = true;
+    remains->lost = false;
+    remains->submitted = remains->done = to->clock;
+    remains->blocks = model_memory(to, change->blocks_count * sizeof(*change->blocks));
+    memcpy(remains->blocks, change->blocks, change->blocks_count * sizeof(*change->blocks));
+    for (uint32_t n = 0; n < change->blocks_count; n++)
+        if (change->blocks[n] != NULL)
+            to->files[file].now[change->block_first + n] = change->blocks[n];
+}
+
+void disk_model_kill(const struct disk_model *from, struct disk_model *to, uint64_t seed)
+{
+    uint32_t places[MODEL_FILES_MAX];
+    uint64_t random = seed * 2 + 1;
+    (void)model_random(&random);
+    model_forget_all(to);
+    to->clock = 1;
+    for (uint32_t n = 0; n < from->files_count; n++) {
+        const struct model_file *file = &from->files[n];
+        const bool there =
+            file->coming || file->going ? decide(DISK_MODEL_REQUESTS, &random) : file->there;
+        places[n] = MODEL_FILES_MAX;
+        if (!there && !file->there_durable)
+            continue;
+        places[n] = model_file_make(to, file->name, file->bytes);
+        struct model_file *same = &to->files[places[n]];
+        memcpy(same->now, file->durable, model_blocks_max(to) * sizeof(*same->now));
+        memcpy(same->durable, file->durable, model_blocks_max(to) * sizeof(*same->now));
+        same->there = there;
+        same->there_durable = file->there_durable;
+        same->bytes_durable = file->bytes_durable;
+        same->made = same->named = 1;
+    }
+    for (uint32_t n = 0; n < from->changes_count; n++) {
+        const struct model_change *change = &from->changes[n];
+        if (places[change->file] < MODEL_FILES_MAX &&
+            (change->done != 0 || decide(DISK_MODEL_REQUESTS, &random)))
+            change_remain(change, to, places[change->file]);
+    }
+    to->clock++;
+}
+
+static const uint8_t *kept(struct disk_model *model, const uint8_t *block)
+{
+    if (block == NULL || block == model_zeroes)
+        return block;
+    uint8_t *own = model_memory(model, BLOCK_BYTES);
+    memcpy(own, block, BLOCK_BYTES);
+    return own;
+}
+
 void disk_model_keep(struct disk_model *model)
 {
     for (uint32_t n = 0; n < model->files_count; n++) {
         struct model_file *file = &model->files[n];
         for (uint32_t b = 0; b < model_blocks_max(model); b++) {
-            if (file->now[b] == model_zeroes)
-                continue;
-            uint8_t *kept = model_memory(model, BLOCK_BYTES);
-            memcpy(kept, file->now[b], BLOCK_BYTES);
-            file->now[b] = file->durable[b] = kept;
+            const bool same = file->now[b] == file->durable[b];
+            file->durable[b] = kept(model, file->durable[b]);
+            file->now[b] = same ? file->durable[b] : kept(model, file->now[b]);
         }
     }
+    for (uint32_t n = 0; n < model->changes_count; n++)
+        for (uint32_t b = 0; b < model->changes[n].blocks_count; b++)
+            model->changes[n].blocks[b] = kept(model, model->changes[n].blocks[b]);
 }
 
 uint64_t disk_model_number(const struct disk_model *model)

@@ -23,7 +23,8 @@ struct model_file {
     bool bytes_durable;
     bool there; /* by this name, as list() sees it            */
     bool there_durable;
-    bool coming; /* its making or removal is out               */
+    bool name_lost; /* a folder sync failed: no later one makes it durable */
+    bool coming;    /* its making or removal is out               */
     bool going;
     uint32_t opens;
     const uint8_t **now;

@@ -4,10 +4,10 @@
 
 #include "tests/queue/spool_load.h"
 
-#define POOL_BYTES      ((uint32_t)1 << 20) /* all bytes of all records are pieces of it */
+#define POOL_BYTES      ((uint32_t)4 << 20) /* all bytes of all records are pieces of it */
 #define CONSTANTS       3
 #define BUFFERS_BYTES   SPOOL_BUFFERS_MIN
-#define READ_ROOM       ((size_t)2 << 20)
+#define READ_ROOM       ((size_t)4 << 20)
 #define NO_RECORD       UINT32_MAX
 #define SETTLE_RUNS_MAX 100000
 
