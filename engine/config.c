@@ -37,7 +37,7 @@ static struct {
     char *why;
     bool failed;
     bool own_words;
-    bool for_milter; /* the engine's files are not ours to open */
+    bool for_milter; /* each program opens the files that are its own */
     char path[CONFIG_PATH_BYTES];
     char folder[CONFIG_PATH_BYTES];
     struct place places[CONFIG_PLACES_MAX];
@@ -127,7 +127,7 @@ static int load_store_file(const struct rule *rule, const char *text, char *dst,
         (void)snprintf(why, 256, "the file's name is too long; %s", rule->mend);
         return -EINVAL;
     }
-    if (load.for_milter) {
+    if (load.for_milter != (rule->kind == RULE_MILTER_SECRET)) {
         memcpy(dst, path, strlen(path) + 1);
         return 0;
     }
@@ -145,7 +145,8 @@ static int load_store_file(const struct rule *rule, const char *text, char *dst,
                        rule->mend);
         return -EINVAL;
     }
-    if (rule->kind == RULE_SECRET && (status.st_mode & 077) != 0) {
+    if ((rule->kind == RULE_SECRET || rule->kind == RULE_MILTER_SECRET) &&
+        (status.st_mode & 077) != 0) {
         (void)snprintf(why, 256, "others may read %.100s; chmod 600 %.100s", path, path);
         return -EINVAL;
     }
@@ -218,7 +219,8 @@ static int load_store(const struct rule *rule, const char *text, uint8_t *base, 
     switch (rule->kind) {
     case RULE_FILE:
     case RULE_FOLDER:
-    case RULE_SECRET: return load_store_file(rule, text, dst, why);
+    case RULE_SECRET:
+    case RULE_MILTER_SECRET: return load_store_file(rule, text, dst, why);
     case RULE_ALGORITHM: return profile_algorithm_parse(text, dst, why);
     case RULE_SELECT: return load_select_check(rule, text, why);
     case RULE_TEXT:

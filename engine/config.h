@@ -80,6 +80,7 @@ struct config_milter {
     char socket_group[CONFIG_NAME_BYTES]; /* "": the daemon's own                               */
     char reinject[CONFIG_URL_BYTES];      /* host:port; "": the engine may keep nothing         */
     char hostname[CONFIG_NAME_BYTES * 4]; /* in EHLO; "": the host's name                       */
+    char mark_key[CONFIG_PATH_BYTES];     /* "": own envelopes are sealed again                 */
     struct network trust_networks[CONFIG_ALLOWED_MAX];
     uint32_t trust_networks_count;
     bool trust_authenticated;

@@ -138,6 +138,8 @@ const struct rule config_rules_milter[] = {
     MILTER("hostname", hostname, RULE_TEXT, MEND_SHORT),
     MILTER("trust_networks", trust_networks, RULE_NETWORKS,
            "write networks such as 192.0.2.0/24 with no bit set after the prefix"),
+    MILTER("mark_key", mark_key, RULE_MILTER_SECRET,
+           "make one: openssl rand -out FILE 32; chmod 600 FILE"),
     FLAG(config_milter, "trust_authenticated", trust_authenticated),
     NUMBER(config_milter, "timeout", timeout_s, RULE_TIME, 1, 3600, "write 1s to 1h"),
     NUMBER(config_milter, "drain", drain_s, RULE_TIME, 1, 600, "write 1s to 10min"),

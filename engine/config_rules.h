@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 enum rule_kind {
-    RULE_TEXT,   /* char[room]                                       */
-    RULE_FILE,   /* char[room]; must be readable                     */
-    RULE_SECRET, /* char[room]; and nobody but its owner may read it */
-    RULE_FOLDER, /* char[room]; must be a folder                     */
+    RULE_TEXT,          /* char[room]                                       */
+    RULE_FILE,          /* char[room]; must be readable                     */
+    RULE_SECRET,        /* char[room]; and nobody but its owner may read it */
+    RULE_MILTER_SECRET, /* the same, of bulla-milter's                      */
+    RULE_FOLDER,        /* char[room]; must be a folder                     */
     RULE_BOOL,
     RULE_CHOICE, /* uint32_t-sized enum; `choices`                   */
     RULE_U32,

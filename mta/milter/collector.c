@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -22,9 +23,18 @@
 #define COLLECTOR_NO_SPOOL_MS  30000
 #define COLLECTOR_IDLE_MS      1000
 
+/* A mail with our mark before its own fields. */
+struct marked {
+    struct iovec spans[BULLA_SPANS_MAX + 1];
+    uint32_t spans_count;
+    size_t mail_bytes;
+    char field[sizeof(MARK_FIELD) + MARK_VALUE_BYTES + 4];
+};
+
 struct collector {
     char *socket_path;
     struct relay *relay;
+    const struct mark_key *mark_key;
     uint32_t connections;
     uint32_t drain_s;
     pthread_t thread;
@@ -38,6 +48,7 @@ struct collector {
     uint64_t take_after_ns;
     uint32_t laters_count; /* in a row */
     struct bulla_emission emissions[RELAY_CONNECTIONS_MAX];
+    struct marked marked[RELAY_CONNECTIONS_MAX];
     bool emission_busy[RELAY_CONNECTIONS_MAX];
 };
 
@@ -134,18 +145,39 @@ static struct bulla_emission *emission_free(struct collector *collector)
     return NULL;
 }
 
+/* The same bytes each time: what comes twice is the same twice. */
+static void emission_mark(const struct collector *collector, const struct bulla_emission *emission,
+                          struct marked *marked)
+{
+    char value[MARK_VALUE_BYTES];
+    *marked = (struct marked){.mail_bytes = emission->mail_bytes};
+    if (emission->kind == BULLA_EMISSION_MAIL &&
+        mark_mail(collector->mark_key, emission->envelope_id, emission->spans,
+                  emission->spans_count, value)) {
+        const int bytes =
+            snprintf(marked->field, sizeof(marked->field), MARK_FIELD ": %s\r\n", value);
+        marked->spans[marked->spans_count++] = (struct iovec){marked->field, (size_t)bytes};
+        marked->mail_bytes += (size_t)bytes;
+    }
+    for (uint32_t i = 0; i < emission->spans_count; i++)
+        marked->spans[marked->spans_count++] = emission->spans[i];
+}
+
 static void emission_start(struct collector *collector, struct bulla_emission *emission)
 {
+    const size_t index = (size_t)(emission - collector->emissions);
+    struct marked *marked = &collector->marked[index];
+    emission_mark(collector, emission, marked);
     const struct relay_mail mail = {
         .sender = emission->sender,
         .recipients = emission->recipients,
         .recipients_count = emission->recipients_count,
-        .spans = emission->spans,
-        .spans_count = emission->spans_count,
-        .mail_bytes = emission->mail_bytes,
+        .spans = marked->spans,
+        .spans_count = marked->spans_count,
+        .mail_bytes = marked->mail_bytes,
         .user = emission,
     };
-    collector->emission_busy[emission - collector->emissions] = true;
+    collector->emission_busy[index] = true;
     if (relay_start(collector->relay, &mail))
         return;
     const struct relay_end none = {
@@ -222,6 +254,7 @@ int collector_open(struct collector **collector, const struct collector_config *
         return -ENOMEM;
     made->connections = config->connections;
     made->drain_s = config->drain_s;
+    made->mark_key = config->mark_key;
     const struct relay_config relay_config = {.address = config->address,
                                               .hostname = config->hostname,
                                               .connections = config->connections};

@@ -12,13 +12,15 @@
 #define MTA_MILTER_COLLECTOR_H
 
 #include "base/macros.h"
+#include "mta/milter/mark.h"
 
 #include <stdint.h>
 
 struct collector_config {
-    const char *socket_path; /* the engine's                   */
-    const char *address;     /* host:port of the mail server   */
-    const char *hostname;    /* for EHLO; "": the host's       */
+    const char *socket_path;         /* the engine's                   */
+    const char *address;             /* host:port of the mail server   */
+    const char *hostname;            /* for EHLO; "": the host's       */
+    const struct mark_key *mark_key; /* borrowed until the close */
     uint32_t connections;
     uint32_t drain_s; /* what is under way at the end gets this long */
 };

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #define NO_PROFILE UINT32_MAX
@@ -38,6 +39,8 @@ struct session {
     bool may_skip;
     bool authenticated;
     bool under_way;
+    bool body_over;         /* it is larger than may be sealed              */
+    struct mark *mark;      /* it says that it was sealed here: its body tells */
     uint32_t profile_index; /* NO_PROFILE: the message passes */
     struct snapshot *snapshot;
     struct gather gather;
@@ -47,6 +50,7 @@ static struct {
     pthread_mutex_t lock;
     struct snapshot *snapshot;
     struct hub *hub;
+    const struct mark_key *mark_key;
     struct gather_budget budget;
     _Atomic uint32_t messages_count;
     _Atomic bool stopping;
@@ -93,6 +97,8 @@ static void message_end(struct session *session)
     if (!session->under_way)
         return;
     gather_fini(&session->gather);
+    mark_end(session->mark);
+    session->mark = NULL;
     snapshot_give(session->snapshot);
     session->snapshot = NULL;
     session->under_way = false;
@@ -104,6 +110,7 @@ static void message_begin(struct session *session)
     message_end(session);
     session->snapshot = snapshot_take();
     session->profile_index = NO_PROFILE;
+    session->body_over = false;
     session->under_way = true;
     (void)atomic_fetch_add(&filter.messages_count, 1);
 }
@@ -161,6 +168,47 @@ static int message_select(struct session *session)
     }
     free(view);
     return 0;
+}
+
+/* The one field that claims that we have sealed this mail; NULL: none, or more than one. */
+static const char *message_claim(const struct session *session)
+{
+    const char *claim = NULL;
+    for (uint32_t i = 0; i < session->gather.fields_count; i++) {
+        if (strcasecmp(gather_name(&session->gather, i), MARK_FIELD) != 0)
+            continue;
+        if (claim != NULL)
+            return NULL;
+        claim = gather_value(&session->gather, i);
+    }
+    return claim;
+}
+
+static void message_watch_claim(struct session *session)
+{
+    char id[MARK_ID_CHARS + 1];
+    const char *claim = message_claim(session);
+    if (claim != NULL && mark_id(claim, id))
+        session->mark = mark_begin(filter.mark_key, id);
+}
+
+/* The whole body has been seen: a claim holds or does not. */
+static bool message_is_ours(struct session *session)
+{
+    struct mark *mark = session->mark;
+    session->mark = NULL;
+    return mark != NULL && mark_matches(mark, message_claim(session));
+}
+
+/* So that it is known again, should it come back. */
+static int message_mark(SMFICTX *ctx, const struct session *session,
+                        const struct hub_answer *answer)
+{
+    const struct iovec mail = {answer->mail, answer->mail_bytes};
+    char value[MARK_VALUE_BYTES];
+    if (!mark_mail(filter.mark_key, answer->envelope_id, &mail, 1, value))
+        return 0; /* without one it would be sealed again, no more */
+    return reply_field(ctx, MARK_FIELD, value, session->lead_blank);
 }
 
 static bool session_is_trusted(const struct session *session)
@@ -232,6 +280,8 @@ static sfsistat message_answer(SMFICTX *ctx, struct session *session,
     case BULLA_SEALED:
         rc = reply_sealed(ctx, &session->gather, answer->mail, answer->mail_bytes,
                           session->lead_blank);
+        if (rc == 0)
+            rc = message_mark(ctx, session, answer);
         if (rc != 0)
             return message_later(ctx, session, "4.3.0", "the sealed mail could not be handed over");
         message_log(ctx, session, "sealed", answer);
@@ -242,7 +292,7 @@ static sfsistat message_answer(SMFICTX *ctx, struct session *session,
         message_end(session);
         return SMFIS_DISCARD;
     case BULLA_PASSED:
-        rc = reply_stripped(ctx, &session->gather);
+        rc = reply_stripped(ctx, &session->gather, NULL);
         if (rc != 0)
             return message_later(ctx, session, "4.3.0", "its header could not be changed");
         message_log(ctx, session, "passed", answer);
@@ -386,6 +436,8 @@ static sfsistat filter_header_end(SMFICTX *ctx)
                                "the header has more than 2000 fields or 2 MiB");
     if (message_select(session) != 0)
         return message_later(ctx, session, "4.3.1", "out of memory");
+    if (session->profile_index != NO_PROFILE)
+        message_watch_claim(session);
     if (session->profile_index != NO_PROFILE || session->gather.has_control)
         return SMFIS_CONTINUE;
     message_log(ctx, session, "passed", NULL);
@@ -401,10 +453,16 @@ static sfsistat filter_body(SMFICTX *ctx, unsigned char *bytes_at, size_t bytes)
     if (session->profile_index == NO_PROFILE)
         return session->may_skip ? SMFIS_SKIP : SMFIS_CONTINUE;
     const struct profile *profile = &session->snapshot->config.profiles[session->profile_index];
-    const int rc = gather_body(&session->gather, bytes_at, bytes, profile->mail_bytes_max);
-    if (rc == -EMSGSIZE)
+    if (session->mark != NULL)
+        mark_update(session->mark, bytes_at, bytes);
+    const int rc = session->body_over
+                       ? -EMSGSIZE
+                       : gather_body(&session->gather, bytes_at, bytes, profile->mail_bytes_max);
+    session->body_over = rc == -EMSGSIZE;
+    /* A sealed mail is larger than its original: the end tells whether it is one. */
+    if (session->body_over && session->mark == NULL)
         return message_refused(ctx, session, "5.3.4", "the message is larger than may be sealed");
-    if (rc != 0)
+    if (rc != 0 && !session->body_over)
         return message_later(ctx, session, "4.3.1", "too much mail is under way; try again");
     return SMFIS_CONTINUE;
 }
@@ -414,11 +472,14 @@ static sfsistat filter_message_end(SMFICTX *ctx)
     struct session *session = smfi_getpriv(ctx);
     if (session == NULL || !session->under_way)
         return SMFIS_TEMPFAIL;
-    if (session->profile_index != NO_PROFILE)
+    const bool ours = message_is_ours(session);
+    if (session->body_over && !ours)
+        return message_refused(ctx, session, "5.3.4", "the message is larger than may be sealed");
+    if (session->profile_index != NO_PROFILE && !ours)
         return message_seal(ctx, session);
-    if (reply_stripped(ctx, &session->gather) != 0)
+    if (reply_stripped(ctx, &session->gather, ours ? MARK_FIELD : NULL) != 0)
         return message_later(ctx, session, "4.3.0", "its header could not be changed");
-    message_log(ctx, session, "passed", NULL);
+    message_log(ctx, session, ours ? "own" : "passed", NULL);
     message_end(session);
     return SMFIS_CONTINUE;
 }
@@ -445,7 +506,7 @@ static sfsistat filter_disconnect(SMFICTX *ctx)
 /* --- open and close
  * ------------------------------------------------------------------------------- */
 
-int filter_open(const struct config *config, struct hub *hub)
+int filter_open(const struct config *config, struct hub *hub, const struct mark_key *mark_key)
 {
     static char name[] = "bulla";
     const struct smfiDesc callbacks = {
@@ -467,6 +528,7 @@ int filter_open(const struct config *config, struct hub *hub)
     if (filter.snapshot == NULL)
         return -ENOMEM;
     filter.hub = hub;
+    filter.mark_key = mark_key;
     filter.budget.bytes_max = config->milter.memory_bytes;
     (void)smfi_setmaxdatasize(DATA_BYTES_MAX);
     if (smfi_register(callbacks) == MI_SUCCESS)

@@ -13,11 +13,13 @@
 #include "base/macros.h"
 #include "engine/config.h"
 #include "mta/milter/hub.h"
+#include "mta/milter/mark.h"
 
 #include <stdint.h>
 
-/* Registers with libmilter; the hub is borrowed until filter_close(). */
-MUST_USE int filter_open(const struct config *config, struct hub *hub);
+/* Registers with libmilter; hub and key are borrowed until filter_close(). */
+MUST_USE int filter_open(const struct config *config, struct hub *hub,
+                         const struct mark_key *mark_key);
 /* Messages that begin from now on follow this configuration. */
 MUST_USE int filter_reload(const struct config *config);
 void filter_stop(void);               /* new messages are put off */

@@ -25,11 +25,14 @@ static int field_number(const struct gather *gather, uint32_t field)
 
 /* From the last to the first: taking one out leaves the numbers of those before it, whether or not
  * the mail server counts what was taken out. */
-static int fields_remove(SMFICTX *ctx, const struct gather *gather, bool control_only)
+static int fields_remove(SMFICTX *ctx, const struct gather *gather, bool control_only,
+                         const char *keep)
 {
     for (uint32_t n = gather->fields_count; n > 0; n--) {
         const char *name = gather_name(gather, n - 1);
         if (control_only && !override_is_control(name))
+            continue;
+        if (keep != NULL && strcasecmp(name, keep) == 0)
             continue;
         /* libmilter takes char * and writes nothing there. */
         if (smfi_chgheader(ctx, (char *)(uintptr_t)name, field_number(gather, n - 1), NULL) !=
@@ -39,10 +42,20 @@ static int fields_remove(SMFICTX *ctx, const struct gather *gather, bool control
     return 0;
 }
 
-int reply_stripped(SMFICTX *ctx, const struct gather *gather)
+int reply_stripped(SMFICTX *ctx, const struct gather *gather, const char *keep)
 {
     ASSERT(!gather->header_over); /* what was not kept cannot be taken out */
-    return fields_remove(ctx, gather, true);
+    return fields_remove(ctx, gather, true, keep);
+}
+
+int reply_field(SMFICTX *ctx, const char *name, const char *value, bool lead_blank)
+{
+    char copy[REPLY_TEXT_BYTES];
+    const int n = snprintf(copy, sizeof(copy), "%s%s", lead_blank ? " " : "", value);
+    if (n < 0 || n >= REPLY_TEXT_BYTES ||
+        smfi_addheader(ctx, (char *)(uintptr_t)name, copy) != MI_SUCCESS)
+        return -EIO;
+    return 0;
 }
 
 /* One field with its folds, as milters want it: bare LF, no final line end. */
@@ -113,7 +126,7 @@ int reply_sealed(SMFICTX *ctx, const struct gather *gather, const uint8_t *mail,
         return -EIO;
     const size_t header_bytes = (size_t)(empty - mail) + 2;
     const uint8_t *body = empty + 4;
-    int rc = fields_remove(ctx, gather, false);
+    int rc = fields_remove(ctx, gather, false, NULL);
     if (rc == 0)
         rc = header_add(ctx, (const char *)mail, header_bytes, lead_blank);
     if (rc == 0)

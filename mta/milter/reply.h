@@ -17,8 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Takes the control fields out of a message that goes on as it is. */
-MUST_USE int reply_stripped(SMFICTX *ctx, const struct gather *gather);
+/* Takes the control fields out of a message that goes on as it is, all but those named `keep`,
+ * which may be NULL. */
+MUST_USE int reply_stripped(SMFICTX *ctx, const struct gather *gather, const char *keep);
+MUST_USE int reply_field(SMFICTX *ctx, const char *name, const char *value, bool lead_blank);
 /* All fields and the body of the original make room for the sealed mail's. */
 MUST_USE int reply_sealed(SMFICTX *ctx, const struct gather *gather, const uint8_t *mail,
                           size_t mail_bytes, bool lead_blank);

@@ -151,7 +151,8 @@ static void service_reload(const char *config_path, struct config *config)
     if (strcmp(now->socket, was->socket) != 0 || strcmp(now->reinject, was->reinject) != 0 ||
         strcmp(fresh->engine.socket, config->engine.socket) != 0 ||
         now->memory_bytes != was->memory_bytes || now->timeout_s != was->timeout_s ||
-        now->connections != was->connections || mail_bytes_most(fresh) > mail_bytes_most(config))
+        now->connections != was->connections || strcmp(now->mark_key, was->mark_key) != 0 ||
+        mail_bytes_most(fresh) > mail_bytes_most(config))
         log_line(
             LOG_LEVEL_WARNING, "reload",
             "restart_needed=yes why=\"sockets, bounds and size limits are taken at the start\"");
@@ -226,12 +227,14 @@ static int service_serve(const char *config_path, struct config *config)
 }
 
 /* None without an SMTP listener: the engine is then never asked to keep anything. */
-static int collector_begin(struct collector **collector, const struct config *config)
+static int collector_begin(struct collector **collector, const struct config *config,
+                           const struct mark_key *mark_key)
 {
     const struct collector_config wanted = {
         .socket_path = config->engine.socket,
         .address = config->milter.reinject,
         .hostname = config->milter.hostname,
+        .mark_key = mark_key,
         .connections = config->milter.connections,
         .drain_s = config->milter.drain_s,
     };
@@ -242,7 +245,12 @@ int service_run(const char *config_path, const char *pid_file, struct config *co
 {
     struct hub *hub = NULL;
     struct collector *collector = NULL;
-    int rc = signals_open();
+    static struct mark_key mark_key; /* as long as libmilter's threads may look at it */
+    int rc =
+        config->milter.mark_key[0] == '\0' ? 0 : mark_key_read(&mark_key, config->milter.mark_key);
+    if (rc != 0)
+        return service_fault(EX_CONFIG, "mark_key is not 32 to 1024 bytes", rc);
+    rc = signals_open();
     if (rc != 0)
         return service_fault(EX_OSERR, "signals", rc);
     rc = pid_write(pid_file);
@@ -260,12 +268,12 @@ int service_run(const char *config_path, const char *pid_file, struct config *co
         code = service_fault(EX_OSERR, "hub", rc);
         goto remove_pid;
     }
-    rc = filter_open(config, hub);
+    rc = filter_open(config, hub, &mark_key);
     if (rc != 0) {
         code = service_fault(EX_SOFTWARE, "libmilter", rc);
         goto close_hub;
     }
-    rc = collector_begin(&collector, config);
+    rc = collector_begin(&collector, config, &mark_key);
     if (rc != 0) {
         code = service_fault(EX_CONFIG, "reinject", rc);
         goto close_filter;

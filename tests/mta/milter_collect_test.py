@@ -120,6 +120,20 @@ class Emissions(Case):
         self.assertEqual(MAIL, sink.mails[0].text)
         self.assertIn(b"SIZE=", sink.mails[0].arguments)
 
+    def test_milter_marks_what_it_sends_and_knows_it_again(self):
+        key = tempfile.NamedTemporaryFile(prefix="bulla-mark-")
+        self.addCleanup(key.close)
+        key.write(os.urandom(32))
+        key.flush()
+        sink = self.sink()
+        self.start(sink.address, f'mark_key = "{key.name}"')
+        self.send("queue")
+        self.logged("emission status=sent kind=mail")
+        self.assertTrue(sink.mails[0].text.startswith(b"X-Bulla-Seal: 1 "))
+        self.assertTrue(sink.mails[0].text.endswith(MAIL))
+        back = self.send("refuse", sink.mails[0].text)
+        self.assertEqual(sink.mails[0].text, back.delivered, back.reply)
+
     def test_milter_keeps_its_connections(self):
         sink = self.sink()
         self.start(sink.address, "connections = 2")

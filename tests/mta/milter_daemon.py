@@ -64,6 +64,12 @@ class Milter(drive.Service):
     def configure(self, profiles):
         self.conf.write_text(self.base + profiles + "milter {\n  " + self.section + "\n}\n")
 
+    def stop(self, with_signal=signal.SIGTERM):
+        status = super().stop(with_signal)
+        if "Sanitizer" in self.log_text():
+            raise AssertionError(self.log_text())
+        return status
+
     def reload(self, profiles):
         before = self.log_text().count(": reload result=")
         self.configure(profiles)

@@ -186,6 +186,63 @@ class Kinds(milter_daemon.Case):
             self.send(SECRET, client={"actions": 0x1FF & ~CHGHDRS})
 
 
+class Own(milter_daemon.Case):
+    """What was sealed here is known by its mark; nobody else can make one."""
+
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.NamedTemporaryFile(prefix="bulla-mark-", delete=False) as key:
+            key.write(os.urandom(32))
+        cls.addClassCleanup(os.unlink, key.name)
+        cls.section = f'mark_key = "{key.name}"'
+        super().setUpClass()
+
+    def sealed(self, mail=SECRET, **keywords):
+        sealed = self.assert_sealed(self.send(mail, recipients=[USER], **keywords), mail)
+        self.assertIn(b"\r\nX-Bulla-Seal: 1 ", sealed)
+        return sealed
+
+    def assert_sealed_again(self, mail):
+        result = self.send(mail, sender=b"ceo@sender.example", recipients=[USER])
+        inside = b"\r\n".join(li for li in mail.split(b"\r\n")
+                              if not li.lower().startswith(b"x-bulla-seal:"))
+        self.assert_sealed(result, inside)
+
+    def test_milter_passes_its_own_envelope_untouched(self):
+        sealed = self.sealed()
+        back = b"Received: from another\r\n" + sealed
+        self.assert_untouched(self.send(back, sender=b"ceo@sender.example", recipients=[USER]),
+                              back)
+
+    def test_milter_passes_its_own_envelope_beyond_the_size_limit(self):
+        mail = HEADER + b"Subject: x\r\n\r\n" + b"x" * 70 + b"\r\n" * 1000 + \
+            os.urandom(44000).hex().encode() + b"\r\n"
+        sealed = self.sealed(mail, sender=b"small@sender.example")
+        self.assertGreater(len(sealed), 100 << 10)
+        self.assert_untouched(self.send(sealed, sender=b"small@sender.example",
+                                        recipients=[USER]), sealed)
+        cut = sealed.replace(b"X-Bulla-Seal: 1 0", b"X-Bulla-Seal: 1 1", 1)
+        result = self.send(cut, sender=b"small@sender.example", recipients=[USER])
+        self.assertTrue(result.reply.startswith("552 5.3.4"), result.reply)
+
+    def test_milter_seals_what_only_claims_to_be_its_own(self):
+        sealed = self.sealed()
+        mark = [li for li in sealed.split(b"\r\n") if li.startswith(b"X-Bulla-Seal")][0]
+        other = [li for li in self.sealed().split(b"\r\n") if li.startswith(b"X-Bulla-Seal")][0]
+        self.assert_sealed_again(mark + b"\r\n" + PLAIN)
+        self.assert_sealed_again(sealed.replace(mark, other))
+        self.assert_sealed_again(sealed.replace(b"multipart/alternative", b"multipart/alternativE"))
+        self.assert_sealed_again(sealed + b"cleartext\r\n")
+        self.assert_sealed_again(sealed.replace(mark, mark + b"\r\n" + mark))
+        self.assert_sealed_again(sealed.replace(mark, mark[:-1] + b"%x" % (int(mark[-1:], 16) ^ 1)))
+        self.assert_sealed_again(sealed.replace(mark, mark[:-2]))
+        self.assert_sealed_again(sealed.replace(mark, b"X-Bulla-Seal: yes"))
+
+    def test_milter_takes_the_mark_off_what_passes(self):
+        mail = with_field(PLAIN, b"X-Bulla-Seal: 1 " + b"0" * 32 + b" " + b"0" * 64 + b"\r\n")
+        self.assert_untouched(self.send(mail, recipients=[USER]), PLAIN)
+
+
 class Control(milter_daemon.Case):
     FIELDS = b"X-PostX-Reply-Enabled: false\r\nx-bulla-anything: 1\r\n"
 
