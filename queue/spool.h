@@ -49,7 +49,7 @@ enum spool_kind {
 struct spool_span {
     const void *at;
     uint32_t bytes;
-    uint32_t constant; /* nonzero: names bytes that many records share; written once a segment */
+    uint32_t constant; /* 1 to 2^31-1: names bytes that many records share; once a segment */
 };
 
 struct spool_record {
@@ -97,7 +97,7 @@ struct spool_event {
 MUST_USE int spool_open(struct spool **spool, const struct spool_config *config,
                         void (*found)(void *user, const struct spool_found *found), void *user,
                         char why[SPOOL_WHY_BYTES]);
-/* Nothing may be out; what was not stored is not kept. */
+/* Waits for the disk; what was not stored is perhaps kept, and found by the next start. */
 void spool_close(struct spool *spool);
 
 /* Borrows the record's bytes until STORED or FAILED. False: too much is under way, run first. */
@@ -106,10 +106,13 @@ HOT bool spool_put(struct spool *spool, const struct spool_record *record, uint6
  * least; CRCs are checked. False: too much is under way. */
 bool spool_read_head(struct spool *spool, uint64_t place, uint8_t *dst, size_t room, uint64_t tag);
 bool spool_read_all(struct spool *spool, uint64_t place, uint8_t *dst, size_t room, uint64_t tag);
+/* Once a place; nothing else may be asked of it then, nor while a record that replaces it is out.
+ */
 bool spool_forget(struct spool *spool, uint64_t place, uint64_t tag);
 bool spool_mark(struct spool *spool, uint64_t place, bool held, uint64_t tag);
 
-/* Starts what is ready, gives what has ended. Never blocks. */
+/* Starts what is ready, gives what has ended; again at once while it gives events_max. Never
+ * blocks. Idle ones are run too, once a second or so: segments are made ahead. */
 HOT uint32_t spool_run(struct spool *spool, struct spool_event *events, uint32_t events_max);
 /* Something is under way: sleep on the disk's doorbell too. */
 bool spool_busy(const struct spool *spool);
@@ -124,7 +127,7 @@ struct spool_stats {
     uint64_t forgotten;
     uint64_t moved; /* written again to free a segment */
     uint64_t commits;
-    uint64_t damaged; /* records whose CRC did not match */
+    uint64_t damaged; /* records that did not verify, at the start and when read */
     uint64_t failed;  /* writes and syncs */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *stats);

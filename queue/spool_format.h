@@ -43,7 +43,7 @@ struct format_head {
     uint64_t epoch;
     uint64_t sequence; /* from 0 in each segment */
     uint64_t durable;  /* all before this offset of the segment was durable */
-    uint32_t ordinal;  /* of mails and notices, from 0 in each segment      */
+    uint32_t ordinal;  /* mails and notices before it in this segment      */
     uint32_t head_bytes;
     uint32_t body_bytes;   /* constants included */
     uint32_t inline_bytes; /* of the body, here  */

@@ -46,6 +46,7 @@ static struct format_head *cursor_begin(struct lane *lane, const struct spool *s
         .epoch = lane->epoch,
         .sequence = lane->sequence,
         .durable = lane->ended,
+        .ordinal = lane->ordinals_count,
         .lane = lane->number,
     };
     return &cursor->head;
@@ -229,7 +230,6 @@ static void mail_start(struct spool *spool, struct lane *lane, struct line *line
     const struct spool_record *record = &put->record;
     struct format_head *head = cursor_begin(lane, spool, (enum format_kind)record->kind);
     head->flags = put->held ? FORMAT_HELD : 0;
-    head->ordinal = lane->ordinals_count;
     head->head_bytes = record->head_bytes;
     head->arrived_unix_ms = record->arrived_unix_ms;
     head->end_unix_ms = record->end_unix_ms;
@@ -265,8 +265,8 @@ static bool put_start(struct spool *spool, struct lane *lane, struct line *line)
     if (replaces && !put->moves &&
         (spool->entries[(uint32_t)put->record.replaces].flags & ENTRY_MOVING) != 0)
         return false;
-    /* The last segment is for what makes room. */
-    if (!replaces && (lane->free_count == 0 || lane->crowded))
+    /* The last segments are for what makes room. */
+    if (!replaces && (lane->free_count < RESERVE || lane->crowded))
         return false;
     if (!lane_fits(spool, lane, put_needs(lane, put, &missing))) {
         if (lane->ordinals_count > 0)

@@ -30,8 +30,9 @@
 #define CACHE_BYTES     ((size_t)128 << 10)
 #define FILL_BYTES      ((size_t)1 << 20)
 #define TRIES_MAX       3 /* a record is written into so many segments, then refused */
-#define AHEAD_MIN       2 /* free segments that are kept ready, if there may be so many */
+#define AHEAD_MIN       3 /* free segments that are kept ready, if there may be so many */
 #define AHEAD_MAX       16
+#define RESERVE         2 /* free segments that mail may not use: for notes, and after a restart */
 #define SEGMENTS_MIN    4 /* the open one, one to move into, and two */
 /* Beyond the most: one for each crash that left all others closed before one could be emptied. */
 #define SEGMENTS_SPARE 16

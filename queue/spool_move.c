@@ -55,7 +55,7 @@ void move_close(struct spool *spool)
         (void)munmap(move, (size_t)(move->map - (uint8_t *)move) + move->map_bytes);
 }
 
-/* What is written must fit into the rest of the open segment: nothing else is free. */
+/* What is written must fit into the rest of the open segment when nothing else is free. */
 static uint32_t victim_find(const struct spool *spool, const struct lane *lane)
 {
     uint32_t best = NONE;
@@ -69,7 +69,7 @@ static uint32_t victim_find(const struct spool *spool, const struct lane *lane)
             segment->bytes_live > segment->bytes / MOVE_LIVE_PART * (MOVE_LIVE_PART - 1))
             continue;
         const uint64_t index = sizeof(struct format_index) * (segment->live_count + 1ULL);
-        if (segment->bytes_live + index + segment->bytes / 8 > left)
+        if (lane->free_count == 0 && segment->bytes_live + index + segment->bytes / 8 > left)
             continue;
         if (best == NONE || segment->bytes_live < spool->segments[best].bytes_live)
             best = n;
@@ -81,7 +81,7 @@ static uint32_t victim_find(const struct spool *spool, const struct lane *lane)
 static bool lane_is_full(const struct lane *lane)
 {
     const struct maker *maker = &lane->maker;
-    return lane->free_count == 0 && lane->state == LANE_OPEN && maker->state == MAKER_IDLE &&
+    return lane->free_count < RESERVE && lane->state == LANE_OPEN && maker->state == MAKER_IDLE &&
            !maker->due && (lane->segments_count >= lane->segments_max || maker->pause_runs > 0);
 }
 

@@ -31,6 +31,7 @@ struct recovery {
     uint32_t noted;    /* the segment that the last note was about */
     bool applies;      /* the records that are scanned change what lives */
     uint32_t segment;  /* that is scanned */
+    uint64_t gaps;     /* mails of it that were not seen */
 };
 
 static int64_t wait_results(struct spool *spool, uint32_t count)
@@ -167,9 +168,26 @@ static void index_put(struct recovery *self, const struct format_head *head)
         note_apply(self, head->replaces_number, head->replaces_ordinal, FORMAT_NOTE_DONE);
 }
 
+/* Every head tells how many mails were before it: those that were not seen are damaged, and kept.
+ */
+static void gap_keep(struct recovery *self, const struct format_head *head)
+{
+    struct segment *segment = &self->spool->segments[self->segment];
+    if (head->ordinal >= self->spool->bits_bytes * 8)
+        return;
+    for (; segment->ordinals_count < head->ordinal; segment->ordinals_count++) {
+        const uint32_t n = segment->ordinals_count;
+        segment->live[n / 64] |= UINT64_C(1) << (n % 64);
+        segment->live_count++;
+        self->gaps++;
+    }
+}
+
 static void record_found(void *user, const struct format_head *head, const uint8_t *record)
 {
     struct recovery *self = user;
+    if (self->applies)
+        gap_keep(self, head);
     if (head->kind == FORMAT_MAIL || head->kind == FORMAT_NOTICE)
         index_put(self, head);
     if (head->kind == FORMAT_INDEX && self->applies)
@@ -197,8 +215,11 @@ static uint64_t map_scan(struct recovery *self, uint32_t index, uint64_t limit)
                         .record = record_found,
                         .user = self};
     self->segment = index;
+    self->gaps = 0;
     scan_segment(&scan);
-    self->spool->stats.damaged += scan.damaged;
+    /* Mails are counted when they are missed; this is the rest. */
+    if (self->applies && scan.damaged > self->gaps)
+        self->spool->stats.damaged += scan.damaged - self->gaps;
     return scan.ended;
 }
 
@@ -545,13 +566,11 @@ static int best_found(struct recovery *self)
 {
     struct spool *spool = self->spool;
     const struct segment *best = &spool->segments[self->best];
-    const uint64_t damaged = spool->stats.damaged;
     const int rc = best_map(self, true);
     if (rc != 0)
         return rc;
     memset(self->lane->index, 0, sizeof(self->lane->index[0]) * best->ordinals_count);
     (void)map_scan(self, self->best, best->ended);
-    spool->stats.damaged = damaged;
     return segment_found(self, self->best);
 }
 

@@ -227,8 +227,9 @@ static void segments_recycle(struct spool *spool)
             lane->segments_count--;
             continue;
         }
-        const bool many =
-            (lane->self != 0 || lane->segments_count > lane->segments_max) && lane->free_count > 0;
+        const bool many = lane->self != 0 ? lane->free_count > 0
+                                          : lane->segments_count > lane->segments_max &&
+                                                lane->free_count >= RESERVE;
         if (segment->state == SEGMENT_CLOSED && segment->bytes == spool->config.segment_bytes &&
             !many) {
             segment->state = SEGMENT_FREE;
@@ -272,7 +273,7 @@ static bool lane_idle_step(struct spool *spool, struct lane *lane)
 static bool lane_open_step(struct spool *spool, struct lane *lane)
 {
     struct line *line = &lane->lines[LINE_MAIL];
-    if (line->encoded == line->next || (lane->free_count > 0 && !lane->crowded))
+    if (line->encoded == line->next || (lane->free_count >= RESERVE && !lane->crowded))
         return false;
     if (!lane->crowded && lane_has_hope(spool, lane))
         return false;

@@ -437,6 +437,248 @@ static void any_history_is_found_again(void **state)
     log_close();
 }
 
+/* Nothing is half-kept: what was refused is not found, and what was stored is not lost. */
+static void a_full_spool_refuses_and_mends_itself(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 5 * SEGMENT_BYTES);
+    uint32_t refused = 0;
+    for (uint32_t n = 0; n < 1200 && refused < 20; n++) {
+        const uint32_t one = put(8000, 0, 0);
+        run_all();
+        refused += models[one].life == LIFE_FAILED;
+    }
+    assert_int_equal(refused, 20);
+    assert_int_equal(failed_error, ENOSPC);
+    /* A notification still takes its mail's place. */
+    (void)put(300, 0, 1 + 7);
+    run_all();
+    assert_int_equal(models[models_count - 1].life, LIFE_LIVES);
+    log_reopen();
+    compare_all(true);
+    for (uint32_t n = 0; n < models_count; n++)
+        if (models[n].life == LIFE_LIVES && n % 8 != 0)
+            forget(n);
+    run_all();
+    for (uint32_t n = 0; n < 200; n++) {
+        const uint32_t one = put(8000, 0, 0);
+        run_all();
+        assert_int_equal(models[one].life, LIFE_LIVES);
+    }
+    log_reopen();
+    compare_all(true);
+    log_close();
+}
+
+static void live_records_are_moved_when_segments_run_out(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 8 * SEGMENT_BYTES);
+    struct spool_stats stats = {0};
+    uint32_t last = 0;
+    /* One of twenty stays for ever: every segment holds some of those. */
+    for (uint32_t n = 0; n < 3000 && stats.moved < 20; n++) {
+        const uint32_t one = put(8000, n % 3, 0);
+        if (n % 50 == 49)
+            run_all();
+        assert_int_not_equal(models[one].life, LIFE_FAILED);
+        for (; last + 60 < models_count; last++)
+            if (last % 20 != 0 && models[last].life == LIFE_LIVES)
+                forget(last);
+        spool_stats(log_.spool, &stats);
+    }
+    assert_true(stats.moved >= 20);
+    run_all();
+    for (uint32_t n = 0; n < models_count; n += 20)
+        if (models[n].life == LIFE_LIVES)
+            read_and_compare(n);
+    log_reopen();
+    compare_all(true);
+    log_close();
+}
+
+static void a_record_larger_than_a_segment_is_refused(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 8 * SEGMENT_BYTES);
+    const uint32_t small = put(100, 0, 0);
+    const uint32_t large = put(2 << 20, 0, 0);
+    const uint32_t after = put(100, 0, 0);
+    run_all();
+    assert_int_equal(models[small].life, LIFE_LIVES);
+    assert_int_equal(models[large].life, LIFE_FAILED);
+    assert_int_equal(failed_error, EMSGSIZE);
+    assert_int_equal(models[after].life, LIFE_LIVES);
+    log_reopen();
+    compare_all(true);
+    log_close();
+}
+
+/* Four workers, then one: it finds what all of them stored, and goes on with it. */
+static void former_lanes_are_adopted(void **state)
+{
+    begin(state);
+    for (uint32_t lane = 0; lane < 4; lane++) {
+        assert_int_equal(log_try(lane, 4, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+        for (uint32_t n = 0; n < 30; n++)
+            (void)put(3000, 1 + lane % 3, 0);
+        run_all();
+        log_close();
+    }
+    assert_int_equal(log_try(0, 1, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+    compare_all(true);
+    for (uint32_t n = 0; n < 120; n += 2)
+        forget(n);
+    for (uint32_t n = 1; n < 120; n += 6)
+        (void)put(200, 0, n + 1);
+    for (uint32_t n = 3; n < 120; n += 6) {
+        assert_true(spool_mark(log_.spool, models[n].place, true, MODEL_MAX));
+        models[n].held = true;
+    }
+    run_all();
+    log_reopen();
+    compare_all(true);
+    log_close();
+    /* And four again. */
+    for (uint32_t n = 0; n < models_count; n++)
+        models[n].found = false;
+    uint64_t records = 0;
+    for (uint32_t lane = 0; lane < 4; lane++) {
+        struct spool_stats stats;
+        assert_int_equal(log_try(lane, 4, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+        spool_stats(log_.spool, &stats);
+        assert_int_equal(stats.damaged, 0);
+        records += stats.records;
+        log_close();
+    }
+    uint64_t lives = 0;
+    for (uint32_t n = 0; n < models_count; n++) {
+        lives += models[n].life == LIFE_LIVES;
+        assert_true(models[n].found == (models[n].life == LIFE_LIVES));
+    }
+    assert_int_equal(records, lives);
+}
+
+/* The bytes of the first segment file; the disk writes from its beginning. */
+static int segment_fd(uint32_t number)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/00-%08u.log", folder, number);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Some byte of the body of this model, in the file. */
+static off_t body_offset(int fd, uint32_t n)
+{
+    static uint8_t map[SEGMENT_BYTES];
+    uint8_t id[SPOOL_ID_BYTES];
+    id_of(n, id);
+    assert_int_equal(pread(fd, map, sizeof(map), 0), sizeof(map));
+    const uint8_t *at = memmem(map, sizeof(map), id, sizeof(id));
+    assert_non_null(at);
+    return (off_t)(at - map) + 300 + (off_t)models[n].head_bytes;
+}
+
+static void flip(int fd, off_t offset)
+{
+    uint8_t byte;
+    assert_int_equal(pread(fd, &byte, 1, offset), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+}
+
+/* A bit that changed in acknowledged mail is told, at a start and by a read; the rest is found. */
+static void damaged_mail_is_told_and_never_given(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 8 * SEGMENT_BYTES);
+    for (uint32_t n = 0; n < 12; n++) {
+        (void)put(3000, 0, 0);
+        run_all(); /* each in a group of its own: later heads tell that earlier ones are durable */
+    }
+    const int fd = segment_fd(1);
+    const off_t offset = body_offset(fd, 5);
+    flip(fd, offset);
+    static uint8_t dst[65536];
+    assert_true(spool_read_all(log_.spool, models[5].place, dst, sizeof(dst), MODEL_MAX));
+    run_all();
+    assert_int_equal(log_.read_error, -EBADMSG);
+    read_and_compare(6);
+    log_reopen();
+    struct spool_stats stats;
+    spool_stats(log_.spool, &stats);
+    assert_int_equal(stats.damaged, 1);
+    assert_int_equal(stats.records, 11);
+    for (uint32_t n = 0; n < 12; n++)
+        assert_true(models[n].found == (n != 5));
+    for (uint32_t round = 0; round < 3; round++) {
+        (void)put(100, 0, 0);
+        run_all();
+        log_reopen(); /* from the checkpoint now: still told, its segment still there */
+        spool_stats(log_.spool, &stats);
+        assert_true(stats.damaged >= 1);
+        assert_int_equal(stats.records, 12 + round);
+    }
+    flip(fd, offset); /* put right: it is found again */
+    models[5].life = LIFE_LIVES;
+    log_reopen();
+    compare_all(true);
+    assert_int_equal(close(fd), 0);
+    log_close();
+}
+
+/* The last write was not acknowledged: whatever a crash left of it, the rest is whole. */
+static void a_torn_end_is_no_damage(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 8 * SEGMENT_BYTES);
+    for (uint32_t n = 0; n < 12; n++) {
+        (void)put(3000, 0, 0);
+        run_all();
+    }
+    const int fd = segment_fd(1);
+    const off_t offset = body_offset(fd, 11);
+    flip(fd, offset);
+    models[11].life = LIFE_GONE;
+    log_reopen();
+    compare_all(true);
+    (void)put(3000, 0, 0);
+    run_all();
+    flip(fd, offset); /* what was not found once is not found later */
+    log_reopen();
+    compare_all(true);
+    assert_int_equal(close(fd), 0);
+    log_close();
+}
+
+static void a_damaged_beginning_is_an_error_with_a_mend(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 8 * SEGMENT_BYTES);
+    for (uint32_t n = 0; n < 5; n++)
+        (void)put(3000, 0, 0);
+    run_all();
+    log_close();
+    const int fd = segment_fd(1);
+    flip(fd, 40);
+    assert_int_equal(log_try(0, 1, SEGMENT_BYTES, 8 * SEGMENT_BYTES), -EUCLEAN);
+    flip(fd, 40);
+    assert_int_equal(log_try(0, 1, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+    compare_all(true);
+    assert_int_equal(close(fd), 0);
+    log_close();
+}
+
+static void a_spool_that_is_too_small_says_so(void **state)
+{
+    begin(state);
+    assert_int_equal(log_try(0, 1, SEGMENT_BYTES, 3 * SEGMENT_BYTES), -EINVAL);
+    assert_int_equal(log_try(0, 1, SEGMENT_BYTES + 5, 30 * SEGMENT_BYTES), -EINVAL);
+    assert_int_equal(log_try(0, 1, 4096, 30 * SEGMENT_BYTES), -EINVAL);
+}
+
 #define BOTH(test)                                                                                 \
     {#test " (io_uring)", test, NULL, end, folder},                                                \
     {                                                                                              \
@@ -474,6 +716,14 @@ int main(int arguments_count, char **arguments)
         BOTH(stored_records_are_found_and_read_again),
         BOTH(forgotten_held_and_replaced_stay_so),
         BOTH(any_history_is_found_again),
+        BOTH(a_full_spool_refuses_and_mends_itself),
+        BOTH(live_records_are_moved_when_segments_run_out),
+        BOTH(a_record_larger_than_a_segment_is_refused),
+        BOTH(former_lanes_are_adopted),
+        BOTH(damaged_mail_is_told_and_never_given),
+        BOTH(a_torn_end_is_no_damage),
+        BOTH(a_damaged_beginning_is_an_error_with_a_mend),
+        BOTH(a_spool_that_is_too_small_says_so),
     };
     if (arguments_count > 1)
         cmocka_set_test_filter(arguments[1]);
