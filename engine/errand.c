@@ -7,8 +7,17 @@
 #include <string.h>
 
 #define ERRAND_NS_MAX      (2 * NS_PER_S)    /* then the page ends, or the rest is busy */
-#define ERRAND_ITEM_NS_MAX (100 * NS_PER_MS) /* that one message is tried for          */
+#define ERRAND_ITEM_NS_MAX (100 * NS_PER_MS) /* that one message's addresses are tried for */
+#define ERRAND_BUSY_NS_MAX (5 * NS_PER_MS)   /* that a busy one holds up all others      */
 #define ERRAND_STEP_MAX    16                /* messages a step                         */
+
+/* One that is asked for alone is waited for; the others are not kept waiting by one. */
+static uint64_t errand_patience_ns(const struct errand *errand)
+{
+    if (errand->kind == ERRAND_LIST || errand->kind == ERRAND_SHOW)
+        return ERRAND_ITEM_NS_MAX;
+    return errand->all ? ERRAND_BUSY_NS_MAX : ERRAND_NS_MAX;
+}
 
 void errand_begin(struct errand *errand, uint64_t now_ns)
 {
@@ -20,7 +29,7 @@ void errand_begin(struct errand *errand, uint64_t now_ns)
     errand->next_cursor = 0;
     errand->meta_bytes = 0;
     errand->until_ns = now_ns + ERRAND_NS_MAX;
-    errand->item_until_ns = now_ns + ERRAND_ITEM_NS_MAX;
+    errand->item_until_ns = now_ns + errand_patience_ns(errand);
     errand->found_count = 0;
     errand->found_next = 0;
     errand->found_cursor = errand->cursor;
@@ -87,7 +96,7 @@ static bool errand_next(struct errand *errand, const struct worker *worker, uint
 static void errand_pass_item(struct errand *errand, uint64_t now_ns)
 {
     errand->found_next++;
-    errand->item_until_ns = now_ns + ERRAND_ITEM_NS_MAX;
+    errand->item_until_ns = now_ns + errand_patience_ns(errand);
 }
 
 static bool errand_list(struct errand *errand, struct worker *worker, uint64_t now_ns)
@@ -131,12 +140,23 @@ static bool errand_show(struct errand *errand, struct worker *worker, uint64_t n
     return true;
 }
 
+/* What is just now under way is held, so that it rests when it comes back, and can be removed. */
+static int errand_remove(struct worker *worker, const struct id *id)
+{
+    const int rc = waiting_remove(worker, id);
+    if (rc == -EBUSY) {
+        const int held = waiting_hold(worker, id);
+        (void)held; /* -EBUSY again: the next try holds it */
+    }
+    return rc;
+}
+
 static int errand_act(const struct errand *errand, struct worker *worker, const struct id *id)
 {
     switch (errand->kind) {
     case ERRAND_HOLD: return waiting_hold(worker, id);
     case ERRAND_RELEASE: return waiting_release(worker, id);
-    case ERRAND_REMOVE: return waiting_remove(worker, id);
+    case ERRAND_REMOVE: return errand_remove(worker, id);
     case ERRAND_LIST:
     case ERRAND_SHOW:
     case ERRAND_FLUSH:

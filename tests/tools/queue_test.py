@@ -159,10 +159,12 @@ class Queue(unittest.TestCase):
                                     ("not_found", 65, b"why"), ("busy", 75, b"try again"),
                                     ("io", 75, b"log"), ("new", 69, b"same version")):
             with self.subTest(code=code):
-                ended, _ = self.queue(lambda _, code=code: {"error": "why", "code": code}, "stats")
-                self.assertEqual((status, b""), (ended.returncode, ended.stdout))
-                self.assertEqual(1, ended.stderr.count(b"\n"))
-                self.assertIn(words, ended.stderr)
+                for command in ("stats", "list", "flush"):
+                    ended, _ = self.queue(lambda _, code=code: {"error": "why", "code": code},
+                                          command)
+                    self.assertEqual((status, b""), (ended.returncode, ended.stdout))
+                    self.assertEqual(1, ended.stderr.count(b"\n"))
+                    self.assertIn(words, ended.stderr)
 
     def test_waits_for_another_command_to_end(self):
         left = [3]

@@ -16,6 +16,8 @@
 #define QUEUE_CURSOR_BYTES   32
 #define QUEUE_ID_CHARS       32
 #define QUEUE_RETRY_MS       50 /* while another command is under way */
+#define QUEUE_ROUNDS_MAX     5  /* of all, while some are busy        */
+#define QUEUE_ROUND_S        1
 
 static const char queue_usage[] =
     "usage: bulla queue list [--json] [--brief] [--after CURSOR] [--limit N]\n"
@@ -144,8 +146,7 @@ static int queue_list(const struct queue *queue)
     struct queue_total total = {0};
     bool more = true;
     (void)snprintf(cursor, sizeof(cursor), "%s", options->after == NULL ? "0:0" : options->after);
-    if (!options->as_json)
-        queue_print_title(stdout);
+    bool titled = options->as_json;
     while (more) {
         json_t *answer = NULL;
         const uint64_t left = options->limit - total.messages_count;
@@ -155,6 +156,9 @@ static int queue_list(const struct queue *queue)
         const int exit_status = queue_ask(queue, question, &answer);
         if (exit_status >= 0)
             return exit_status;
+        if (!titled)
+            queue_print_title(stdout);
+        titled = true;
         queue_print_page(queue, answer, &total);
         more = queue_next(answer, cursor);
         json_decref(answer);
@@ -195,22 +199,40 @@ static void queue_acted(const char *done, uint64_t count)
     printf("%s %llu message%s\n", done, (unsigned long long)count, count == 1 ? "" : "s");
 }
 
-static int queue_act_all(const struct queue *queue, const char *verb, const char *done)
+/* Once through all that waits; adds to *done_count. */
+static int queue_round(const struct queue *queue, const char *verb, uint64_t *done_count,
+                       uint64_t *busy_count)
 {
     char cursor[QUEUE_CURSOR_BYTES] = "0:0";
     char question[QUEUE_QUESTION_BYTES];
-    uint64_t done_count = 0;
-    uint64_t busy_count = 0;
+    *busy_count = 0;
     for (bool more = true; more;) {
         json_t *answer = NULL;
         (void)snprintf(question, sizeof(question), "queue %s all %s", verb, cursor);
         const int exit_status = queue_ask(queue, question, &answer);
         if (exit_status >= 0)
             return exit_status;
-        done_count += (uint64_t)json_integer_value(json_object_get(answer, "done"));
-        busy_count += (uint64_t)json_integer_value(json_object_get(answer, "busy"));
+        *done_count += (uint64_t)json_integer_value(json_object_get(answer, "done"));
+        *busy_count += (uint64_t)json_integer_value(json_object_get(answer, "busy"));
         more = queue_next(answer, cursor);
         json_decref(answer);
+    }
+    return -1;
+}
+
+static int queue_act_all(const struct queue *queue, const char *verb, const char *done)
+{
+    const struct timespec pause = {.tv_sec = QUEUE_ROUND_S};
+    uint64_t done_count = 0;
+    uint64_t busy_count = 0;
+    for (uint32_t round = 0; round < QUEUE_ROUNDS_MAX; round++) {
+        if (round > 0)
+            (void)nanosleep(&pause, NULL);
+        const int exit_status = queue_round(queue, verb, &done_count, &busy_count);
+        if (exit_status >= 0)
+            return exit_status;
+        if (busy_count == 0)
+            break;
     }
     queue_acted(done, done_count);
     if (busy_count == 0)
