@@ -140,9 +140,16 @@ class Queue(unittest.TestCase):
                    "queue hold all 0:99": {"done": 1, "busy": 0, "next": None}}
         ended, _ = self.queue(answers.get, "hold", "--all")
         self.assertEqual((0, b"held 61 messages\n"), (ended.returncode, ended.stdout))
-        ended, _ = self.queue(lambda _: {"done": 1, "busy": 2, "next": None}, "remove", "--all")
-        self.assertEqual((75, b"removed 1 message\n"), (ended.returncode, ended.stdout))
+
+    def test_what_was_busy_is_tried_again(self):
+        rounds = iter([{"done": 1, "busy": 2, "next": None}, {"done": 2, "busy": 0, "next": None}])
+        ended, asked = self.queue(lambda _: next(rounds), "remove", "--all")
+        self.assertEqual((0, b"removed 3 messages\n"), (ended.returncode, ended.stdout))
+        self.assertEqual(2, len(asked))
+        ended, asked = self.queue(lambda _: {"done": 0, "busy": 2, "next": None}, "hold", "--all")
+        self.assertEqual((75, b"held 0 messages\n"), (ended.returncode, ended.stdout))
         self.assertIn(b"2 are with a mail server", ended.stderr)
+        self.assertEqual(5, len(asked))
 
     def test_each_id_is_done_whatever_becomes_of_the_others(self):
         def answers(question):
