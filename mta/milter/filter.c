@@ -17,7 +17,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#define NO_PROFILE UINT32_MAX
+#define SESSIONS_MAX 4000 /* connections at once; Postfix has as many as it has smtpds */
+#define NO_PROFILE   UINT32_MAX
 #define DATA_BYTES_MAX                                                                             \
     ((size_t)4 << 20) /* of one command: a header field of any length we take                      \
                        */
@@ -52,6 +53,7 @@ static struct {
     struct hub *hub;
     const struct mark_key *mark_key;
     struct gather_budget budget;
+    _Atomic uint32_t sessions_count;
     _Atomic uint32_t messages_count;
     _Atomic bool stopping;
     _Atomic unsigned long steps; /* as last negotiated: a connection may be used again without */
@@ -314,7 +316,7 @@ static sfsistat message_seal(SMFICTX *ctx, struct session *session)
     if (message_options(session, &options, why) != 0)
         return message_refused(ctx, session, "5.6.0", why);
     struct gather_view *view = malloc(sizeof(*view));
-    int rc = view == NULL ? -ENOMEM : 0;
+    int rc = view == NULL ? -ENOMEM : gather_expect_answer(&session->gather);
     if (rc == 0)
         rc =
             gather_header(&session->gather, session->lead_blank ? "" : " ", &header, &header_bytes);
@@ -325,7 +327,7 @@ static sfsistat message_seal(SMFICTX *ctx, struct session *session)
         explicit_bzero(header, header_bytes);
     free(header);
     if (rc != 0)
-        return message_later(ctx, session, "4.3.1", "out of memory");
+        return message_later(ctx, session, "4.3.1", "too much mail is under way; try again");
     const sfsistat said = message_answer(ctx, session, &answer);
     hub_answer_fini(&answer);
     return said;
@@ -373,9 +375,12 @@ static void session_address(struct session *session, const struct sockaddr *addr
 static sfsistat filter_connect(SMFICTX *ctx, char *host, struct sockaddr *address)
 {
     (void)host;
-    struct session *session = calloc(1, sizeof(*session));
+    struct session *session = NULL;
+    if (atomic_fetch_add(&filter.sessions_count, 1) < SESSIONS_MAX)
+        session = calloc(1, sizeof(*session));
     if (session == NULL || smfi_setpriv(ctx, session) != MI_SUCCESS) {
         free(session);
+        (void)atomic_fetch_sub(&filter.sessions_count, 1);
         return SMFIS_TEMPFAIL;
     }
     const unsigned long steps = atomic_load(&filter.steps);
@@ -498,6 +503,7 @@ static sfsistat filter_disconnect(SMFICTX *ctx)
     if (session != NULL) {
         message_end(session);
         free(session);
+        (void)atomic_fetch_sub(&filter.sessions_count, 1);
         (void)smfi_setpriv(ctx, NULL);
     }
     return SMFIS_CONTINUE;

@@ -8,10 +8,11 @@
 #include <string.h>
 #include <strings.h>
 
-#define ROOM_BYTES_MIN 4096
-#define DSN_DEFAULT    "NOTIFY=FAILURE" /* what happens without a word, too */
-#define DSN_DELAY      "NOTIFY=FAILURE,DELAY"
-#define DSN_DELAY_TOO  "NOTIFY=DELAY,FAILURE"
+#define ROOM_BYTES_MIN     4096
+#define ANSWER_BYTES_FIXED ((size_t)256 * 1024) /* script, templates, logo, outer header */
+#define DSN_DEFAULT        "NOTIFY=FAILURE"     /* what happens without a word, too */
+#define DSN_DELAY          "NOTIFY=FAILURE,DELAY"
+#define DSN_DELAY_TOO      "NOTIFY=DELAY,FAILURE"
 
 static bool budget_take(struct gather_budget *budget, uint64_t bytes)
 {
@@ -99,6 +100,7 @@ static const char *text_at(const struct gather *gather, size_t offset)
 void gather_init(struct gather *gather, struct gather_budget *budget)
 {
     gather->budget = budget;
+    gather->answer_bytes = 0;
     gather->texts = (struct gather_bytes){0};
     gather->body = (struct gather_bytes){0};
     gather->recipients_count = 0;
@@ -113,6 +115,7 @@ void gather_fini(struct gather *gather)
 {
     bytes_free(&gather->texts, gather->budget);
     bytes_free(&gather->body, gather->budget);
+    budget_give(gather->budget, gather->answer_bytes);
     gather_init(gather, gather->budget);
 }
 
@@ -194,6 +197,17 @@ int gather_body(struct gather *gather, const uint8_t *bytes_at, size_t bytes,
     if (gather->body.bytes + bytes > mail_bytes_max)
         return -EMSGSIZE;
     return bytes_add(&gather->body, gather->budget, bytes_at, bytes);
+}
+
+/* Base64 in lines is 78/57 of its bytes; then what does not depend on them. */
+int gather_expect_answer(struct gather *gather)
+{
+    const size_t bytes = (gather->body.bytes + gather->texts.bytes) * 3 / 2 + ANSWER_BYTES_FIXED;
+    ASSERT(gather->answer_bytes == 0);
+    if (!budget_take(gather->budget, bytes))
+        return -ENOMEM;
+    gather->answer_bytes = bytes;
+    return 0;
 }
 
 const char *gather_name(const struct gather *gather, uint32_t field)

@@ -37,6 +37,7 @@ struct gather_bytes {
 
 struct gather {
     struct gather_budget *budget;
+    size_t answer_bytes;       /* of the budget, for the sealed mail */
     struct gather_bytes texts; /* sender, recipients, names and values, each with its NUL */
     struct gather_bytes body;
     size_t sender_offset;
@@ -61,6 +62,9 @@ MUST_USE int gather_recipient(struct gather *gather, char **arguments);
 MUST_USE int gather_field(struct gather *gather, const char *name, const char *value);
 MUST_USE int gather_body(struct gather *gather, const uint8_t *bytes_at, size_t bytes,
                          uint64_t mail_bytes_max);
+
+/* Takes from the budget what the sealed mail will need, until gather_fini(). */
+MUST_USE int gather_expect_answer(struct gather *gather);
 
 const char *gather_name(const struct gather *gather, uint32_t field);
 const char *gather_value(const struct gather *gather, uint32_t field);

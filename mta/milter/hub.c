@@ -8,7 +8,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +49,6 @@ struct hub {
     uint32_t jobs_count;
     bool stopping;
     int wake_fd;
-    _Atomic bool attached; /* read by hub_is_attached() alone */
     /* The thread's own. */
     struct bulla *bulla;
     uint64_t attach_after_ns;
@@ -184,7 +182,6 @@ static void hub_lose_engine(struct hub *hub)
     }
     bulla_detach(hub->bulla);
     hub->bulla = NULL;
-    atomic_store(&hub->attached, false);
     log_line(LOG_LEVEL_WARNING, "engine_gone", "messages=%u", lost);
 }
 
@@ -200,7 +197,6 @@ static void hub_attach(struct hub *hub)
     };
     const int rc = bulla_attach(&hub->bulla, &config);
     if (rc == 0) {
-        atomic_store(&hub->attached, true);
         (void)bulla_fd(hub->bulla);
         log_line(LOG_LEVEL_INFO, "attached", "socket=%s", hub->socket_path);
     } else {
@@ -425,11 +421,6 @@ void hub_close(struct hub *hub)
     (void)close(hub->wake_fd);
     free(hub->socket_path);
     free(hub);
-}
-
-bool hub_is_attached(struct hub *hub)
-{
-    return atomic_load(&hub->attached);
 }
 
 static struct job *job_make(const struct hub_request *request)

@@ -59,6 +59,5 @@ MUST_USE int hub_open(struct hub **hub, const struct hub_config *config);
 void hub_close(struct hub *hub); /* what waits is answered RETRY; NULL is harmless */
 void hub_seal(struct hub *hub, const struct hub_request *request, struct hub_answer *answer);
 void hub_answer_fini(struct hub_answer *answer);
-bool hub_is_attached(struct hub *hub);
 
 #endif
