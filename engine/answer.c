@@ -13,7 +13,10 @@ struct answer {
 static const struct answer answers[VERDICT_COUNT] = {
     [VERDICT_NONE] = {IPC_RETRY, {4, 3, 0}, "the engine could not decide"},
     [VERDICT_SEALED] = {IPC_SEALED, {0, 0, 0}, ""},
-    [VERDICT_NO_SPOOL] = {IPC_RETRY, {4, 3, 2}, "this engine has no spool: keep the message"},
+    [VERDICT_NO_SPOOL] = {IPC_RETRY,
+                          {4, 3, 2},
+                          "the key service cannot be reached, and this engine has no spool: keep "
+                          "the message"},
     [VERDICT_BAD_META] = {IPC_REFUSED, {5, 1, 0}, NULL},
     [VERDICT_BAD_ADDRESS] = {IPC_REFUSED, {5, 1, 3}, NULL},
     [VERDICT_NO_PROFILE] = {IPC_REFUSED, {5, 3, 5}, NULL},
@@ -32,6 +35,10 @@ static const struct answer answers[VERDICT_COUNT] = {
                               {4, 3, 5},
                               "the key service knows other envelopes by "
                               "these ids"},
+    [VERDICT_QUEUED] = {IPC_QUEUED, {0, 0, 0}, ""},
+    [VERDICT_SPOOL_FAILED] = {IPC_RETRY,
+                              {4, 3, 1},
+                              "the key service is away and the spool takes no more mail"},
 };
 
 void answer_status(enum job_verdict verdict, struct ipc_completion *completion)

@@ -2,7 +2,10 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "crypto/secret.h"
 #include "engine/eal.h"
+#include "engine/spool_key.h"
+#include "engine/spool_lock.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -12,10 +15,14 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
 #define ENGINE_READY_MS_MAX   10000
+#define ENGINE_SPOOL_MS_MAX   600000 /* of a large spool on a slow disk */
+#define ENGINE_EXTEND_MS      1000
+#define ENGINE_EXTEND_NOTE    "EXTEND_TIMEOUT_USEC=30000000"
 #define ENGINE_BEAT_NS_MAX    (30 * NS_PER_S)
 #define ENGINE_BACKOFF_NS_MAX (10 * NS_PER_S)
 #define ENGINE_PROBE_NS_MIN   NS_PER_S /* a service that is away: at most one probe a second */
@@ -43,7 +50,14 @@ static struct worker_config engine_worker_config(const struct engine *engine, ui
         .busy_poll = wish->busy_poll,
         .allow_io_uring = wish->io_uring,
         .notice_eventfd = engine->notice_eventfd,
+        .spool = wish->spool[0] == '\0' ? NULL : wish->spool,
+        .spool_key = engine->spool_key,
+        .workers_count = engine->placement.workers_count,
+        .spool_bytes = wish->spool_bytes / engine->placement.workers_count,
+        .spool_segment_bytes = wish->spool_segment_bytes,
     };
+    for (uint32_t k = 0; k < config.key_services_count; k++)
+        config.key_names[k] = engine->config.key_services[k].name;
     const uint32_t node_index = placement_node_of(&engine->placement, index);
     for (uint32_t k = 0; k < config.key_services_count; k++)
         config.keys[k] = engine->keys[k * PLACEMENT_NODES_MAX + node_index];
@@ -140,6 +154,25 @@ static int engine_start_snapshot(struct engine *engine, char why[ENGINE_WHY_BYTE
     return 0;
 }
 
+/* The folder is ours alone, and the key that its records are under is there. */
+static int engine_start_spool(struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    const struct config_engine *wish = &engine->config.engine;
+    void *pages = NULL;
+    if (wish->spool[0] == '\0')
+        return 0;
+    int rc = spool_lock_take(&engine->spool_lock_fd, wish->spool, why);
+    if (rc != 0)
+        return rc;
+    rc = secret_pages_open(&pages, SPOOL_KEY_BYTES);
+    if (rc != 0) {
+        (void)snprintf(why, ENGINE_WHY_BYTES, "no memory for the spool key");
+        return rc;
+    }
+    engine->spool_key = pages;
+    return spool_key_load(engine->spool_key, wish->spool_key, wish->spool, why);
+}
+
 static int engine_open_workers(struct engine *engine, char why[ENGINE_WHY_BYTES])
 {
     for (uint32_t i = 0; i < engine->placement.workers_count; i++) {
@@ -153,12 +186,14 @@ static int engine_open_workers(struct engine *engine, char why[ENGINE_WHY_BYTES]
 }
 
 /* Waits until the worker serves; bounded. */
-static int engine_await(const struct worker *worker)
+static int engine_await(const struct worker *worker, uint32_t ms_max)
 {
-    for (uint32_t ms = 0; ms < ENGINE_READY_MS_MAX; ms++) {
+    for (uint32_t ms = 0; ms < ms_max; ms++) {
         const int rc = worker_ready(worker);
         if (rc != -EINPROGRESS)
             return rc;
+        if (ms % ENGINE_EXTEND_MS == ENGINE_EXTEND_MS - 1)
+            (void)sd_notify(0, ENGINE_EXTEND_NOTE);
         engine_pause();
     }
     return -ETIMEDOUT;
@@ -182,6 +217,21 @@ static void engine_check_locking(const struct engine *engine)
     (void)munmap(at, bytes);
 }
 
+static void engine_log_spool(const struct engine *engine)
+{
+    uint64_t recovered = 0;
+    uint64_t held = 0;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        recovered += worker_counter(engine->workers[i], COUNTER_RECOVERED);
+        held += worker_counter(engine->workers[i], COUNTER_HELD);
+        bytes += worker_counter(engine->workers[i], COUNTER_SPOOL_BYTES);
+    }
+    log_line(LOG_LEVEL_INFO, "spool_ready", "folder=%s waiting=%llu held=%llu bytes=%llu",
+             engine->config.engine.spool, (unsigned long long)recovered, (unsigned long long)held,
+             (unsigned long long)bytes);
+}
+
 static int engine_launch(struct engine *engine, char why[ENGINE_WHY_BYTES])
 {
     for (uint32_t i = 0; i < engine->workers_count; i++) {
@@ -190,12 +240,21 @@ static int engine_launch(struct engine *engine, char why[ENGINE_WHY_BYTES])
             return -EIO;
         }
         engine->launched_count++;
-        const int rc = engine_await(engine->workers[i]);
+    }
+    const bool spools = engine->config.engine.spool[0] != '\0';
+    const uint32_t ms_max = spools ? ENGINE_SPOOL_MS_MAX : ENGINE_READY_MS_MAX;
+    /* All together: each of them recovers what waits in its spool first. */
+    for (uint32_t i = 0; i < engine->workers_count; i++) {
+        const int rc = engine_await(engine->workers[i], ms_max);
         if (rc != 0) {
-            (void)snprintf(why, ENGINE_WHY_BYTES, "worker %u cannot start: %s", i, strerror(-rc));
+            const char *said = rc == -ETIMEDOUT ? "" : worker_why(engine->workers[i]);
+            (void)snprintf(why, ENGINE_WHY_BYTES, "worker %u cannot start: %s", i,
+                           said[0] == '\0' ? strerror(-rc) : said);
             return rc;
         }
     }
+    if (spools)
+        engine_log_spool(engine);
     for (uint32_t i = 0; i < ENGINE_KEYS_MAX; i++) {
         const int rc = engine->keys[i] == NULL ? 0 : key_thread_start(engine->keys[i]);
         if (rc != 0) {
@@ -213,6 +272,7 @@ int engine_start(struct engine *engine, const char *config_path, const struct co
     engine->config_path = config_path;
     engine->config = *config;
     engine->started_ns = clock_monotonic_ns();
+    engine->spool_lock_fd = -1;
     engine->notice_eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->notice_eventfd < 0) {
         (void)snprintf(why, ENGINE_WHY_BYTES, "no eventfd can be had: %s", strerror(errno));
@@ -223,6 +283,8 @@ int engine_start(struct engine *engine, const char *config_path, const struct co
         rc = engine_start_snapshot(engine, why);
     if (rc == 0)
         rc = engine_start_keys(engine, why);
+    if (rc == 0)
+        rc = engine_start_spool(engine, why);
     if (rc == 0)
         rc = engine_start_eal(engine, why);
     if (rc == 0)
@@ -265,6 +327,12 @@ void engine_stop(struct engine *engine)
     for (uint32_t i = 0; i < engine->snapshots_count; i++)
         snapshot_close(engine->snapshots[i]);
     engine->snapshots_count = 0;
+    if (engine->spool_key != NULL)
+        secret_pages_close(engine->spool_key, SPOOL_KEY_BYTES);
+    engine->spool_key = NULL;
+    if (engine->spool_lock_fd >= 0)
+        (void)close(engine->spool_lock_fd);
+    engine->spool_lock_fd = -1;
     if (engine->eal_open)
         eal_close();
     engine->eal_open = false;

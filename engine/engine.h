@@ -33,6 +33,8 @@ struct engine {
     struct snapshot *snapshots[ENGINE_SNAPSHOTS_MAX];
     uint32_t snapshots_count;
     int notice_eventfd;      /* workers ring it */
+    int spool_lock_fd;       /* -1: no spool, or not yet */
+    uint8_t *spool_key;      /* secret pages; NULL: no spool */
     uint32_t launched_count; /* workers whose lcore runs */
     bool eal_open;
     uint64_t started_ns;

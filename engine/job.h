@@ -26,6 +26,7 @@ enum job_state {
     JOB_WAIT_ROOM,   /* owns its submission alone; wants arena, record and sealer          */
     JOB_SEALING,     /* owns sealer, record and arena range; gets slices between vectors   */
     JOB_WAIT_KEY,    /* owns record and arena range; the key thread reads the record       */
+    JOB_WAIT_SPOOL,  /* owns record and arena range, of which the spool reads the latter       */
     JOB_WAIT_ANSWER, /* its verdict is known; wants room for the text or a completion slot */
 };
 
@@ -43,8 +44,10 @@ enum job_verdict {
     VERDICT_KEY_AWAY,
     VERDICT_KEY_INVALID,
     VERDICT_KEY_CONFLICT,
+    VERDICT_QUEUED,
+    VERDICT_SPOOL_FAILED,
 };
-#define VERDICT_COUNT 12
+#define VERDICT_COUNT 14
 
 struct job {
     _Alignas(CACHE_LINE) struct ipc_submission submission;
@@ -52,7 +55,8 @@ struct job {
     const struct snapshot_profile *profile;
     const struct snapshot_shell *shell; /* of the profile's, what this message's fields stand in */
     uint64_t generation;                /* of the snapshot that `profile` belongs to; 0: none yet */
-    uint64_t constants_offset;          /* of that snapshot's, in the session's memfd */
+    const uint8_t *constants;           /* of that snapshot */
+    uint64_t constants_offset;          /* of the same, in the session's memfd */
     struct sealer *sealer;
     uint8_t *record; /* secret */
     uint8_t *space_at;
@@ -71,6 +75,7 @@ struct job {
     struct id id;
     enum job_state state;
     enum job_verdict verdict;
+    bool notify; /* its sender is told when it fails after QUEUED */
 };
 
 struct job_list {
@@ -132,7 +137,9 @@ static inline bool job_edge(enum job_state from, enum job_state to)
     case JOB_WAIT_ROOM: return from == JOB_FREE || from == JOB_WAIT_KEY;
     case JOB_SEALING: return from == JOB_WAIT_ROOM;
     case JOB_WAIT_KEY: return from == JOB_SEALING;
-    case JOB_WAIT_ANSWER: return from == JOB_WAIT_ROOM || from == JOB_WAIT_KEY;
+    case JOB_WAIT_SPOOL: return from == JOB_SEALING || from == JOB_WAIT_KEY;
+    case JOB_WAIT_ANSWER:
+        return from == JOB_WAIT_ROOM || from == JOB_WAIT_KEY || from == JOB_WAIT_SPOOL;
     }
     return false;
 }

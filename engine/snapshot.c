@@ -255,7 +255,9 @@ static int snapshot_add_span(struct snapshot *snapshot, const uint8_t *bytes_at,
         return -EFBIG;
     memcpy(snapshot->constants + snapshot->constants_bytes, bytes_at, bytes);
     *span = (struct snapshot_span){.offset = (uint32_t)snapshot->constants_bytes,
-                                   .bytes = (uint32_t)bytes};
+                                   .bytes = (uint32_t)bytes,
+                                   .number = (uint32_t)snapshot->generation * SNAPSHOT_SPANS_MAX +
+                                             ++snapshot->spans_count};
     snapshot->constants_bytes += bytes;
     return 0;
 }

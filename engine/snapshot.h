@@ -25,10 +25,12 @@
 #define SNAPSHOT_LOGO_BYTES_MAX  ((size_t)256 << 10)
 #define SNAPSHOT_TEXT_BYTES_MAX  ((size_t)256 << 10)
 #define SNAPSHOT_NAMES_BYTES_MAX 384
+#define SNAPSHOT_SPANS_MAX       (2 * FRAME_VARIANT_COUNT * PROFILES_MAX)
 
 struct snapshot_span {
     uint32_t offset; /* in the constants */
     uint32_t bytes;
+    uint32_t number; /* of no other span of this snapshot or another: the spool's name for it */
 };
 
 /* What stands around a message's fields. */
@@ -54,6 +56,7 @@ struct snapshot {
     uint32_t slot; /* of the engine's table: workers tell by it what they use */
     uint8_t *constants;
     size_t constants_bytes;
+    uint32_t spans_count; /* different ones */
     uint32_t profiles_count;
     char names[SNAPSHOT_NAMES_BYTES_MAX]; /* "default, high": for the refusal's text */
     struct snapshot_profile profiles[PROFILES_MAX];

@@ -83,11 +83,10 @@ static bool addresses_sound(const struct meta *meta)
 }
 
 /* Everything that can refuse a message before its content is looked at. */
-static enum job_verdict admit_meta(struct job *job, struct meta *meta, const uint8_t *bytes_at)
+static enum job_verdict admit_meta(const struct worker *worker, struct job *job, struct meta *meta,
+                                   const uint8_t *bytes_at)
 {
     const struct ipc_submission *submission = &job->submission;
-    if ((submission->flags & IPC_SUBMIT_QUEUE) != 0)
-        return VERDICT_NO_SPOOL;
     if (meta_read(meta, bytes_at, submission->meta_bytes) != 0)
         return VERDICT_BAD_META;
     job->profile = snapshot_find(job->client->snapshot, meta->profile, meta->profile_bytes);
@@ -95,6 +94,10 @@ static enum job_verdict admit_meta(struct job *job, struct meta *meta, const uin
         return VERDICT_NO_PROFILE;
     if (submission->mail_bytes > job->profile->profile.mail_bytes_max)
         return VERDICT_TOO_LARGE;
+    /* One message at a time finds out whether the service is back; no other waits for that. */
+    const struct worker_key *key = &worker->keys[job->profile->key_service];
+    if (key->away && key->asked_count > 0 && !worker_may_spool(worker, job))
+        return VERDICT_KEY_AWAY;
     return addresses_sound(meta) ? VERDICT_NONE : VERDICT_BAD_ADDRESS;
 }
 
@@ -170,7 +173,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     if (meta_at == NULL)
         return ADMIT_NO_ROOM;
     channel_copy_meta(job->client->channel, submission, meta_at);
-    job->verdict = admit_meta(job, &entry->meta, meta_at);
+    job->verdict = admit_meta(worker, job, &entry->meta, meta_at);
     if (job->verdict != VERDICT_NONE) {
         worker->stage_used = stage_used;
         return ADMIT_DECIDED;
@@ -186,6 +189,7 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     entry->job = job;
     entry->mail = mail_at;
     header_read(&entry->header, entry->mail, entry->mail_bytes, submission->mail_bytes);
+    job->notify = notice_due(entry->meta.sender_bytes, entry->mail, &entry->header);
     admit_message(worker, entry);
     const enum admit admitted = admit_room(worker, entry);
     if (admitted != ADMIT_TAKEN) {
@@ -308,23 +312,38 @@ static void seal_finish(struct worker *worker, struct job *job)
 /* The record goes to the key thread with this pass's others. */
 static void seal_ask_key(struct worker *worker, struct job *job)
 {
-    struct worker_key *key = &worker->keys[job->profile->key_service];
-    const uint64_t wait_ns = MIN(worker->config.key_wait_ns,
-                                 (uint64_t)job->profile->profile.wait_s * UINT64_C(1000000000));
-    if (key->out_count == ARRAY_COUNT(key->out)) {
-        const uint32_t pushed = rte_ring_sp_enqueue_bulk_elem(
-            key->link.requests, key->out, sizeof(key->out[0]), key->out_count, NULL);
-        ASSERT(pushed == key->out_count); /* the ring holds all jobs */
-        key->out_count = 0;
-        key_thread_wake(key->thread, &key->link);
+    const uint32_t service = job->profile->key_service;
+    const bool may_spool = worker_may_spool(worker, job);
+    if (may_spool && worker->keys[service].away) {
+        worker_spool_job(worker, job);
+        return;
     }
-    key->out[key->out_count++] = (struct key_request){
+    const uint64_t wait_ns =
+        MIN(may_spool ? WORKER_QUEUE_WAIT_NS : worker->config.key_wait_ns,
+            MIN(worker->config.key_wait_ns,
+                (uint64_t)job->profile->profile.wait_s * UINT64_C(1000000000)));
+    const struct key_request request = {
         .record = job->record,
         .deadline_ns = worker->now_ns + wait_ns,
         .record_bytes = job->record_bytes,
         .job_index = worker_job_index(worker, job),
     };
+    worker_ask_key(worker, service, &request);
     job_enter(job, JOB_WAIT_KEY);
+}
+
+void worker_ask_key(struct worker *worker, uint32_t key_service, const struct key_request *request)
+{
+    struct worker_key *key = &worker->keys[key_service];
+    if (key->out_count == ARRAY_COUNT(key->out)) {
+        const uint32_t pushed = rte_ring_sp_enqueue_bulk_elem(
+            key->link.requests, key->out, sizeof(key->out[0]), key->out_count, NULL);
+        ASSERT(pushed == key->out_count); /* the ring holds all jobs, and all that waits asks */
+        key->out_count = 0;
+        key_thread_wake(key->thread, &key->link);
+    }
+    key->out[key->out_count++] = *request;
+    key->asked_count++;
 }
 
 /*

@@ -33,6 +33,18 @@ static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_JOBS] = "jobs",
     [COUNTER_CLIENTS] = "clients",
     [COUNTER_BUSY_NS] = "busy_ns",
+    [COUNTER_QUEUED] = "queued",
+    [COUNTER_RECOVERED] = "recovered",
+    [COUNTER_WAITING] = "waiting",
+    [COUNTER_READY] = "ready",
+    [COUNTER_HELD] = "held",
+    [COUNTER_EMITTED] = "emitted",
+    [COUNTER_EMITTED_AGAIN] = "emitted_again",
+    [COUNTER_EXPIRED] = "expired",
+    [COUNTER_NOTIFIED] = "notified",
+    [COUNTER_SPOOL_FAILURES] = "spool_failures",
+    [COUNTER_SPOOL_DAMAGED] = "spool_damaged",
+    [COUNTER_SPOOL_BYTES] = "spool_bytes",
 };
 
 static const char *const fault_words[WORKER_FAULTS] = {
@@ -71,10 +83,16 @@ static size_t ring_bytes(uint32_t item_bytes, uint32_t count)
     return eal_bytes((size_t)bytes);
 }
 
+/* All jobs may be at one key service, and all that waits asks beside them. */
+static uint32_t asks_max(const struct worker_config *config)
+{
+    return config->jobs_count + (config->spool == NULL ? 0 : WAITING_ASKS_MAX);
+}
+
 size_t worker_memory_bytes(const struct worker_config *config)
 {
-    const size_t key_rings = ring_bytes(sizeof(struct key_request), config->jobs_count) +
-                             ring_bytes(sizeof(struct key_verdict), config->jobs_count);
+    const size_t key_rings = ring_bytes(sizeof(struct key_request), asks_max(config)) +
+                             ring_bytes(sizeof(struct key_verdict), asks_max(config));
     return eal_bytes(sizeof(struct worker)) + eal_bytes(config->jobs_count * sizeof(struct job)) +
            eal_bytes(config->jobs_count * sizeof(uint32_t)) +
            eal_bytes(WORKER_CLIENTS_MAX * sizeof(struct client)) +
@@ -116,9 +134,9 @@ static int worker_open_rings(struct worker *worker)
         key->link.worker = worker;
         key->link.asleep = &key->asleep;
         key->link.requests =
-            ring_open(worker, "asks", sizeof(struct key_request), config->jobs_count);
+            ring_open(worker, "asks", sizeof(struct key_request), asks_max(config));
         key->link.verdicts =
-            ring_open(worker, "says", sizeof(struct key_verdict), config->jobs_count);
+            ring_open(worker, "says", sizeof(struct key_verdict), asks_max(config));
         if (key->link.requests == NULL || key->link.verdicts == NULL)
             return -ENOMEM;
         key_thread_attach(key->thread, &key->link);
@@ -201,7 +219,9 @@ static int worker_init_thread(struct worker *worker)
         return rc;
     worker->scratch = pages;
     rc = wait_open(&worker->wait, worker->config.allow_io_uring);
-    return rc;
+    if (rc != 0)
+        return rc;
+    return worker_spool_open(worker);
 }
 
 static void worker_init_pools(struct worker *worker)
@@ -221,6 +241,7 @@ static void worker_init_pools(struct worker *worker)
     for (uint32_t i = 0; i < WORKER_RECORDS_LARGE; i++)
         worker->records_large_free[worker->records_large_free_count++] = i;
     job_list_init(&worker->sealing);
+    job_list_init(&worker->spooling);
     worker->spin_ns = worker->config.spin_ns_max;
 }
 
@@ -339,22 +360,25 @@ static void order_adopt(struct worker *worker, const struct worker_order *order)
     *client = (struct client){.state = CLIENT_LIVE,
                               .session = order->session,
                               .channel = order->channel,
+                              .collector = channel_is_collector(order->channel),
                               .snapshot = worker->snapshot};
     job_list_init(&client->room);
     job_list_init(&client->large);
     job_list_init(&client->answers);
     worker->live[worker->live_count++] = index;
     worker_share(worker);
-    if (!channel_is_collector(client->channel) &&
-        channel_constants_write(client->channel, worker->snapshot->constants,
-                                worker->snapshot->constants_bytes,
-                                &client->constants_offset) != 0) {
+    if (!client->collector && channel_constants_write(client->channel, worker->snapshot->constants,
+                                                      worker->snapshot->constants_bytes,
+                                                      &client->constants_offset) != 0) {
         worker_break(worker, client, WORKER_FAULT_CONSTANTS);
         return;
     }
     client->watched =
         wait_add(worker->wait, client->session, channel_doorbell(client->channel)) == 0;
-    if (!client->watched)
+    const bool adopted = client->watched &&
+                         (!client->collector || worker->waiting == NULL ||
+                          waiting_collector_add(worker->waiting, client->session, client->channel));
+    if (!adopted)
         worker_break(worker, client, WORKER_FAULT_DOORBELL);
 }
 
@@ -366,6 +390,8 @@ static void order_drop(struct worker *worker, const struct worker_order *order)
     client->dirty = false;
     if (client->watched)
         wait_remove(worker->wait, client->session);
+    if (client->collector && worker->waiting != NULL)
+        waiting_collector_end(worker->waiting, client->session);
     worker_client_clear(worker, client);
 }
 
@@ -375,7 +401,10 @@ static void worker_release_ended(struct worker *worker)
     uint32_t n = 0;
     while (n < worker->live_count) {
         struct client *client = &worker->clients[worker->live[n]];
-        if (client->state != CLIENT_ENDING || client->jobs_count > 0) {
+        const bool reads = client->collector && client->state == CLIENT_ENDING &&
+                           worker->waiting != NULL &&
+                           !waiting_collector_gone(worker->waiting, client->session);
+        if (client->state != CLIENT_ENDING || client->jobs_count > 0 || reads) {
             n++;
             continue;
         }
@@ -397,7 +426,11 @@ static void worker_take_orders(struct worker *worker)
         case WORKER_DROP: order_drop(worker, &order); break;
         case WORKER_SNAPSHOT: worker->snapshot = order.snapshot; break;
         case WORKER_EVICT: order_evict(worker, order.generation); break;
-        case WORKER_DRAIN: worker->draining = true; break;
+        case WORKER_DRAIN:
+            worker->draining = true;
+            if (worker->waiting != NULL)
+                waiting_drain(worker->waiting);
+            break;
         case WORKER_STOP: worker->stopping = true; break;
         }
     }
@@ -408,7 +441,7 @@ static bool worker_may_sleep(struct worker *worker)
 {
     for (uint32_t n = 0; n < worker->live_count; n++) {
         struct client *client = &worker->clients[worker->live[n]];
-        const bool may_take = worker_client_room(worker, client) > 0;
+        const bool may_take = client->collector || worker_client_room(worker, client) > 0;
         if (client->state == CLIENT_LIVE && !channel_sleep(client->channel, may_take))
             return false;
     }
@@ -421,7 +454,11 @@ static bool worker_may_sleep(struct worker *worker)
         if (!rte_ring_empty(worker->keys[k].link.verdicts))
             return false;
     }
-    return true;
+    if (worker->waiting == NULL)
+        return true;
+    /* What the disk does from now on rings; what it did before is looked at once more. */
+    waiting_arm(worker->waiting, true);
+    return worker_pass_spool(worker) == 0 && waiting_may_sleep(worker->waiting);
 }
 
 static void worker_sleep(struct worker *worker)
@@ -434,6 +471,8 @@ static void worker_sleep(struct worker *worker)
     }
     /* An exchange too, so that no plain store parts a waker from the next announcement. */
     (void)atomic_exchange_explicit(&worker->asleep, 0, memory_order_acq_rel);
+    if (worker->waiting != NULL)
+        waiting_arm(worker->waiting, false);
     for (uint32_t n = 0; n < worker->live_count; n++)
         channel_awake(worker->clients[worker->live[n]].channel);
     for (uint32_t i = 0; i < events_count; i++) {
@@ -479,8 +518,23 @@ static void worker_note_drained(struct worker *worker)
 {
     if (!worker->draining || worker->drained || worker->jobs_free_count < worker->config.jobs_count)
         return;
+    if (worker->waiting != NULL && !waiting_is_quiet(worker->waiting))
+        return;
     worker->drained = true;
     worker_notify(worker, NOTICE_DRAINED, 0, WORKER_FAULT_NONE);
+}
+
+/* A service that is away for a moment is waited for; one that stays away is not. */
+static void worker_look_keys(struct worker *worker)
+{
+    for (uint32_t k = 0; k < worker->config.key_services_count; k++) {
+        struct worker_key *key = &worker->keys[k];
+        if (key_thread_up(key->thread))
+            key->away_from_ns = 0;
+        else if (key->away_from_ns == 0)
+            key->away_from_ns = worker->now_ns;
+        key->away = key->away_from_ns != 0 && worker->now_ns - key->away_from_ns >= WORKER_AWAY_NS;
+    }
 }
 
 static void worker_loop(struct worker *worker)
@@ -495,6 +549,7 @@ static void worker_loop(struct worker *worker)
         worker->now_ns = now_ns;
         worker->unix_ns = clock_unix_ns();
         worker_take_orders(worker);
+        worker_look_keys(worker);
         if (!adopted || worker->snapshot != before)
             adopted = worker_adopt_snapshots(worker);
         const uint32_t done = worker_pass(worker);
@@ -538,6 +593,7 @@ void worker_close(struct worker *worker)
     /* The lcore has been waited for; this says so in the language's own terms. */
     (void)atomic_load_explicit(&worker->ended, memory_order_acquire);
     /* Kept until no key thread can read a record or wake the worker any more. */
+    worker_spool_close(worker);
     worker_fini_pages(worker);
     if (worker->wait != NULL)
         wait_close(worker->wait);
@@ -571,6 +627,11 @@ bool worker_uses(const struct worker *worker, const struct snapshot *snapshot)
     const uint64_t used = atomic_load_explicit(&worker->used, memory_order_acquire);
     /* Not older than the newest that the worker knows: its order may still be in the ring. */
     return snapshot->generation >= used >> WORKER_SLOT_BITS || (used >> snapshot->slot & 1) != 0;
+}
+
+const char *worker_why(const struct worker *worker)
+{
+    return worker->why;
 }
 
 const char *worker_fault_words(enum worker_fault fault)

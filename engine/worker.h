@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define WORKER_CLIENTS_MAX 256
-#define WORKER_WHY_BYTES   160
+#define WORKER_WHY_BYTES   512
 
 struct worker;
 struct key_thread;
@@ -39,6 +39,12 @@ struct worker_config {
     bool busy_poll;
     bool allow_io_uring;
     int notice_eventfd; /* rung when there is something to hear */
+    const char *spool;  /* folder; NULL: none. These three are the engine's, and stay */
+    const uint8_t *spool_key;
+    const char *key_names[CONFIG_KEY_SERVICES_MAX];
+    uint32_t workers_count;
+    uint64_t spool_bytes; /* of this worker's segments */
+    uint64_t spool_segment_bytes;
 };
 
 /* What one worker takes of its node, for eal_config.node_bytes. */
@@ -51,6 +57,8 @@ MUST_USE int worker_open(struct worker **worker, const struct worker_config *con
 int worker_run(void *worker);
 /* -EINPROGRESS until worker_run() serves or has failed. */
 MUST_USE int worker_ready(const struct worker *worker);
+/* Why it failed; "" for no more than its -errno. */
+const char *worker_why(const struct worker *worker);
 /* After worker_run() has returned and the key threads are closed. */
 void worker_close(struct worker *worker);
 
@@ -122,8 +130,20 @@ enum worker_counter {
     COUNTER_JOBS,    /* under way now                             */
     COUNTER_CLIENTS, /* now                                       */
     COUNTER_BUSY_NS, /* in turns of the loop that did something   */
+    COUNTER_QUEUED,  /* taken over: answered QUEUED               */
+    COUNTER_RECOVERED,
+    COUNTER_WAITING, /* in the spool now                          */
+    COUNTER_READY,   /* of them, for a collector                  */
+    COUNTER_HELD,    /* of them                                   */
+    COUNTER_EMITTED, /* sent on                                   */
+    COUNTER_EMITTED_AGAIN,
+    COUNTER_EXPIRED,  /* ended unsent                             */
+    COUNTER_NOTIFIED, /* notifications sent on                    */
+    COUNTER_SPOOL_FAILURES,
+    COUNTER_SPOOL_DAMAGED,
+    COUNTER_SPOOL_BYTES, /* of live records                       */
 };
-#define WORKER_COUNTERS 16
+#define WORKER_COUNTERS 28
 
 const char *worker_counter_name(enum worker_counter counter);
 uint64_t worker_counter(const struct worker *worker, enum worker_counter counter);

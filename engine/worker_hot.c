@@ -24,6 +24,7 @@ static void job_hold(struct job *job)
     if (job->generation != 0)
         return;
     job->generation = job->client->snapshot->generation;
+    job->constants = job->client->snapshot->constants;
     job->constants_offset = job->client->constants_offset;
     job->client->jobs_current++;
 }
@@ -36,6 +37,7 @@ static void job_unhold(struct job *job)
     else if (job->generation != 0)
         client->jobs_previous--;
     job->generation = 0;
+    job->constants = NULL;
     job->constants_offset = 0;
     job->profile = NULL;
 }
@@ -92,6 +94,9 @@ static void answer_count(struct worker *worker, const struct job *job,
         worker_count(worker, COUNTER_MAIL_BYTES, job->submission.mail_bytes);
         worker_count(worker, COUNTER_SEALED_BYTES, completion->mail_bytes);
         answer_warn(worker, job);
+    } else if (completion->status == IPC_QUEUED) {
+        worker_count(worker, COUNTER_MAIL_BYTES, job->submission.mail_bytes);
+        answer_warn(worker, job);
     } else {
         worker_count(worker, completion->status == IPC_REFUSED ? COUNTER_REFUSED : COUNTER_RETRIED,
                      1);
@@ -136,7 +141,7 @@ static bool job_answer(struct worker *worker, struct job *job)
     return true;
 }
 
-static void job_decide(struct worker *worker, struct job *job, enum job_verdict verdict)
+void worker_job_decide(struct worker *worker, struct job *job, enum job_verdict verdict)
 {
     job->verdict = verdict;
     job_enter(job, JOB_WAIT_ANSWER);
@@ -152,7 +157,7 @@ static void job_seal_anew(struct worker *worker, struct job *job)
     job->attempts_count++;
     worker_count(worker, COUNTER_KEY_CONFLICTS, 1);
     if (job->attempts_count >= JOB_ATTEMPTS_MAX) {
-        job_decide(worker, job, VERDICT_KEY_CONFLICT);
+        worker_job_decide(worker, job, VERDICT_KEY_CONFLICT);
         return;
     }
     if (job->client->state != CLIENT_LIVE) {
@@ -170,9 +175,16 @@ static void job_take_verdict(struct worker *worker, struct job *job, enum key_re
 {
     ASSERT(job->state == JOB_WAIT_KEY);
     switch (status) {
-    case KEY_STORED: job_decide(worker, job, VERDICT_SEALED); break;
-    case KEY_AWAY: job_decide(worker, job, VERDICT_KEY_AWAY); break;
-    case KEY_INVALID: job_decide(worker, job, VERDICT_KEY_INVALID); break;
+    case KEY_STORED: worker_job_decide(worker, job, VERDICT_SEALED); break;
+    case KEY_AWAY:
+        if (worker_may_spool(worker, job) && job->client->state == CLIENT_LIVE)
+            worker_spool_job(worker, job);
+        else
+            worker_job_decide(worker, job,
+                              (job->submission.flags & IPC_SUBMIT_QUEUE) != 0 ? VERDICT_NO_SPOOL
+                                                                              : VERDICT_KEY_AWAY);
+        break;
+    case KEY_INVALID: worker_job_decide(worker, job, VERDICT_KEY_INVALID); break;
     case KEY_CONFLICT: job_seal_anew(worker, job); break;
     }
 }
@@ -180,6 +192,7 @@ static void job_take_verdict(struct worker *worker, struct job *job, enum key_re
 static uint32_t pass_verdicts(struct worker *worker)
 {
     struct key_verdict verdicts[WORKER_VECTOR_MAX];
+    const uint32_t jobs_count = worker->config.jobs_count;
     uint32_t done = 0;
     for (uint32_t k = 0; k < worker->config.key_services_count; k++) {
         for (uint32_t n = 0; n < WORKER_VERDICTS_MAX; n += WORKER_VECTOR_MAX) {
@@ -187,10 +200,14 @@ static uint32_t pass_verdicts(struct worker *worker)
                 rte_ring_sc_dequeue_burst_elem(worker->keys[k].link.verdicts, verdicts,
                                                sizeof(verdicts[0]), WORKER_VECTOR_MAX, NULL);
             for (uint32_t i = 0; i < count; i++) {
-                ASSERT(verdicts[i].job_index < worker->config.jobs_count);
-                job_take_verdict(worker, &worker->jobs[verdicts[i].job_index],
-                                 (enum key_result_status)verdicts[i].status);
+                if (verdicts[i].job_index >= jobs_count)
+                    waiting_take_verdict(worker->waiting, verdicts[i].job_index - jobs_count,
+                                         verdicts[i].status);
+                else
+                    job_take_verdict(worker, &worker->jobs[verdicts[i].job_index],
+                                     (enum key_result_status)verdicts[i].status);
             }
+            worker->keys[k].asked_count -= count;
             done += count;
             if (count < WORKER_VECTOR_MAX)
                 break;
@@ -223,7 +240,7 @@ static bool pass_admit(struct worker *worker, struct job *job)
     if (admitted == ADMIT_TAKEN || admitted == ADMIT_DECIDED) {
         job_hold(job);
         if (admitted == ADMIT_DECIDED)
-            job_decide(worker, job, job->verdict);
+            worker_job_decide(worker, job, job->verdict);
         return true;
     }
     job->client->small_full = admitted == ADMIT_NO_ARENA;
@@ -255,7 +272,7 @@ static uint32_t serve_room(struct worker *worker, struct client *client)
         ASSERT(admitted != ADMIT_LARGE);
         job_hold(job);
         if (admitted == ADMIT_DECIDED)
-            job_decide(worker, job, job->verdict);
+            worker_job_decide(worker, job, job->verdict);
         done++;
     }
     return done;
@@ -307,6 +324,9 @@ static uint32_t serve_new(struct worker *worker, struct client *client)
 
 static uint32_t serve_client(struct worker *worker, struct client *client)
 {
+    if (client->collector)
+        return worker->waiting == NULL ? 0
+                                       : waiting_collector_serve(worker->waiting, client->session);
     uint32_t done = channel_reclaim(client->channel) ? 1 : 0;
     if (done > 0)
         worker_client_retry(client);
@@ -355,7 +375,7 @@ static bool begin_large(struct worker *worker, struct client *client)
     }
     job_hold(job);
     if (admitted == ADMIT_DECIDED)
-        job_decide(worker, job, job->verdict);
+        worker_job_decide(worker, job, job->verdict);
     return true;
 }
 
@@ -436,6 +456,14 @@ static uint32_t pass_settle(struct worker *worker)
     return done;
 }
 
+uint32_t worker_pass_spool(struct worker *worker)
+{
+    const uint32_t done = worker_spool_run(worker);
+    pass_keys(worker);
+    pass_publish(worker);
+    return done;
+}
+
 uint32_t worker_pass(struct worker *worker)
 {
     uint32_t done = pass_settle(worker);
@@ -456,6 +484,8 @@ uint32_t worker_pass(struct worker *worker)
         done += pass_slice(worker);
         pass_keys(worker);
     }
+    if (worker->waiting != NULL)
+        return done + worker_pass_spool(worker);
     pass_publish(worker);
     return done;
 }
@@ -480,4 +510,5 @@ void worker_client_clear(struct worker *worker, struct client *client)
     list_clear(worker, &client->large, client);
     list_clear(worker, &client->answers, client);
     list_clear(worker, &worker->sealing, client);
+    list_clear(worker, &worker->spooling, client);
 }

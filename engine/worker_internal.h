@@ -15,6 +15,7 @@
 #include "engine/key_link.h"
 #include "engine/key_thread.h"
 #include "engine/options.h"
+#include "engine/waiting.h"
 #include "engine/worker.h"
 #include "envelope/frame.h"
 #include "ipc/channel.h"
@@ -44,6 +45,10 @@
 #define WORKER_SLICE_A_MESSAGE (8 * 1024)
 #define WORKER_LATELY_NS       NS_PER_MS
 #define WORKER_SPANS           5
+#define WORKER_AWAY_NS         NS_PER_S       /* a service away for so long is known to be away   */
+#define WORKER_QUEUE_WAIT_NS   (2 * NS_PER_S) /* for a key, when the mail may go to the spool     */
+#define WORKER_SPOOL_BUDGET    32             /* what of the spool is begun a pass ...            */
+#define WORKER_SPOOL_SHARE     8              /* ... and while new mail is sealed                 */
 
 _Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
 _Static_assert(WORKER_VECTOR_MAX <= CHANNEL_AHEAD_MAX, "a vector can be looked at ahead");
@@ -76,6 +81,7 @@ struct client {
     bool small_full;         /* the arena had no room for a small message ...        */
     bool large_full;         /* ... for a large one ...                              */
     bool answers_full;       /* ... for a text; not tried again before some is freed */
+    bool collector;          /* takes what the engine emits                          */
     bool watched;            /* its doorbell is registered                           */
     bool dirty;              /* stands in the worker's `dirty`                        */
 };
@@ -125,6 +131,9 @@ struct worker_key {
     struct key_thread *thread;
     struct key_request out[WORKER_VECTOR_MAX]; /* of this pass, not yet pushed */
     uint32_t out_count;
+    uint32_t asked_count;  /* without a verdict                          */
+    uint64_t away_from_ns; /* seen to be away since; 0: it is there      */
+    bool away;             /* for so long that nobody need wait for it   */
     /* The key thread writes, the worker looks: a word for each worker, so that no worker's look
      * takes a line from another. */
     _Alignas(CACHE_LINE) _Atomic uint32_t asleep;
@@ -153,6 +162,9 @@ struct worker {
     uint32_t records_large_free_count;
     struct worker_key keys[CONFIG_KEY_SERVICES_MAX];
     const struct snapshot *snapshot; /* the newest */
+    struct waiting *waiting;         /* NULL: there is no spool          */
+    struct job_list spooling;        /* want to be put there             */
+    struct worker_spool *spool;      /* what of it the waiting mail borrows */
     uint64_t now_ns;
     uint64_t unix_ns;
     uint64_t small_ns;      /* when a vector last held small mail ... */
@@ -187,6 +199,7 @@ struct worker {
     _Atomic uint64_t beat_ns;     /* monotonic time of the last turn of the loop */
     _Atomic uint32_t large_bytes; /* the largest over size_warning; control sets it to 0 */
     _Atomic int ready;
+    char why[WAITING_WHY_BYTES]; /* written before `ready` */
     _Atomic uint32_t ended;
 };
 
@@ -205,6 +218,10 @@ static inline uint32_t worker_job_index(const struct worker *worker, const struc
 
 /* worker_hot.c: one pass over everything; returns how much was done. */
 HOT uint32_t worker_pass(struct worker *worker);
+/* Its last part alone: what the spool has to say. */
+HOT uint32_t worker_pass_spool(struct worker *worker);
+/* The job's verdict is known: it is answered now, or when its client has room for that. */
+HOT void worker_job_decide(struct worker *worker, struct job *job, enum job_verdict verdict);
 /* Submissions that may be taken of a client now. */
 HOT uint32_t worker_client_room(const struct worker *worker, const struct client *client);
 /* Gives back all that a job owns, then the job. */
@@ -241,6 +258,26 @@ HOT bool vector_slice(struct worker *worker, struct job *job, uint32_t bytes_max
 HOT void vector_give_sealer(struct worker *worker, struct job *job);
 /* The record slot and the arena range go back; the record is wiped. */
 HOT void vector_give_room(struct worker *worker, struct job *job);
+
+/* The client lets the engine keep the message, and there is where. */
+static inline bool worker_may_spool(const struct worker *worker, const struct job *job)
+{
+    return worker->waiting != NULL && (job->submission.flags & IPC_SUBMIT_QUEUE) != 0;
+}
+
+/* vector_hot.c: a request to a key service, pushed with this pass's others. */
+HOT void worker_ask_key(struct worker *worker, uint32_t key_service,
+                        const struct key_request *request);
+
+/* worker_spool_hot.c: the job's sealed mail goes to the spool, in this pass or a later one. */
+HOT void worker_spool_job(struct worker *worker, struct job *job);
+/* One pass over what waits; how much was done. */
+HOT uint32_t worker_spool_run(struct worker *worker);
+
+/* worker_spool.c: on the worker's thread; 0 without a spool. */
+MUST_USE int worker_spool_open(struct worker *worker);
+/* After the key threads: they read what waits. */
+void worker_spool_close(struct worker *worker);
 
 /* answer.c: the words for a verdict; returns bytes written, ≤ IPC_TEXT_BYTES_MAX. */
 uint32_t answer_text(const struct worker *worker, const struct job *job,

@@ -102,7 +102,6 @@ static void daemon_give_files(const struct daemon *daemon, uid_t uid)
 
 void daemon_start(struct daemon *daemon, const char *engine, const char *profiles, uid_t uid)
 {
-    int status;
     memset(daemon, 0, sizeof(*daemon));
     daemon->service = stand_in_open();
     const char *folder = stand_in_folder(daemon->service);
@@ -111,6 +110,12 @@ void daemon_start(struct daemon *daemon, const char *engine, const char *profile
     (void)snprintf(daemon->log, sizeof(daemon->log), "%s/log", folder);
     daemon_write_config(daemon, engine, profiles);
     daemon_give_files(daemon, uid);
+    daemon_launch(daemon, uid);
+}
+
+void daemon_launch(struct daemon *daemon, uid_t uid)
+{
+    int status;
     daemon->pid = fork();
     assert_true(daemon->pid >= 0);
     if (daemon->pid == 0)

@@ -29,6 +29,8 @@ struct daemon {
 
 /* `engine` and `profiles` are added to the sections that every test needs. uid 0: as we are. */
 void daemon_start(struct daemon *daemon, const char *engine, const char *profiles, uid_t uid);
+/* Once more, with the configuration as it stands; the key service stays as it is. */
+void daemon_launch(struct daemon *daemon, uid_t uid);
 /* SIGTERM, then the exit status; -1 when a signal ended it. */
 int daemon_stop(struct daemon *daemon);
 /* What daemon_stop() does not: the folder and the key service. */

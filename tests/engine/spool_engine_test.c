@@ -1,0 +1,449 @@
+/* What the engine has taken over because the key service was away: nothing of it is lost. */
+#include "tests/engine/daemon.h"
+
+#include "base/clock.h"
+#include "base/macros.h"
+#include "engine/spool_key.h"
+#include "envelope/unsealed.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define WAIT_MS    20000
+#define PAUSE_MS   10
+#define MAILS      8
+#define MAIL_BYTES 4096
+#define QUICK_NS   NS_PER_S
+
+#define PROFILE_BRIEF "profile \"brief\" {\n key_service = main\n wait = 4s\n}\n"
+
+static struct daemon bullad;
+static char spool[DAEMON_PATH_BYTES];
+static char spool_key[DAEMON_PATH_BYTES + 8];
+
+static void pause_ms(uint32_t ms)
+{
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000 * NS_PER_MS)};
+    (void)nanosleep(&pause, NULL);
+}
+
+static void start(const char *engine, const char *profiles)
+{
+    const char *folder = getenv("TMPDIR");
+    char options[3 * DAEMON_PATH_BYTES];
+    char why[SPOOL_KEY_WHY_BYTES] = "";
+    (void)snprintf(spool, sizeof(spool), "%.200s/bulla-spool-XXXXXX",
+                   folder == NULL ? "/tmp" : folder);
+    assert_non_null(mkdtemp(spool));
+    (void)snprintf(spool_key, sizeof(spool_key), "%s.key", spool);
+    assert_int_equal(spool_key_make(spool_key, why), 0);
+    (void)snprintf(options, sizeof(options),
+                   "workers = 1\n spool = \"%s\"\n spool_key = \"%s\"\n %s", spool, spool_key,
+                   engine);
+    daemon_start(&bullad, options, profiles, 0);
+}
+
+static void folder_remove(void)
+{
+    char path[DAEMON_PATH_BYTES + 256];
+    DIR *folder = opendir(spool);
+    assert_non_null(folder);
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        (void)snprintf(path, sizeof(path), "%s/%s", spool, entry->d_name);
+        (void)unlink(path); /* . and .. stay */
+    }
+    (void)closedir(folder);
+    assert_int_equal(rmdir(spool), 0);
+}
+
+static void finish(void)
+{
+    assert_int_equal(daemon_stop(&bullad), 0);
+    daemon_fini(&bullad);
+    folder_remove();
+    assert_int_equal(unlink(spool_key), 0);
+}
+
+static void die(void)
+{
+    int status;
+    assert_int_equal(kill(bullad.pid, SIGKILL), 0);
+    assert_int_equal(waitpid(bullad.pid, &status, 0), bullad.pid);
+}
+
+static uint64_t status_number(const char *name)
+{
+    char wanted[64];
+    char *text = daemon_ask(&bullad, "status");
+    (void)snprintf(wanted, sizeof(wanted), "\"%s\":", name);
+    const char *workers = strstr(text, "\"workers\":");
+    const char *at = strstr(workers == NULL ? text : workers, wanted);
+    assert_non_null(at);
+    const uint64_t value = strtoull(at + strlen(wanted), NULL, 10);
+    free(text);
+    return value;
+}
+
+static void expect_at_last(const char *name, uint64_t value)
+{
+    uint64_t found = 0;
+    for (uint32_t ms = 0; ms < WAIT_MS; ms += PAUSE_MS) {
+        found = status_number(name);
+        if (found == value)
+            return;
+        pause_ms(PAUSE_MS);
+    }
+    fail_msg("%s is %llu", name, (unsigned long long)found);
+}
+
+static void queue(const char *profile, const uint8_t *mail, size_t mail_bytes)
+{
+    struct outcome outcome = daemon_seal(&bullad, profile, BULLA_QUEUE, mail, mail_bytes);
+    if (outcome.rc != 0 || outcome.status != BULLA_QUEUED)
+        print_error("rc %d status %d: %s\n", outcome.rc, (int)outcome.status, outcome.why);
+    assert_int_equal(outcome.rc, 0);
+    assert_int_equal(outcome.status, BULLA_QUEUED);
+}
+
+static size_t bytes_of(uint32_t n)
+{
+    return n == 3 ? 1000000 : MAIL_BYTES + n;
+}
+
+static void queue_mails(void)
+{
+    for (uint32_t n = 0; n < MAILS; n++) {
+        uint8_t *mail = daemon_mail(bytes_of(n), n);
+        queue("default", mail, bytes_of(n));
+        free(mail);
+    }
+}
+
+static struct bulla_collector *collect(void)
+{
+    struct bulla_collector *collector;
+    const struct bulla_config config = {.socket_path = bullad.socket};
+    assert_int_equal(bulla_collect(&collector, &config), 0);
+    return collector;
+}
+
+static void take(struct bulla_collector *collector, struct bulla_emission *emission)
+{
+    for (uint32_t n = 0; n < 100; n++) {
+        assert_true(bulla_collect_wait(collector, WAIT_MS) >= 0);
+        const int count = bulla_collect_poll(collector, emission, 1);
+        assert_true(count >= 0);
+        if (count == 1)
+            return;
+    }
+    fail_msg("nothing is emitted");
+}
+
+static uint8_t *join(const struct bulla_emission *emission)
+{
+    uint8_t *mail = malloc(emission->mail_bytes + 1);
+    size_t used = 0;
+    assert_non_null(mail);
+    for (uint32_t i = 0; i < emission->spans_count; i++) {
+        memcpy(mail + used, emission->spans[i].iov_base, emission->spans[i].iov_len);
+        used += emission->spans[i].iov_len;
+    }
+    assert_int_equal(used, emission->mail_bytes);
+    mail[used] = 0;
+    return mail;
+}
+
+static void sent(struct bulla_collector *collector, const struct bulla_emission *emission)
+{
+    assert_int_equal(bulla_collect_done(collector, emission, BULLA_EMIT_SENT, "2.0.0", "taken"), 0);
+}
+
+/* Opens it with the key that the key service has by now: each original has a length of its own. */
+static uint32_t which(const struct bulla_emission *emission)
+{
+    struct crypto_core *core;
+    struct unsealed unsealed;
+    uint8_t key[32];
+    uint8_t *opened = NULL;
+    size_t opened_bytes = 0;
+    uint32_t n = 0;
+    uint8_t *sealed = join(emission);
+    assert_int_equal(crypto_core_open(&core, isa_best()), 0);
+    assert_int_equal(unsealed_read(&unsealed, sealed, emission->mail_bytes), 0);
+    assert_true(stand_in_has(bullad.service, unsealed.id.bytes, key));
+    assert_int_equal(unsealed_open(&unsealed, core, key, &opened, &opened_bytes), 0);
+    while (n < MAILS && bytes_of(n) != opened_bytes)
+        n++;
+    assert_true(n < MAILS);
+    uint8_t *mail = daemon_mail(bytes_of(n), n);
+    assert_memory_equal(opened, mail, opened_bytes);
+    free(mail);
+    free(opened);
+    free(sealed);
+    unsealed_fini(&unsealed);
+    crypto_core_close(core);
+    return n;
+}
+
+/* Takes one: each once, in any order, as it was sealed. */
+static void take_mail(struct bulla_collector *collector, uint32_t *seen)
+{
+    struct bulla_emission emission;
+    take(collector, &emission);
+    assert_int_equal(emission.kind, BULLA_EMISSION_MAIL);
+    assert_string_equal(emission.sender, "a@example.com");
+    assert_int_equal(emission.recipients_count, 2);
+    assert_string_equal(emission.recipients[1], "c@example.net");
+    const uint32_t n = which(&emission);
+    assert_int_equal(*seen >> n & 1, 0);
+    *seen |= 1U << n;
+    sent(collector, &emission);
+}
+
+static void take_mails(void)
+{
+    struct bulla_collector *collector = collect();
+    uint32_t seen = 0;
+    for (uint32_t n = 0; n < MAILS; n++)
+        take_mail(collector, &seen);
+    expect_at_last("waiting", 0);
+    assert_int_equal(status_number("emitted"), MAILS);
+    bulla_collect_end(collector);
+}
+
+static void take_notice(const char *holds)
+{
+    struct bulla_emission emission;
+    struct bulla_collector *collector = collect();
+    take(collector, &emission);
+    assert_int_equal(emission.kind, BULLA_EMISSION_NOTIFICATION);
+    assert_string_equal(emission.sender, "");
+    assert_int_equal(emission.recipients_count, 1);
+    assert_string_equal(emission.recipients[0], "a@example.com");
+    uint8_t *mail = join(&emission);
+    assert_non_null(strstr((const char *)mail, "multipart/report"));
+    assert_non_null(strstr((const char *)mail, holds));
+    free(mail);
+    sent(collector, &emission);
+    expect_at_last("notified", 1);
+    expect_at_last("waiting", 0);
+    bulla_collect_end(collector);
+}
+
+static void spool_keeps_mail_over_a_restart_until_the_service_is_back(void **state)
+{
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    queue_mails();
+    assert_int_equal(daemon_stop(&bullad), 0);
+    daemon_launch(&bullad, 0);
+    struct bulla_emission emission;
+    assert_int_equal(status_number("recovered"), MAILS);
+    struct bulla_collector *collector = collect();
+    pause_ms(500);
+    assert_int_equal(bulla_collect_poll(collector, &emission, 1), 0); /* no key, no mail */
+    bulla_collect_end(collector);
+    stand_in_start(bullad.service);
+    take_mails();
+    assert_int_equal(stand_in_stored(bullad.service), MAILS);
+    assert_int_equal(daemon_stop(&bullad), 0);
+    daemon_launch(&bullad, 0);
+    assert_int_equal(status_number("recovered"), 0);
+    finish();
+}
+
+static void spool_keeps_what_was_queued_when_the_engine_is_killed(void **state)
+{
+    (void)state;
+    start("io_uring = no", "");
+    stand_in_stop(bullad.service);
+    queue_mails();
+    die();
+    stand_in_start(bullad.service);
+    daemon_launch(&bullad, 0);
+    take_mails();
+    die();
+    daemon_launch(&bullad, 0);
+    expect_at_last("waiting", 0);
+    finish();
+}
+
+static void spool_is_left_alone_while_the_service_answers(void **state)
+{
+    (void)state;
+    start("", "");
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    struct outcome outcome = daemon_seal(&bullad, "default", BULLA_QUEUE, mail, MAIL_BYTES);
+    daemon_expect_opens(&bullad, &outcome, mail, MAIL_BYTES);
+    free(outcome.sealed);
+    free(mail);
+    assert_int_equal(status_number("queued"), 0);
+    finish();
+}
+
+static void spool_notifies_the_sender_when_the_wait_is_over(void **state)
+{
+    (void)state;
+    start("", PROFILE_BRIEF);
+    stand_in_stop(bullad.service);
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    queue("brief", mail, MAIL_BYTES);
+    free(mail);
+    take_notice("b@example.org");
+    assert_int_equal(status_number("expired"), 1);
+    finish();
+}
+
+static void spool_tells_nobody_of_automatic_mail(void **state)
+{
+    static const char mail[] = "From: a@example.com\r\nAuto-Submitted: auto-generated\r\n\r\nx";
+    (void)state;
+    start("", PROFILE_BRIEF);
+    stand_in_stop(bullad.service);
+    queue("brief", (const uint8_t *)mail, sizeof(mail) - 1);
+    expect_at_last("expired", 1);
+    expect_at_last("waiting", 0);
+    assert_int_equal(status_number("notified"), 0);
+    assert_true(daemon_logged(&bullad, "message_ended id="));
+    finish();
+}
+
+static void spool_notifies_of_what_service_or_server_refuse(void **state)
+{
+    struct bulla_emission emission;
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    uint8_t *mail = daemon_mail(bytes_of(0), 0);
+    queue("default", mail, bytes_of(0));
+    stand_in_set(bullad.service, STAND_IN_CONFLICTS);
+    stand_in_start(bullad.service);
+    take_notice("b@example.org");
+    assert_true(daemon_logged(&bullad, "spool_damaged id="));
+    stand_in_set(bullad.service, STAND_IN_STORES);
+    stand_in_stop(bullad.service);
+    queue("default", mail, bytes_of(0));
+    free(mail);
+    stand_in_start(bullad.service);
+    struct bulla_collector *collector = collect();
+    take(collector, &emission);
+    assert_int_equal(bulla_collect_done(collector, &emission, BULLA_EMIT_LATER, "4.2.0", "busy"),
+                     0);
+    take(collector, &emission); /* the same again, after a pause */
+    (void)which(&emission);
+    assert_int_equal(
+        bulla_collect_done(collector, &emission, BULLA_EMIT_REFUSED, "5.1.1", "no such user"), 0);
+    take(collector, &emission);
+    assert_int_equal(emission.kind, BULLA_EMISSION_NOTIFICATION);
+    uint8_t *notice = join(&emission);
+    assert_non_null(strstr((const char *)notice, "no such user"));
+    assert_non_null(strstr((const char *)notice, "5.1.1"));
+    free(notice);
+    /* A notification that is refused is the end. */
+    assert_int_equal(bulla_collect_done(collector, &emission, BULLA_EMIT_REFUSED, "5.0.0", ""), 0);
+    expect_at_last("waiting", 0);
+    bulla_collect_end(collector);
+    finish();
+}
+
+static void spool_emits_again_what_a_collector_took_along(void **state)
+{
+    struct bulla_emission emission;
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    queue_mails();
+    stand_in_start(bullad.service);
+    struct bulla_collector *first = collect();
+    take(first, &emission);
+    bulla_collect_end(first);
+    take_mails();
+    assert_true(status_number("emitted_again") > 0);
+    finish();
+}
+
+static void spool_that_is_full_has_the_client_keep_the_message(void **state)
+{
+    struct outcome outcome = {.status = BULLA_QUEUED};
+    (void)state;
+    start("spool_size = 256MB", "");
+    stand_in_stop(bullad.service);
+    const size_t bytes = 24 << 20;
+    uint8_t *mail = daemon_mail(bytes, 1);
+    uint32_t queued = 0;
+    while (outcome.status == BULLA_QUEUED && queued < 16) {
+        outcome = daemon_seal(&bullad, "default", BULLA_QUEUE, mail, bytes);
+        assert_int_equal(outcome.rc, 0);
+        queued += outcome.status == BULLA_QUEUED;
+    }
+    free(mail);
+    assert_int_equal(outcome.status, BULLA_RETRY);
+    assert_non_null(strstr(outcome.why, "the spool takes no more mail"));
+    assert_true(queued > 0);
+    assert_int_equal(status_number("waiting"), queued);
+    finish();
+}
+
+static void service_that_is_away_keeps_only_one_message_waiting(void **state)
+{
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    queue("default", mail, MAIL_BYTES); /* from now on it asks */
+    const uint64_t from_ns = clock_monotonic_ns();
+    for (uint32_t n = 0; n < 4; n++) {
+        const struct outcome outcome = daemon_seal(&bullad, "default", 0, mail, MAIL_BYTES);
+        assert_int_equal(outcome.status, BULLA_RETRY);
+    }
+    assert_true(clock_monotonic_ns() - from_ns < QUICK_NS);
+    free(mail);
+    finish();
+}
+
+static void second_engine_does_not_touch_the_spool(void **state)
+{
+    (void)state;
+    start("", "");
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)execl(BULLAD_PATH, "bullad", "--config", bullad.config, (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 69); /* EX_UNAVAILABLE */
+    finish();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spool_keeps_mail_over_a_restart_until_the_service_is_back),
+        cmocka_unit_test(spool_keeps_what_was_queued_when_the_engine_is_killed),
+        cmocka_unit_test(spool_is_left_alone_while_the_service_answers),
+        cmocka_unit_test(spool_notifies_the_sender_when_the_wait_is_over),
+        cmocka_unit_test(spool_tells_nobody_of_automatic_mail),
+        cmocka_unit_test(spool_notifies_of_what_service_or_server_refuse),
+        cmocka_unit_test(spool_emits_again_what_a_collector_took_along),
+        cmocka_unit_test(spool_that_is_full_has_the_client_keep_the_message),
+        cmocka_unit_test(service_that_is_away_keeps_only_one_message_waiting),
+        cmocka_unit_test(second_engine_does_not_touch_the_spool),
+    };
+    cmocka_set_test_filter(getenv("ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
