@@ -10,6 +10,7 @@
 #include "queue/spool.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 #define IN_FLIGHT      8
 #define EVENTS_MAX     256
 
+static struct disk *disk;
 static uint8_t *buffers;
 static uint8_t bytes[CONSTANT_BYTES + BODY_BYTES];
 static uint64_t *places;
@@ -40,7 +42,7 @@ static void found(void *user, const struct spool_found *one)
     places[found_count++] = one->place;
 }
 
-static void run(struct spool *spool)
+static uint32_t run_once(struct spool *spool)
 {
     struct spool_event events[EVENTS_MAX];
     const uint32_t count = spool_run(spool, events, EVENTS_MAX);
@@ -51,6 +53,20 @@ static void run(struct spool *spool)
         stored_count += events[n].kind == SPOOL_STORED;
         forgotten_count += events[n].kind == SPOOL_FORGOTTEN;
     }
+    return count;
+}
+
+/* As a worker does: it sleeps on the doorbell when there is nothing to do. */
+static void run(struct spool *spool)
+{
+    uint64_t rung;
+    if (run_once(spool) > 0)
+        return;
+    disk->ops->arm(disk, true);
+    struct pollfd doorbell = {.fd = disk->ops->doorbell(disk), .events = POLLIN};
+    if (run_once(spool) == 0 && spool_busy(spool) && poll(&doorbell, 1, 100) == 1)
+        ASSERT(read(doorbell.fd, &rung, sizeof(rung)) == sizeof(rung));
+    disk->ops->arm(disk, false);
 }
 
 static double put_all(struct spool *spool, uint64_t count, uint32_t head, uint32_t body,
@@ -91,9 +107,8 @@ static void settle(struct spool *spool)
         run(spool);
 }
 
-static struct disk *disk_begin(const char *folder)
+static void disk_begin(const char *folder)
 {
-    struct disk *disk;
     char why[DISK_WHY_BYTES];
     const struct disk_memory memory = {.at = buffers, .bytes = BUFFERS_BYTES};
     if (disk_uring_open(&disk, folder, &memory, why) != 0 &&
@@ -101,10 +116,9 @@ static struct disk *disk_begin(const char *folder)
         (void)fprintf(stderr, "spool_bench: %s\n", why);
         exit(1);
     }
-    return disk;
 }
 
-static struct spool *spool_begin(struct disk *disk)
+static struct spool *spool_begin(void)
 {
     struct spool *spool;
     char why[SPOOL_WHY_BYTES];
@@ -122,7 +136,7 @@ static struct spool *spool_begin(struct disk *disk)
     return spool;
 }
 
-static int64_t disk_do(struct disk *disk, const struct disk_request *request)
+static int64_t disk_do(const struct disk_request *request)
 {
     struct disk_result result;
     ASSERT(disk->ops->submit(disk, request));
@@ -132,10 +146,10 @@ static int64_t disk_do(struct disk *disk, const struct disk_request *request)
 }
 
 /* A file of the size of what is written, overwritten once, then written again in this size. */
-static double raw_write(struct disk *disk, uint64_t write_bytes, uint64_t all_bytes)
+static double raw_write(uint64_t write_bytes, uint64_t all_bytes)
 {
     struct disk_request request = {.kind = DISK_CREATE, .name = "raw.bench", .bytes = all_bytes};
-    const int64_t file = disk_do(disk, &request);
+    const int64_t file = disk_do(&request);
     ASSERT(file >= 0);
     request.file = (int32_t)file;
     request.at = buffers;
@@ -161,9 +175,9 @@ static double raw_write(struct disk *disk, uint64_t write_bytes, uint64_t all_by
         seconds = (double)(clock_monotonic_ns() - from_ns) / 1e9;
     }
     request.kind = DISK_CLOSE;
-    (void)disk_do(disk, &request);
+    (void)disk_do(&request);
     request.kind = DISK_UNLINK;
-    (void)disk_do(disk, &request);
+    (void)disk_do(&request);
     return seconds;
 }
 
@@ -195,9 +209,9 @@ static uint64_t memory_used(void)
     return pages * 4096;
 }
 
-static void intake(struct disk *disk, const char *folder)
+static void intake(const char *folder)
 {
-    struct spool *spool = spool_begin(disk);
+    struct spool *spool = spool_begin();
     struct spool_stats before;
     struct spool_stats after;
     /* Once to make the segments, then into recycled ones. */
@@ -213,7 +227,7 @@ static void intake(struct disk *disk, const char *folder)
     const uint64_t commits = after.commits - before.commits;
     const uint64_t all = after.bytes_live;
     const uint64_t one = (all / commits + 4095) / 4096 * 4096;
-    const double raw = raw_write(disk, one, all / one * one);
+    const double raw = raw_write(one, all / one * one);
     const double synced = synced_write(folder, SYNCED_COUNT);
     const double spool_mb = (double)all / 1e6 / seconds;
     const double raw_mb = (double)(all / one * one) / 1e6 / raw;
@@ -225,16 +239,16 @@ static void intake(struct disk *disk, const char *folder)
                  MAILS_COUNT / seconds / (SYNCED_COUNT / synced));
 }
 
-static void recovery(struct disk *disk, uint64_t count)
+static void recovery(uint64_t count)
 {
-    struct spool *spool = spool_begin(disk);
+    struct spool *spool = spool_begin();
     const uint64_t memory = memory_used();
     const double seconds = put_all(spool, count, 100, 400, 0);
     const uint64_t grown = memory_used() - memory;
     settle(spool);
     spool_close(spool);
     const uint64_t from_ns = clock_monotonic_ns();
-    spool = spool_begin(disk);
+    spool = spool_begin();
     const double opening = (double)(clock_monotonic_ns() - from_ns) / 1e9;
     ASSERT(found_count == count);
     (void)printf("small     %8.0f msg/s of 500 bytes\n", (double)count / seconds);
@@ -245,14 +259,14 @@ static void recovery(struct disk *disk, uint64_t count)
     spool_close(spool);
 }
 
-static void folder_clear(struct disk *disk)
+static void folder_clear(void)
 {
     static struct disk_entry entries[SPOOL_SEGMENTS_MAX];
     const int count = disk->ops->list(disk, entries, SPOOL_SEGMENTS_MAX);
     for (int n = 0; n < count; n++) {
         struct disk_request request = {.kind = DISK_UNLINK};
         memcpy(request.name, entries[n].name, sizeof(request.name));
-        (void)disk_do(disk, &request);
+        (void)disk_do(&request);
     }
 }
 
@@ -273,10 +287,10 @@ int main(int arguments_count, char **arguments)
     }
     memset(buffers, 1, BUFFERS_BYTES);
     memset(places, 1, (MAX(count, (uint64_t)MAILS_COUNT) + 1) * sizeof(*places));
-    struct disk *disk = disk_begin(folder);
-    intake(disk, folder);
-    recovery(disk, count);
-    folder_clear(disk);
+    disk_begin(folder);
+    intake(folder);
+    recovery(count);
+    folder_clear();
     disk_close(disk);
     free(buffers);
     free(places);
