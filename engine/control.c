@@ -36,6 +36,7 @@ static void control_take_notice(struct control *control, const struct worker_not
         ASSERT(session != NULL);
         session_forget(control, session);
         break;
+    case NOTICE_ERRAND: queue_hear(control); break;
     case NOTICE_DRAINED: control->drained_count++; break;
     }
 }

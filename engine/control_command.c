@@ -10,8 +10,7 @@
 #define CONTROL_COMMAND_BYTES 256
 #define CONTROL_PACKET_BYTES  (32 * 1024)
 
-/* In packets of a bounded size; the reader joins them until the JSON is whole. */
-static int session_say(const struct session *session, const char *text)
+int session_say(const struct session *session, const char *text)
 {
     const size_t bytes = strlen(text);
     for (size_t at = 0; at < bytes; at += CONTROL_PACKET_BYTES) {
@@ -39,8 +38,10 @@ void session_command(struct control *control, struct session *session)
         char *text = status_json(control->engine);
         rc = text == NULL ? -ENOMEM : session_say(session, text);
         free(text);
+    } else if (strncmp(command, "queue ", 6) == 0) {
+        rc = queue_command(control, session, command + 6);
     } else {
-        rc = session_say(session, "{\"error\":\"unknown command; known: status\"}");
+        rc = session_say(session, "{\"error\":\"unknown command; known: status, queue\"}");
     }
     if (rc != 0)
         session_end(control, session, "does not read");

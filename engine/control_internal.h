@@ -9,6 +9,7 @@
 #define ENGINE_CONTROL_INTERNAL_H
 
 #include "engine/control.h"
+#include "engine/errand.h"
 #include "engine/spread.h"
 #include "ipc/channel.h"
 #include "ipc/session.h"
@@ -38,11 +39,22 @@ struct session {
     uint32_t id; /* never used twice */
     uint32_t worker;
     uint64_t hello_until_ns;
+    bool operates;  /* may use `bulla queue` */
     bool collector; /* it submits nothing, so it is no share of its worker's load */
     struct channel *channel;
     uint64_t memory_bytes; /* of both memfds */
     pid_t pid;
     uid_t uid;
+};
+
+/* The one command of `bulla queue` that is under way, with one worker after the other. */
+struct queue_run {
+    bool busy;
+    uint32_t session; /* who asked */
+    uint32_t worker;  /* who has the errand */
+    uint64_t flushed_count;
+    struct waiting_stats stats;
+    struct errand errand;
 };
 
 struct control {
@@ -63,7 +75,8 @@ struct control {
     bool listening;
     bool draining;
     uint64_t evict_ns; /* while reload_due: when sessions must make room */
-    bool reload_due;   /* a reload that found no place: tried again at each tick */
+    struct queue_run queue;
+    bool reload_due; /* a reload that found no place: tried again at each tick */
 };
 
 /* control_session.c */
@@ -82,5 +95,12 @@ void session_forget(struct control *control, struct session *session);
 
 /* control_command.c: answers what stands in the session's socket. */
 void session_command(struct control *control, struct session *session);
+/* In packets of a bounded size; the reader joins them until the JSON is whole. */
+MUST_USE int session_say(const struct session *session, const char *text);
+
+/* control_queue.c: a command after "queue "; -errno when the session does not read its refusal. */
+MUST_USE int queue_command(struct control *control, struct session *session, const char *text);
+/* The errand has come back. */
+void queue_hear(struct control *control);
 
 #endif

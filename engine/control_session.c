@@ -64,7 +64,8 @@ void session_end(struct control *control, struct session *session, const char *r
     ASSERT(told);
 }
 
-static bool control_allows(const struct control *control, const struct session_peer *peer)
+/* May see and change what waits: not everybody who may submit. */
+static bool control_lets_operate(const struct control *control, const struct session_peer *peer)
 {
     const struct config_engine *wish = &control->engine->config.engine;
     if (peer->uid == 0 || peer->uid == geteuid())
@@ -73,6 +74,14 @@ static bool control_allows(const struct control *control, const struct session_p
         if (wish->allow_uids[i] == peer->uid)
             return true;
     }
+    return false;
+}
+
+static bool control_allows(const struct control *control, const struct session_peer *peer)
+{
+    const struct config_engine *wish = &control->engine->config.engine;
+    if (control_lets_operate(control, peer))
+        return true;
     for (uint32_t i = 0; i < wish->allow_gids_count; i++) {
         if (session_peer_in_group(peer, wish->allow_gids[i]))
             return true;
@@ -109,6 +118,7 @@ static void control_admit(struct control *control, int fd, const struct session_
     *session = (struct session){.state = SESSION_HELLO,
                                 .fd = fd,
                                 .id = control->next_id++,
+                                .operates = control_lets_operate(control, peer),
                                 .hello_until_ns = now_ns + CONTROL_HELLO_NS_MAX,
                                 .pid = peer->pid,
                                 .uid = peer->uid};

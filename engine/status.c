@@ -86,6 +86,10 @@ char *status_json(const struct engine *engine)
     status_set(root, "sealed", status_total(engine, COUNTER_SEALED));
     status_set(root, "refused", status_total(engine, COUNTER_REFUSED));
     status_set(root, "retried", status_total(engine, COUNTER_RETRIED));
+    status_set(root, "queued", status_total(engine, COUNTER_QUEUED));
+    status_set(root, "emitted", status_total(engine, COUNTER_EMITTED));
+    status_set(root, "waiting", status_total(engine, COUNTER_WAITING));
+    status_set(root, "held", status_total(engine, COUNTER_HELD));
     (void)json_object_set_new(root, "key_services", status_keys(engine));
     (void)json_object_set_new(root, "workers", status_workers(engine));
     char *text = json_dumps(root, JSON_COMPACT);

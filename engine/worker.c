@@ -426,6 +426,11 @@ static void worker_take_orders(struct worker *worker)
         case WORKER_DROP: order_drop(worker, &order); break;
         case WORKER_SNAPSHOT: worker->snapshot = order.snapshot; break;
         case WORKER_EVICT: order_evict(worker, order.generation); break;
+        case WORKER_ERRAND:
+            ASSERT(worker->errand == NULL);
+            worker->errand = order.errand;
+            errand_begin(worker->errand, worker->now_ns);
+            break;
         case WORKER_DRAIN:
             worker->draining = true;
             if (worker->waiting != NULL)
@@ -434,6 +439,14 @@ static void worker_take_orders(struct worker *worker)
         case WORKER_STOP: worker->stopping = true; break;
         }
     }
+}
+
+static void worker_run_errand(struct worker *worker)
+{
+    if (worker->errand == NULL || !errand_step(worker->errand, worker, worker->now_ns))
+        return;
+    worker->errand = NULL;
+    worker_notify(worker, NOTICE_ERRAND, 0, WORKER_FAULT_NONE);
 }
 
 /* False when something is there to do: then nobody sleeps. */
@@ -553,13 +566,14 @@ static void worker_loop(struct worker *worker)
         if (!adopted || worker->snapshot != before)
             adopted = worker_adopt_snapshots(worker);
         const uint32_t done = worker_pass(worker);
+        worker_run_errand(worker);
         worker_release_ended(worker);
         counter_set(worker, COUNTER_JOBS, worker->config.jobs_count - worker->jobs_free_count);
         counter_set(worker, COUNTER_CLIENTS, worker->live_count);
         atomic_store_explicit(&worker->beat_ns, worker->now_ns, memory_order_relaxed);
         worker_note_drained(worker);
         busy = done > 0;
-        if (done == 0 && worker->sealing.count == 0 && !worker->stopping)
+        if (done == 0 && worker->sealing.count == 0 && worker->errand == NULL && !worker->stopping)
             busy = worker_idle(worker);
     }
 }

@@ -25,6 +25,7 @@
 #define WORKER_WHY_BYTES   512
 
 struct worker;
+struct errand;
 struct key_thread;
 
 struct worker_config {
@@ -67,6 +68,7 @@ enum worker_order_kind {
     WORKER_DROP,     /* session: its client has gone; answered by NOTICE_RELEASED   */
     WORKER_SNAPSHOT, /* snapshot: adopted by each client as soon as it can          */
     WORKER_EVICT,    /* generation: sessions that need it, or an older one, are broken */
+    WORKER_ERRAND,   /* errand: one at a time; answered by NOTICE_ERRAND            */
     WORKER_DRAIN,    /* take nothing more; answered by NOTICE_DRAINED               */
     WORKER_STOP,
 };
@@ -76,12 +78,14 @@ struct worker_order {
     uint32_t session;
     struct channel *channel;
     const struct snapshot *snapshot;
+    struct errand *errand; /* the worker's until it is answered */
     uint64_t generation;
 };
 
 enum worker_notice_kind {
     NOTICE_BROKEN,   /* session: its client broke the contract; drop it             */
     NOTICE_RELEASED, /* session: its channel may be closed                          */
+    NOTICE_ERRAND,   /* the errand is done                                          */
     NOTICE_DRAINED,  /* nothing is under way any more                               */
 };
 

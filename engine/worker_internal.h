@@ -11,6 +11,7 @@
 #include "crypto/base64.h"
 #include "crypto/cobblestone.h"
 #include "crypto/core.h"
+#include "engine/errand.h"
 #include "engine/job.h"
 #include "engine/key_link.h"
 #include "engine/key_thread.h"
@@ -162,6 +163,7 @@ struct worker {
     uint32_t records_large_free_count;
     struct worker_key keys[CONFIG_KEY_SERVICES_MAX];
     const struct snapshot *snapshot; /* the newest */
+    struct errand *errand;           /* control's, while it is done; NULL */
     struct waiting *waiting;         /* NULL: there is no spool          */
     struct job_list spooling;        /* want to be put there             */
     struct worker_spool *spool;      /* what of it the waiting mail borrows */
