@@ -25,6 +25,11 @@ profile "small" {
   size_warning = 50kB
   seal_senders = {"small@sender.example"}
 }
+profile "asked" {
+  key_service = "demo"
+  header_overrides = yes
+  seal_senders = {"asks@sender.example"}
+}
 profile "unknown-to-the-engine" {
   key_service = "demo"
   seal_senders = {"unknown@sender.example"}

@@ -266,6 +266,39 @@ class Control(milter_daemon.Case):
         self.assert_untouched(result, PLAIN)
 
 
+class Overrides(milter_daemon.Case):
+    """What X-PostX-* fields ask for reaches the envelope: seen by its script, which is left out."""
+
+    section = 'trust_networks = {"192.0.2.0/24"}'
+    STRANGER = {"client": ("203.0.113.9", 4)}
+    MAIL = with_field(PLAIN, b"X-PostX-Use-Script: false\r\n")
+
+    def has_script(self, sender=b"asks@sender.example", **keywords):
+        sealed = self.assert_sealed(self.send(self.MAIL, sender=sender, recipients=[USER],
+                                              **keywords), PLAIN)
+        self.assertNotIn(b"PostX", sealed)
+        return b"<script" in drive.attachment(sealed)
+
+    def test_milter_honours_overrides_of_a_trusted_network(self):
+        self.assertFalse(self.has_script(client={"client": ("192.0.2.7", 4)}))
+
+    def test_milter_honours_overrides_of_a_client_that_signed_in(self):
+        self.assertFalse(self.has_script(client=self.STRANGER, authenticated="asks"))
+
+    def test_milter_honours_no_overrides_of_strangers(self):
+        self.assertTrue(self.has_script(client=self.STRANGER))
+
+    def test_milter_honours_no_overrides_that_the_profile_does_not_allow(self):
+        self.assertTrue(self.has_script(b"ceo@sender.example",
+                                        client={"client": ("192.0.2.7", 4)}))
+
+    def test_milter_refuses_a_trusted_override_that_cannot_be_read(self):
+        mail = with_field(PLAIN, b"X-PostX-Use-Script: perhaps\r\n")
+        result = self.send(mail, sender=b"asks@sender.example", recipients=[USER],
+                           client={"client": ("192.0.2.7", 4)})
+        self.assertTrue(result.refused, result.verdict)
+
+
 class Alone(drive.Case):
     """A milter for each test."""
 
@@ -308,6 +341,20 @@ class Closed(Alone):
             again = drive.engine(self.folder.name, milter_daemon.engine_text)
             self.addCleanup(again.stop)
             self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
+
+    def test_milter_fails_closed_when_the_engine_dies_with_the_message(self):
+        engine = drive.engine(self.folder.name, milter_daemon.engine_text)
+        self.addCleanup(engine.stop)
+        milter = self.milter(engine.socket)
+        with milter.client() as connection:
+            self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
+            engine.process.send_signal(signal.SIGSTOP)
+            killer = threading.Timer(1, lambda: engine.process.send_signal(signal.SIGKILL))
+            killer.start()
+            result = connection.message(SECRET, recipients=[USER])
+            killer.join()
+        self.assert_put_off(result)
+        drive.wait_until(lambda: "engine_gone messages=1" in milter.log_text(), "it is logged")
 
     def test_milter_waits_for_an_engine_that_restarts(self):
         engine = drive.engine(self.folder.name, milter_daemon.engine_text)
