@@ -43,6 +43,22 @@ static void fast_equals_plain_at_every_length_and_alignment(void **state)
                              crc32c_plain(7, bytes + from, length));
 }
 
+/* Around the lengths at which more than one piece goes side by side. */
+static void fast_equals_plain_over_long_pieces(void **state)
+{
+    (void)state;
+    static uint8_t bytes[3 * 3072 + 600];
+    uint32_t x = 7;
+    for (size_t n = 0; n < sizeof(bytes); n++) {
+        x = x * 1664525 + 1013904223;
+        bytes[n] = (uint8_t)(x >> 24);
+    }
+    for (size_t pieces = 1; pieces <= 3; pieces++)
+        for (size_t length = 3072 * pieces - 20; length <= 3072 * pieces + 20; length++)
+            assert_int_equal(crc32c(0x1234567, bytes + pieces, length),
+                             crc32c_plain(0x1234567, bytes + pieces, length));
+}
+
 static void spans_in_turn_are_the_whole(void **state)
 {
     (void)state;
@@ -69,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_vectors_match),
         cmocka_unit_test(fast_equals_plain_at_every_length_and_alignment),
+        cmocka_unit_test(fast_equals_plain_over_long_pieces),
         cmocka_unit_test(spans_in_turn_are_the_whole),
         cmocka_unit_test(every_flipped_bit_is_told),
     };
