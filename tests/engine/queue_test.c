@@ -253,6 +253,37 @@ static void who_may_submit_may_not_see_the_queue(void **state)
     finish();
 }
 
+/* `bulla seal` of a small message; what it says, on both streams, is `text`. */
+static int run_seal(const char *options)
+{
+    char command[3 * DAEMON_PATH_BYTES];
+    (void)snprintf(
+        command, sizeof(command),
+        "printf 'Subject: x\\r\\n\\r\\nhello\\r\\n' | %s seal %s --from a@example.com --to "
+        "b@example.org --socket %s 2>&1",
+        BULLA_PATH, options, bullad.socket);
+    FILE *stream = popen(command, "r");
+    assert_non_null(stream);
+    text[fread(text, 1, sizeof(text) - 1, stream)] = '\0';
+    const int status = pclose(stream);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void a_message_is_given_away_only_when_it_may_be(void **state)
+{
+    (void)state;
+    start("");
+    stand_in_stop(bullad.service);
+    assert_int_equal(run_seal(""), EX_TEMPFAIL);
+    assert_non_null(strstr(text, "nothing was kept"));
+    assert_int_equal(stat_of("messages"), 0);
+    assert_int_equal(run_seal("--queue"), 0);
+    assert_string_equal(text, "bulla seal: the engine keeps the message and will send it on\n");
+    expect_at_last("messages", 1);
+    finish();
+}
+
 static void an_engine_without_a_spool_says_so(void **state)
 {
     (void)state;
@@ -269,6 +300,7 @@ int main(void)
         cmocka_unit_test(what_waits_is_shown_held_released_and_removed),
         cmocka_unit_test(all_are_held_and_a_hold_outlives_a_restart),
         cmocka_unit_test(who_may_submit_may_not_see_the_queue),
+        cmocka_unit_test(a_message_is_given_away_only_when_it_may_be),
         cmocka_unit_test(an_engine_without_a_spool_says_so),
     };
     return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
