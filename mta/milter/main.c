@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 struct options {
     const char *config_path;
@@ -97,6 +98,8 @@ int main(int argc, char **argv)
     guard_secrets();
     log_init("bulla-milter", config->milter.log_level);
     code = service_run(options.config_path, options.pid_file, config);
+    /* libmilter's threads are still there: exit() would take from under them what they use. */
+    _exit(code);
 free_config:
     free(config);
     return code;
