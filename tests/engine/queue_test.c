@@ -3,8 +3,10 @@
 #include "tests/engine/daemon.h"
 
 #include "base/clock.h"
+#include "base/macros.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
@@ -284,6 +286,31 @@ static void a_message_is_given_away_only_when_it_may_be(void **state)
     finish();
 }
 
+static void no_more_than_four_collect_from_a_worker(void **state)
+{
+    (void)state;
+    struct bulla_collector *collectors[4];
+    struct bulla_collector *fifth = NULL;
+    start("sessions_per_user = 1"); /* which is about those that submit */
+    const struct bulla_config config = {.socket_path = bullad.socket};
+    for (size_t n = 0; n < ARRAY_COUNT(collectors); n++)
+        assert_int_equal(bulla_collect(&collectors[n], &config), 0);
+    assert_int_equal(bulla_collect(&fifth, &config), -EUSERS);
+    assert_true(daemon_logged(&bullad, "mend=\"stop one of those that collect already\""));
+    bulla_collect_end(collectors[0]);
+    int rc = -EUSERS;
+    for (uint32_t ms = 0; ms < WAIT_MS && rc == -EUSERS; ms += PAUSE_MS) {
+        const struct timespec pause = {.tv_nsec = PAUSE_MS * (long)NS_PER_MS};
+        rc = bulla_collect(&fifth, &config);
+        (void)nanosleep(&pause, NULL);
+    }
+    assert_int_equal(rc, 0);
+    bulla_collect_end(fifth);
+    for (size_t n = 1; n < ARRAY_COUNT(collectors); n++)
+        bulla_collect_end(collectors[n]);
+    finish();
+}
+
 static void an_engine_without_a_spool_says_so(void **state)
 {
     (void)state;
@@ -301,6 +328,7 @@ int main(void)
         cmocka_unit_test(all_are_held_and_a_hold_outlives_a_restart),
         cmocka_unit_test(who_may_submit_may_not_see_the_queue),
         cmocka_unit_test(a_message_is_given_away_only_when_it_may_be),
+        cmocka_unit_test(no_more_than_four_collect_from_a_worker),
         cmocka_unit_test(an_engine_without_a_spool_says_so),
     };
     return cmocka_run_group_tests_name("queue", tests, NULL, NULL);
