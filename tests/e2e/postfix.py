@@ -44,6 +44,13 @@ def blocks(kind):
     return "".join(found)
 
 
+def scratch():
+    """A folder that Postfix's own user may enter."""
+    made = tempfile.TemporaryDirectory(prefix="bulla-mailhost-")
+    os.chmod(made.name, 0o755)
+    return made
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
@@ -64,6 +71,10 @@ class _Dialogue(socketserver.StreamRequestHandler):
         return line[line.index(b"<") + 1:line.index(b">")].decode()
 
     def handle(self):
+        with contextlib.suppress(ConnectionError):  # a client that was killed
+            self.converse()
+
+    def converse(self):
         sink = self.server.sink
         sender, recipients, options = None, [], ""
         self.say("220 sink ESMTP")
@@ -182,17 +193,30 @@ def await_part(question, what, process, *logs):
         raise AssertionError(f"{error}\n{told}") from None
 
 
+class DemoKeyService:
+    """The demonstration's."""
+
+    def __init__(self):
+        conf = (drive.DEMO / "bulla.conf").read_text()
+        self.url = os.environ["BULLA_KEYD_URL"]
+        self.engine_port = int(re.search(r'engine_url = "https://localhost:(\d+)"', conf).group(1))
+        self.ca = drive.DEMO / "engine" / "ca.crt"
+        self.certificate = drive.DEMO / "engine" / "engine.crt"
+        self.key = drive.DEMO / "engine" / "engine.key"
+
+
 class Mailhost:
     """All of it. Parts may be stopped and started one by one."""
 
-    def __init__(self, engine="", profile=None, milter="", main="", dkim=False, spool=False):
-        self.temporary = tempfile.TemporaryDirectory(prefix="bulla-mailhost-")
+    def __init__(self, engine="", profile=None, milter="", main="", dkim=False, spool=True,
+                 key_service=None):
+        self.temporary = scratch()
         self.folder = pathlib.Path(self.temporary.name)
-        self.folder.chmod(0o755)  # Postfix has a user of its own
         self.ends = contextlib.ExitStack()
         self.ends.callback(self.temporary.cleanup)
         self.sink = Sink()
         self.ends.callback(self.sink.close)
+        self.key_service = key_service or DemoKeyService()
         self.engine = self.milter = self.postfix = None
         self.submission, self.reinject = free_port(), free_port()
         self.dkim = free_port() if dkim else 8891
@@ -224,12 +248,10 @@ class Mailhost:
             raise AssertionError(f"milter and engine ended with {ends}\n{told}")
 
     def _make_proxy(self):
-        demo = (drive.DEMO / "bulla.conf").read_text()
-        port = int(re.search(r'engine_url = "https://localhost:(\d+)"', demo).group(1))
-        engine = drive.DEMO / "engine"
-        self.proxy = fault_proxy.FaultProxy(fault_proxy.Authority(self.folder), port,
-                                            engine / "ca.crt", engine / "engine.crt",
-                                            engine / "engine.key")
+        """Between the engine and its key service."""
+        self.proxy = fault_proxy.FaultProxy(
+            fault_proxy.Authority(self.folder), self.key_service.engine_port, self.key_service.ca,
+            self.key_service.certificate, self.key_service.key)
         self.ends.callback(self.proxy.close)
 
     def substitute(self, text):
@@ -237,10 +259,11 @@ class Mailhost:
                          ("127.0.0.1:10026", f"127.0.0.1:{self.reinject}"),
                          ("/var/spool/bulla", self.folder / "spool"),
                          ("/etc/bulla/spool.key", self.folder / "spool.key"),
+                         ('{"bulla-milter"}', '{"nobody"}'),  # that user need not exist here
                          ("127.0.0.1:8891", f"127.0.0.1:{self.dkim}"),
                          ("submission inet", f"127.0.0.1:{self.submission} inet"),
                          ('key_service = "main"', 'key_service = "demo"'),
-                         ("spool_size = 4GB", "spool_size = 256MB")):
+                         ("spool_size = 4GB", "spool_size = 512MB")):
             text = text.replace(old, str(new))
         return text
 
@@ -253,9 +276,10 @@ class Mailhost:
         text = text[:text.index("profile ")]
         text = re.sub(r'socket = "[^"]*"', f'socket = "{self.folder}/engine.sock"', text, count=1)
         text = re.sub(r'engine_url = "[^"]*"', f'engine_url = "{self.proxy.url}"', text)
+        text = re.sub(r'\burl = "[^"]*"', f'url = "{self.key_service.url}"', text, count=1)
         text = re.sub(r'\bca = "[^"]*"', f'ca = "{self.proxy.authority.ca}"', text)
         engine += blocks("bulla.conf engine") if spool else ""
-        text = text.replace("engine {", f"engine {{\n  key_wait = 2s\n{engine}", 1)
+        text = text.replace("engine {", f"engine {{\n  key_wait = 1s\n{engine}", 1)
         block = blocks("bulla.conf")
         if profile is not None:
             block = re.sub(r'(key_service = "main"\n)(.*?)^}', rf"\1{profile}\n}}", block, count=1,
