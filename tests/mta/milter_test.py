@@ -8,6 +8,7 @@ import threading
 import time
 
 import milter_daemon
+import smtp_sink
 from milter_client import CHGHDRS, Gone
 from milter_daemon import drive
 
@@ -415,6 +416,69 @@ class Closed(Alone):
             self.assert_put_off(result)
             self.assertTrue(result.reply.startswith("451 4.3.1"), result.reply)
             self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
+
+
+class Kept(Alone):
+    """What the engine takes over while the key service is away reaches its recipients sealed."""
+
+    def setUp(self):
+        super().setUp()
+        folder = pathlib.Path(self.folder.name)
+        (folder / "spool").mkdir(mode=0o700)
+        drive.subprocess.run(["bullad", "--make-spool-key", folder / "spool.key"], check=True)
+        self.spool = (f'engine {{\n  key_wait = 1s\n  spool = "{folder}/spool"\n'
+                      f'  spool_key = "{folder}/spool.key"\n  spool_size = 512MB\n')
+        self.keyd = int(os.environ["BULLA_DEMO_KEYD_PID"])
+        self.addCleanup(os.kill, self.keyd, signal.SIGCONT)
+        self.sink = smtp_sink.Sink()
+        self.addCleanup(self.sink.close)
+        self.engine = self.start_engine()
+
+    def start_engine(self):
+        engine = drive.engine(self.folder.name, lambda text: milter_daemon.engine_text(
+            text.replace("engine {", self.spool, 1)))
+        self.addCleanup(engine.stop)
+        return engine
+
+    def taken_over(self, milter, count, first=0):
+        """Sends until so many were taken over; their mails."""
+        mails = []
+        with milter.client() as connection:
+            for number in range(first, first + count):
+                mail = SECRET.replace(b"<1@", b"<%d@" % number)
+                drive.wait_until(lambda m=mail: connection.message(
+                    m, recipients=[USER]).verdict == "discard", "the engine takes a mail over")
+                mails.append(mail)
+        return mails
+
+    def assert_arrived(self, mails):
+        drive.wait_until(lambda: len(self.sink.mails) >= len(mails), "all arrive")
+        opened = []
+        for mail in self.sink.mails:
+            self.assertEqual([USER], mail.recipients)
+            self.assertNotIn(b"last line", mail.text)
+            opened.append(drive.unseal(mail.text).out)
+        self.assertEqual(sorted(mails), sorted(opened))
+
+    def test_milter_loses_nothing_while_the_key_service_is_away(self):
+        milter = self.milter(self.engine.socket, reinject=self.sink.address)
+        os.kill(self.keyd, signal.SIGSTOP)
+        mails = self.taken_over(milter, 2)
+        self.assertEqual([], self.sink.mails, "nothing leaves before its key is stored")
+        os.kill(self.keyd, signal.SIGCONT)
+        self.assert_arrived(mails)
+
+    def test_milter_loses_nothing_when_engine_and_milter_are_killed_meanwhile(self):
+        milter = self.milter(self.engine.socket, reinject=self.sink.address)
+        os.kill(self.keyd, signal.SIGSTOP)
+        mails = self.taken_over(milter, 2)
+        self.engine.stop(signal.SIGKILL)
+        self.start_engine()
+        mails += self.taken_over(milter, 1, first=10)
+        milter.stop(signal.SIGKILL)
+        os.kill(self.keyd, signal.SIGCONT)
+        self.milter(self.engine.socket, reinject=self.sink.address)
+        self.assert_arrived(mails)
 
 
 class Daemon(Alone):
