@@ -31,8 +31,8 @@ struct key_thread {
     bool was_up;
     bool announced; /* that it sleeps, on every link */
     _Alignas(CACHE_LINE) _Atomic uint32_t stop;
-    _Atomic uint32_t up;
-    _Atomic uint64_t stored;
+    _Atomic uint32_t up; /* each worker looks at it each turn */
+    _Alignas(CACHE_LINE) _Atomic uint64_t stored;
 };
 
 static uint64_t tag_of(uint32_t link_index, uint32_t job_index)

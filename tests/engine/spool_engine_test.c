@@ -24,6 +24,8 @@
 #define PAUSE_MS   10
 #define MAILS      8
 #define MAIL_BYTES 4096
+#define CROWD      8000
+#define SLOTS      512
 #define QUICK_NS   NS_PER_S
 
 #define PROFILE_BRIEF "profile \"brief\" {\n key_service = main\n wait = 4s\n}\n"
@@ -134,7 +136,7 @@ static void queue_mails(void)
 static struct bulla_collector *collect(void)
 {
     struct bulla_collector *collector;
-    const struct bulla_config config = {.socket_path = bullad.socket};
+    const struct bulla_config config = {.socket_path = bullad.socket, .slots_count = SLOTS};
     assert_int_equal(bulla_collect(&collector, &config), 0);
     return collector;
 }
@@ -414,6 +416,122 @@ static void service_that_is_away_keeps_only_one_message_waiting(void **state)
     finish();
 }
 
+static void expect_command(const char *command, const char *holds)
+{
+    char *text = daemon_ask(&bullad, command);
+    if (strstr(text, holds) == NULL)
+        fail_msg("%s: %s", command, text);
+    free(text);
+}
+
+static void spool_holds_releases_and_removes_as_it_is_told(void **state)
+{
+    struct bulla_emission emission;
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    queue_mails();
+    expect_command("queue hold all 0:0", "8");
+    expect_at_last("held", MAILS);
+    assert_int_equal(daemon_stop(&bullad), 0);
+    stand_in_start(bullad.service);
+    daemon_launch(&bullad, 0);
+    struct bulla_collector *collector = collect();
+    pause_ms(500);
+    assert_int_equal(bulla_collect_poll(collector, &emission, 1), 0);
+    bulla_collect_end(collector);
+    expect_command("queue list 0:0 0", "b@example.org");
+    expect_command("queue release all 0:0", "8");
+    take_mails();
+    stand_in_stop(bullad.service);
+    queue_mails();
+    expect_command("queue hold all 0:0", "8");
+    /* The one that asks for the service is busy until its client gives it up. */
+    for (uint32_t ms = 0; ms < WAIT_MS && status_number("waiting") > 0; ms += PAUSE_MS) {
+        expect_command("queue remove all 0:0", "\"done\"");
+        pause_ms(PAUSE_MS);
+    }
+    assert_int_equal(status_number("waiting"), 0);
+    finish();
+}
+
+static void crowd_submit(struct bulla *bulla, const uint8_t *mail, uint32_t *submitted)
+{
+    const char *const recipients[] = {"b@example.org"};
+    const struct bulla_request request = {.profile = "default",
+                                          .sender = "a@example.com",
+                                          .recipients = recipients,
+                                          .recipients_count = 1,
+                                          .flags = BULLA_QUEUE,
+                                          .mail_bytes = MAIL_BYTES};
+    struct bulla_reservation reservation;
+    while (*submitted < CROWD && bulla_reserve(bulla, &request, &reservation) == 0) {
+        memcpy(reservation.mail, mail, MAIL_BYTES);
+        assert_int_equal(bulla_submit(bulla, &reservation), 0);
+        ++*submitted;
+    }
+}
+
+static void crowd_queue(void)
+{
+    struct bulla *bulla;
+    struct bulla_completion completion;
+    const struct bulla_config config = {.socket_path = bullad.socket};
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    uint32_t submitted = 0;
+    uint32_t done = 0;
+    assert_int_equal(bulla_attach(&bulla, &config), 0);
+    while (done < CROWD) {
+        crowd_submit(bulla, mail, &submitted);
+        const int n = bulla_poll(bulla, &completion, 1);
+        assert_true(n >= 0);
+        if (n == 0) {
+            assert_true(bulla_wait(bulla, WAIT_MS) >= 0);
+            continue;
+        }
+        assert_int_equal(completion.status, BULLA_QUEUED);
+        bulla_release(bulla, &completion);
+        done++;
+    }
+    bulla_detach(bulla);
+    free(mail);
+}
+
+static void spool_takes_and_gives_many(void **state)
+{
+    struct bulla_emission emissions[64];
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    queue("default", mail, MAIL_BYTES);
+    free(mail);
+    uint64_t from_ns = clock_monotonic_ns();
+    crowd_queue();
+    print_message("taken: %.0f a second\n", CROWD * 1e9 / (double)(clock_monotonic_ns() - from_ns));
+    assert_int_equal(status_number("waiting"), CROWD + 1);
+    struct bulla_collector *collector = collect();
+    stand_in_start(bullad.service);
+    from_ns = 0;
+    uint32_t given = 0;
+    while (given < CROWD + 1) {
+        const int n = bulla_collect_poll(collector, emissions, ARRAY_COUNT(emissions));
+        assert_true(n >= 0);
+        if (n == 0)
+            assert_true(bulla_collect_wait(collector, WAIT_MS) >= 0);
+        else if (from_ns == 0)
+            from_ns = clock_monotonic_ns();
+        for (int i = 0; i < n; i++)
+            sent(collector, &emissions[i]);
+        given += (uint32_t)n;
+    }
+    print_message("given: %.0f a second\n", CROWD * 1e9 / (double)(clock_monotonic_ns() - from_ns));
+    expect_at_last("waiting", 0);
+    assert_int_equal(stand_in_stored(bullad.service), CROWD + 1);
+    bulla_collect_end(collector);
+    finish();
+}
+
 static void second_engine_does_not_touch_the_spool(void **state)
 {
     (void)state;
@@ -442,6 +560,8 @@ int main(void)
         cmocka_unit_test(spool_emits_again_what_a_collector_took_along),
         cmocka_unit_test(spool_that_is_full_has_the_client_keep_the_message),
         cmocka_unit_test(service_that_is_away_keeps_only_one_message_waiting),
+        cmocka_unit_test(spool_holds_releases_and_removes_as_it_is_told),
+        cmocka_unit_test(spool_takes_and_gives_many),
         cmocka_unit_test(second_engine_does_not_touch_the_spool),
     };
     cmocka_set_test_filter(getenv("ONLY"));
