@@ -189,7 +189,8 @@ enum admit vector_admit(struct worker *worker, struct job *job)
     entry->job = job;
     entry->mail = mail_at;
     header_read(&entry->header, entry->mail, entry->mail_bytes, submission->mail_bytes);
-    job->notify = notice_due(entry->meta.sender_bytes, entry->mail, &entry->header);
+    job->notify = worker_may_spool(worker, job) &&
+                  notice_due(entry->meta.sender_bytes, entry->mail, &entry->header);
     admit_message(worker, entry);
     const enum admit admitted = admit_room(worker, entry);
     if (admitted != ADMIT_TAKEN) {

@@ -266,6 +266,11 @@ static size_t ask_bytes(void)
            (size_t)WAITING_LARGE_MAX * SPOOL_HEAD_BYTES_MAX;
 }
 
+size_t waiting_secret_bytes(void)
+{
+    return ask_bytes();
+}
+
 static size_t notice_bytes(const struct waiting *waiting)
 {
     return WAITING_NOTICES_MAX * (waiting->notice_in_bytes + WAITING_NOTICE_BYTES);

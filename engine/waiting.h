@@ -79,6 +79,8 @@ struct waiting_config {
 
 struct waiting;
 
+/* What it takes in secret pages. */
+size_t waiting_secret_bytes(void);
 /* Recovers what waits; blocks. Borrows the names. */
 MUST_USE int waiting_open(struct waiting **waiting, const struct waiting_config *config,
                           char why[WAITING_WHY_BYTES]);

@@ -104,7 +104,8 @@ size_t worker_memory_bytes(const struct worker_config *config)
 size_t worker_secret_bytes(const struct worker_config *config)
 {
     return sizeof(struct worker_secrets) + (size_t)config->jobs_count * WORKER_RECORD_BYTES +
-           (sealer_bytes() + CACHE_LINE) * WORKER_SEALERS + sealer_scratch_bytes();
+           (sealer_bytes() + CACHE_LINE) * WORKER_SEALERS + sealer_scratch_bytes() +
+           (config->spool == NULL ? 0 : waiting_secret_bytes());
 }
 
 /* Not by rte_ring_create(), which would put rings of several workers side by side on one page. */

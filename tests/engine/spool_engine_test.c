@@ -50,9 +50,8 @@ static void start(const char *engine, const char *profiles)
     assert_non_null(mkdtemp(spool));
     (void)snprintf(spool_key, sizeof(spool_key), "%s.key", spool);
     assert_int_equal(spool_key_make(spool_key, why), 0);
-    (void)snprintf(options, sizeof(options),
-                   "workers = 1\n spool = \"%s\"\n spool_key = \"%s\"\n %s", spool, spool_key,
-                   engine);
+    (void)snprintf(options, sizeof(options), "%s\n spool = \"%s\"\n spool_key = \"%s\"\n",
+                   engine[0] == '\0' ? "workers = 1" : engine, spool, spool_key);
     daemon_start(&bullad, options, profiles, 0);
 }
 
@@ -270,7 +269,7 @@ static void spool_keeps_mail_over_a_restart_until_the_service_is_back(void **sta
 static void spool_keeps_what_was_queued_when_the_engine_is_killed(void **state)
 {
     (void)state;
-    start("io_uring = no", "");
+    start("workers = 1\n io_uring = no", "");
     stand_in_stop(bullad.service);
     queue_mails();
     die();
@@ -381,7 +380,7 @@ static void spool_that_is_full_has_the_client_keep_the_message(void **state)
 {
     struct outcome outcome = {.status = BULLA_QUEUED};
     (void)state;
-    start("spool_size = 256MB", "");
+    start("workers = 1\n spool_size = 256MB", "");
     stand_in_stop(bullad.service);
     const size_t bytes = 24 << 20;
     uint8_t *mail = daemon_mail(bytes, 1);
@@ -532,6 +531,40 @@ static void spool_takes_and_gives_many(void **state)
     finish();
 }
 
+static void held_message_has_no_end(void **state)
+{
+    (void)state;
+    start("", PROFILE_BRIEF);
+    stand_in_stop(bullad.service);
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    queue("brief", mail, MAIL_BYTES);
+    free(mail);
+    expect_command("queue hold all 0:0", "\"done\":1");
+    pause_ms(5000); /* its wait is 4 s */
+    assert_int_equal(status_number("expired"), 0);
+    assert_int_equal(status_number("held"), 1);
+    expect_command("queue release all 0:0", "\"done\":1");
+    take_notice("b@example.org");
+    finish();
+}
+
+static void spool_of_two_workers_goes_on_with_one(void **state)
+{
+    char options[3 * DAEMON_PATH_BYTES];
+    (void)state;
+    start("workers = 2", "");
+    stand_in_stop(bullad.service);
+    queue_mails();
+    assert_int_equal(daemon_stop(&bullad), 0);
+    (void)snprintf(options, sizeof(options), "workers = 1\n spool = \"%s\"\n spool_key = \"%s\"\n",
+                   spool, spool_key);
+    daemon_write_config(&bullad, options, "");
+    stand_in_start(bullad.service);
+    daemon_launch(&bullad, 0);
+    take_mails();
+    finish();
+}
+
 static void second_engine_does_not_touch_the_spool(void **state)
 {
     (void)state;
@@ -562,6 +595,8 @@ int main(void)
         cmocka_unit_test(service_that_is_away_keeps_only_one_message_waiting),
         cmocka_unit_test(spool_holds_releases_and_removes_as_it_is_told),
         cmocka_unit_test(spool_takes_and_gives_many),
+        cmocka_unit_test(held_message_has_no_end),
+        cmocka_unit_test(spool_of_two_workers_goes_on_with_one),
         cmocka_unit_test(second_engine_does_not_touch_the_spool),
     };
     cmocka_set_test_filter(getenv("ONLY"));
