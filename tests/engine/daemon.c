@@ -64,7 +64,9 @@ static void daemon_exec(const struct daemon *daemon, uid_t uid)
     /* A test that fails leaves no daemon behind. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         _exit(126);
-    (void)execl(BULLAD_PATH, "bullad", "--config", daemon->config, (char *)NULL);
+    const char *other = getenv("BULLA_TEST_BULLAD"); /* tools/mutate's */
+    (void)execl(other != NULL ? other : BULLAD_PATH, "bullad", "--config", daemon->config,
+                (char *)NULL);
     _exit(127);
 }
 
