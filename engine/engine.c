@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "crypto/cobblestone.h"
 #include "crypto/secret.h"
 #include "engine/eal.h"
 #include "engine/spool_key.h"
@@ -154,6 +155,34 @@ static int engine_start_snapshot(struct engine *engine, char why[ENGINE_WHY_BYTE
     return 0;
 }
 
+/* A commitment to the spool key, which no record's salt and context give. */
+static int engine_check_spool_key(const struct engine *engine, char why[ENGINE_WHY_BYTES])
+{
+    static const uint8_t context[] = "bulla/spool/mark/1";
+    static const uint8_t salt[COBBLE_SALT_BYTES];
+    struct crypto_core *core;
+    struct cobble cobble;
+    struct cobble_derivation derivation = {
+        .suite = COBBLE_AES_256,
+        .key = engine->spool_key,
+        .salt = salt,
+        .context = context,
+        .context_bytes = sizeof(context),
+        .cobble = &cobble,
+    };
+    _Static_assert(COBBLE_COMMITMENT_BYTES == SPOOL_LOCK_MARK_BYTES, "one is the other");
+    const int rc = crypto_core_open(&core, isa_best());
+    if (rc != 0) {
+        (void)snprintf(why, ENGINE_WHY_BYTES, "no cryptography for the spool key");
+        return rc;
+    }
+    cobble_derive_burst(core, &derivation, 1);
+    cobble_wipe(&cobble);
+    crypto_core_close(core);
+    return spool_lock_check(engine->spool_lock_fd, derivation.commitment,
+                            engine->config.engine.spool, why);
+}
+
 /* The folder is ours alone, and the key that its records are under is there. */
 static int engine_start_spool(struct engine *engine, char why[ENGINE_WHY_BYTES])
 {
@@ -170,7 +199,8 @@ static int engine_start_spool(struct engine *engine, char why[ENGINE_WHY_BYTES])
         return rc;
     }
     engine->spool_key = pages;
-    return spool_key_load(engine->spool_key, wish->spool_key, wish->spool, why);
+    rc = spool_key_load(engine->spool_key, wish->spool_key, wish->spool, why);
+    return rc == 0 ? engine_check_spool_key(engine, why) : rc;
 }
 
 static int engine_open_workers(struct engine *engine, char why[ENGINE_WHY_BYTES])

@@ -51,3 +51,24 @@ int spool_lock_take(int *fd, const char *folder, char why[SPOOL_LOCK_WHY_BYTES])
     (void)close(folder_fd);
     return rc;
 }
+
+int spool_lock_check(int fd, const uint8_t mark[SPOOL_LOCK_MARK_BYTES], const char *folder,
+                     char why[SPOOL_LOCK_WHY_BYTES])
+{
+    uint8_t kept[SPOOL_LOCK_MARK_BYTES];
+    const ssize_t n = pread(fd, kept, sizeof(kept), 0);
+    if (n == (ssize_t)sizeof(kept) && memcmp(kept, mark, sizeof(kept)) == 0)
+        return 0;
+    if (n == (ssize_t)sizeof(kept)) {
+        (void)snprintf(why, SPOOL_LOCK_WHY_BYTES,
+                       "the spool %.300s is under another spool_key: put that back until nothing "
+                       "waits; then remove spool.lock there",
+                       folder);
+        return -EINVAL;
+    }
+    if (n < 0 || pwrite(fd, mark, sizeof(kept), 0) != (ssize_t)sizeof(kept) || fsync(fd) != 0) {
+        (void)snprintf(why, SPOOL_LOCK_WHY_BYTES, "spool.lock in %.300s cannot be written", folder);
+        return -EIO;
+    }
+    return 0;
+}

@@ -565,6 +565,31 @@ static void spool_of_two_workers_goes_on_with_one(void **state)
     finish();
 }
 
+/* Under a wrong key all that waits would look damaged, and every sender be told so. */
+static void spool_is_not_opened_under_another_key(void **state)
+{
+    char why[SPOOL_KEY_WHY_BYTES] = "";
+    char kept[DAEMON_PATH_BYTES + 16];
+    int status;
+    (void)state;
+    start("", "");
+    assert_int_equal(daemon_stop(&bullad), 0);
+    (void)snprintf(kept, sizeof(kept), "%s.kept", spool_key);
+    assert_int_equal(rename(spool_key, kept), 0);
+    assert_int_equal(spool_key_make(spool_key, why), 0);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)execl(BULLAD_PATH, "bullad", "--config", bullad.config, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 78); /* EX_CONFIG */
+    assert_int_equal(rename(kept, spool_key), 0);
+    daemon_launch(&bullad, 0);
+    finish();
+}
+
 static void second_engine_does_not_touch_the_spool(void **state)
 {
     (void)state;
@@ -597,6 +622,7 @@ int main(void)
         cmocka_unit_test(spool_takes_and_gives_many),
         cmocka_unit_test(held_message_has_no_end),
         cmocka_unit_test(spool_of_two_workers_goes_on_with_one),
+        cmocka_unit_test(spool_is_not_opened_under_another_key),
         cmocka_unit_test(second_engine_does_not_touch_the_spool),
     };
     cmocka_set_test_filter(getenv("ONLY"));
