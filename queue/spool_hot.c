@@ -250,6 +250,13 @@ static void mail_start(struct spool *spool, struct lane *lane, struct line *line
     lane->cursor.line = line;
 }
 
+/* A copy of it, or a note about it, is under way: what replaces it comes after that. None of them
+ * waits for the other: what moves has no notes, and notes stand before what replaces. */
+static bool entry_is_written(const struct entry *entry)
+{
+    return (entry->flags & ENTRY_MOVING) != 0 || entry->notes_count > 0;
+}
+
 /* Something was begun, skipped or decided; false: nothing can be done now. */
 static bool put_start(struct spool *spool, struct lane *lane, struct line *line)
 {
@@ -263,7 +270,7 @@ static bool put_start(struct spool *spool, struct lane *lane, struct line *line)
         return true;
     }
     if (replaces && !put->moves &&
-        (spool->entries[(uint32_t)put->record.replaces].flags & ENTRY_MOVING) != 0)
+        entry_is_written(&spool->entries[(uint32_t)put->record.replaces]))
         return false;
     /* The last segments are for what makes room. */
     if (!replaces && (lane->free_count < RESERVE || lane->crowded))

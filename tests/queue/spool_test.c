@@ -392,6 +392,30 @@ static void forgotten_held_and_replaced_stay_so(void **state)
     log_close();
 }
 
+/* A mark that was asked for before a replacement is about the old record, and never another. */
+static void a_record_is_replaced_when_its_marks_are_written(void **state)
+{
+    begin(state);
+    log_open(SEGMENT_BYTES, 16 * SEGMENT_BYTES);
+    for (uint32_t n = 0; n < 40; n++) {
+        const uint32_t mail = put(3000, 0, 0);
+        run_all();
+        assert_true(spool_mark(log_.spool, models[mail].place, true, MODEL_MAX));
+        if (n % 2 == 0)
+            run_once();
+        assert_true(spool_mark(log_.spool, models[mail].place, false, MODEL_MAX));
+        const uint32_t notice = put(900, 0, mail + 1);
+        const uint32_t other = put(500, 0, 0);
+        run_all();
+        assert_int_equal(models[mail].life, LIFE_GONE);
+        assert_int_equal(models[notice].life, LIFE_LIVES);
+        assert_int_equal(models[other].life, LIFE_LIVES);
+    }
+    log_reopen();
+    compare_all(true);
+    log_close();
+}
+
 static void step(uint32_t live_max)
 {
     const uint32_t what = dice(10);
@@ -715,6 +739,7 @@ int main(int arguments_count, char **arguments)
     const struct CMUnitTest tests[] = {
         BOTH(stored_records_are_found_and_read_again),
         BOTH(forgotten_held_and_replaced_stay_so),
+        BOTH(a_record_is_replaced_when_its_marks_are_written),
         BOTH(any_history_is_found_again),
         BOTH(a_full_spool_refuses_and_mends_itself),
         BOTH(live_records_are_moved_when_segments_run_out),
