@@ -469,7 +469,10 @@ static void event_take(struct waiting *waiting, const struct spool_event *event)
         waiting->forgets_out--;
         row_give(waiting, n);
         return;
-    case TAG_MARK: return;
+    case TAG_MARK:
+        ASSERT(waiting->entries[n].marks_count > 0);
+        waiting->entries[n].marks_count--;
+        return;
     case TAG_SHOW: queue_shown(waiting, event); return;
     }
     ASSERT(false);

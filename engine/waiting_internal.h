@@ -72,6 +72,7 @@ struct waiting_entry {
     uint8_t key_service;
     uint8_t reason;      /* enum notice_reason, once FAILING */
     uint8_t enhanced[3]; /* likewise, of the next hop        */
+    uint8_t marks_count; /* holds and releases that are not durable yet */
 };
 _Static_assert(sizeof(struct waiting_entry) <= 80, "a million of them wait");
 

@@ -191,7 +191,8 @@ static void notice_read(struct waiting *waiting, uint32_t slot, int error)
         notice_none(waiting, slot);
     else if (!notice_make(waiting, slot, &head))
         notice_none(waiting, slot);
-    else if (!notice_put(waiting, slot))
+    /* What is replaced must not be marked after that. */
+    else if (entry->marks_count > 0 || !notice_put(waiting, slot))
         notice_later(waiting, slot);
 }
 

@@ -106,9 +106,11 @@ int waiting_hold(struct worker *worker, const struct id *id)
     if ((entry->flags & ENTRY_HELD) != 0)
         return 0;
     if (entry->state == WAITING_ENDING || entry->state == WAITING_LOST ||
+        entry->marks_count == UINT8_MAX ||
         !spool_mark(waiting->spool, entry->place, true, WAITING_TAG(TAG_MARK, index)))
         return -EBUSY;
     waiting->touched = true;
+    entry->marks_count++;
     waiting->counts.held++;
     entry->flags |= ENTRY_HELD;
     row_unwatch(waiting, index);
@@ -125,10 +127,11 @@ int waiting_release(struct worker *worker, const struct id *id)
     struct waiting_entry *entry = &waiting->entries[index];
     if ((entry->flags & ENTRY_HELD) == 0)
         return 0;
-    if (entry->state == WAITING_ENDING ||
+    if (entry->state == WAITING_ENDING || entry->marks_count == UINT8_MAX ||
         !spool_mark(waiting->spool, entry->place, false, WAITING_TAG(TAG_MARK, index)))
         return -EBUSY;
     waiting->touched = true;
+    entry->marks_count++;
     waiting->counts.held--;
     entry->flags &= (uint8_t)~ENTRY_HELD;
     row_watch_end(waiting, index);
