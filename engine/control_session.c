@@ -64,7 +64,7 @@ void session_end(struct control *control, struct session *session, const char *r
     ASSERT(told);
 }
 
-/* May see and change what waits: not everybody who may submit. */
+/* May see and change what waits, or take it away: not everybody who may submit. */
 static bool control_lets_operate(const struct control *control, const struct session_peer *peer)
 {
     const struct config_engine *wish = &control->engine->config.engine;
@@ -213,6 +213,8 @@ static const char *session_mend(const struct session *session, int rc)
 {
     if (rc == -EOPNOTSUPP)
         return "set spool in the engine section, or collect nothing";
+    if (rc == -EACCES)
+        return "add the user to allow_users: those of allow_groups only submit";
     if (rc == -EUSERS && session->collector)
         return "stop one of those that collect already";
     if (rc == -EUSERS)
@@ -245,6 +247,8 @@ static int session_pick_worker(struct control *control, struct session *session,
         session->worker = spread_pick(&control->spread, samples);
         return 0;
     }
+    if (!session->operates)
+        return -EACCES;
     if (control->engine->config.engine.spool[0] == '\0')
         return -EOPNOTSUPP;
     if (hello->worker_wanted >= control->engine->workers_count)

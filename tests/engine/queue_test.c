@@ -255,6 +255,37 @@ static void who_may_submit_may_not_see_the_queue(void **state)
     finish();
 }
 
+/* Who collects takes everybody's mail, and says what became of it. */
+static void who_may_submit_may_not_collect(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        print_message("skipped: only root can be somebody else\n");
+        return;
+    }
+    start("socket_mode = \"0666\"\n allow_groups = {\"nogroup\"}");
+    assert_int_equal(chmod(stand_in_folder(bullad.service), 0711), 0);
+    const pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        const gid_t group = NOBODY;
+        const struct bulla_config config = {.socket_path = bullad.socket};
+        struct bulla *bulla;
+        struct bulla_collector *collector;
+        if (setgroups(1, &group) != 0 || setgid(NOBODY) != 0 || setuid(NOBODY) != 0)
+            _exit(1);
+        if (bulla_attach(&bulla, &config) != 0)
+            _exit(2);
+        _exit(bulla_collect(&collector, &config) == -EACCES ? 0 : 3);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(daemon_logged(&bullad, "mend=\"add the user to allow_users"));
+    finish();
+}
+
 /* `bulla seal` of a small message; what it says, on both streams, is `text`. */
 static int run_seal(const char *options)
 {
@@ -327,6 +358,7 @@ int main(void)
         cmocka_unit_test(what_waits_is_shown_held_released_and_removed),
         cmocka_unit_test(all_are_held_and_a_hold_outlives_a_restart),
         cmocka_unit_test(who_may_submit_may_not_see_the_queue),
+        cmocka_unit_test(who_may_submit_may_not_collect),
         cmocka_unit_test(a_message_is_given_away_only_when_it_may_be),
         cmocka_unit_test(no_more_than_four_collect_from_a_worker),
         cmocka_unit_test(an_engine_without_a_spool_says_so),
