@@ -38,6 +38,7 @@ struct reading {
 };
 
 #define BIT(letter)     (UINT32_C(1) << ((letter) - 'a'))
+#define FIELD_NAMES     "vsmfutkce"
 #define TIME_DIGITS_MAX 12 /* as web/opener/fields.js */
 #define FIELDS_REQUIRED (BIT('v') | BIT('s') | BIT('m') | BIT('k') | BIT('c') | BIT('e'))
 
@@ -244,7 +245,7 @@ static void tag_use(struct reading *reading, const struct tag *tag)
     if (!span_is(tag->element, "input") || !span_is(tag->type, "hidden"))
         return;
     if (tag->name.bytes != 1 || tag->value.at == NULL ||
-        memchr("vsmfutkce", tag->name.at[0], 9) == NULL)
+        memchr(FIELD_NAMES, tag->name.at[0], sizeof(FIELD_NAMES) - 1) == NULL)
         return;
     const int rc = field_read(reading, (char)tag->name.at[0], tag->value);
     if (reading->rc == 0)
@@ -306,6 +307,30 @@ static int html_read(struct unsealed *unsealed, const uint8_t *html, size_t html
     return 0;
 }
 
+int unsealed_read_fields(struct unsealed *unsealed, const struct unsealed_field *fields,
+                         uint32_t fields_count, const uint8_t *end)
+{
+    struct reading reading = {.end = end};
+
+    for (uint32_t i = 0; i < fields_count && reading.rc != -ENOMEM; i++) {
+        const struct unsealed_field *field = &fields[i];
+        const struct span value = {.at = field->value, .bytes = field->value_bytes};
+        ASSERT(field->value <= end && field->value_bytes <= (size_t)(end - field->value));
+        if (field->name == '\0' || strchr(FIELD_NAMES, field->name) == NULL)
+            continue;
+        const int rc = field_read(&reading, field->name, value);
+        if (reading.rc == 0)
+            reading.rc = rc;
+    }
+    const int rc = verdict(&reading);
+    if (rc != 0) {
+        free(reading.unsealed.sealed);
+        return rc;
+    }
+    *unsealed = reading.unsealed;
+    return 0;
+}
+
 static int part_read(struct unsealed *unsealed, const struct part *part)
 {
     uint8_t *html = NULL;
@@ -351,14 +376,16 @@ int unsealed_read(struct unsealed *unsealed, const uint8_t *text, size_t text_by
     return rc_first == -EINVAL ? html_read(unsealed, text, text_bytes) : rc_first;
 }
 
-static int opened_unpack(const uint8_t *packed, size_t packed_bytes, uint8_t **mail,
-                         size_t *mail_bytes)
+static int opened_unpack(const uint8_t *packed, size_t packed_bytes, size_t mail_bytes_max,
+                         uint8_t **mail, size_t *mail_bytes)
 {
     size_t bytes = 0;
     int rc = unpack_bytes(packed, packed_bytes, &bytes);
 
     if (rc != 0)
         return rc;
+    if (bytes > mail_bytes_max)
+        return -EFBIG;
     uint8_t *unpacked = malloc(bytes + 1); /* an empty message is a message too */
     if (unpacked == NULL)
         return -ENOMEM;
@@ -373,8 +400,28 @@ static int opened_unpack(const uint8_t *packed, size_t packed_bytes, uint8_t **m
     return 0;
 }
 
-int unsealed_open(const struct unsealed *unsealed, struct crypto_core *core, const uint8_t *key,
-                  uint8_t **mail, size_t *mail_bytes)
+bool unsealed_key_fits(const struct unsealed *unsealed, struct crypto_core *core,
+                       const uint8_t *key)
+{
+    uint8_t context[ID_CONTEXT_BYTES];
+    struct cobble cobble;
+    struct cobble_derivation derivation = {.suite = unsealed->suite,
+                                           .key = key,
+                                           .salt = unsealed->sealed,
+                                           .context = context,
+                                           .context_bytes = sizeof(context),
+                                           .cobble = &cobble};
+
+    id_context(context, unsealed->suite, &unsealed->id);
+    cobble_derive_burst(core, &derivation, 1);
+    cobble_wipe(&cobble);
+    return ct_equal(derivation.commitment, unsealed->sealed + COBBLE_SALT_BYTES,
+                    COBBLE_COMMITMENT_BYTES);
+}
+
+int unsealed_open_within(const struct unsealed *unsealed, struct crypto_core *core,
+                         const uint8_t *key, size_t mail_bytes_max, uint8_t **mail,
+                         size_t *mail_bytes)
 {
     uint8_t context[ID_CONTEXT_BYTES];
     size_t packed_bytes = 0;
@@ -387,10 +434,16 @@ int unsealed_open(const struct unsealed *unsealed, struct crypto_core *core, con
     int rc = cobble_open_message(core, unsealed->suite, key, context, sizeof(context),
                                  unsealed->sealed, unsealed->sealed_bytes, packed, &packed_bytes);
     if (rc == 0)
-        rc = opened_unpack(packed, packed_bytes, mail, mail_bytes);
+        rc = opened_unpack(packed, packed_bytes, mail_bytes_max, mail, mail_bytes);
     secret_wipe(packed, packed_bytes);
     free(packed);
     return rc;
+}
+
+int unsealed_open(const struct unsealed *unsealed, struct crypto_core *core, const uint8_t *key,
+                  uint8_t **mail, size_t *mail_bytes)
+{
+    return unsealed_open_within(unsealed, core, key, UNPACK_MAIL_BYTES_MAX, mail, mail_bytes);
 }
 
 void unsealed_fini(struct unsealed *unsealed)

@@ -510,6 +510,65 @@ static void unsealed_finds_none_in_the_corpus(void **state)
         skip();
 }
 
+/* The fields of docs/format/envelope.md's worked example, in one text as a form carries them. */
+#define FIELD_V    "1"
+#define FIELD_M    "0192f0c1d2e37abc8def0123456789ab"
+#define FIELD_K    "WlpaWlpaWlpaWlpaWlpaWlpaWlpaWlpaI5dBslF0Nt0tw60C+IWAn3t4vefaDJ6BHksNyQi/I8E="
+#define FIELD_C    "\r\nGL9ufPPQxwUUUGIBWpZXOed2nGDJKcoIQXwxPQ7HZ43Vn2ltET3cqS+GECPm\r\n"
+#define FORM_COUNT 7
+
+static int form_read(struct unsealed *unsealed, const char *const values[FORM_COUNT],
+                     const char *names)
+{
+    struct unsealed_field fields[FORM_COUNT];
+    uint8_t text[512];
+    size_t used = 0;
+    uint32_t count = 0;
+
+    for (; names[count] != '\0'; count++) {
+        const size_t bytes = strlen(values[count]);
+        memcpy(text + used, values[count], bytes);
+        fields[count] = (struct unsealed_field){
+            .name = names[count], .value = text + used, .value_bytes = bytes};
+        used += bytes;
+    }
+    return unsealed_read_fields(unsealed, fields, count, text + used);
+}
+
+static void unsealed_reads_the_fields_of_a_form(void **state)
+{
+    static const char *const good[FORM_COUNT] = {FIELD_V, "1", FIELD_M, FIELD_K, FIELD_C, "1", "x"};
+    static const char *const other_version[FORM_COUNT] = {"2", "1", FIELD_M, FIELD_K, FIELD_C, "1"};
+    static const char *const no_base64[FORM_COUNT] = {FIELD_V, "1", FIELD_M, FIELD_K, "!", "1"};
+    struct unsealed unsealed;
+    uint8_t key[COBBLE_KEY_BYTES_MAX];
+    uint8_t *mail = NULL;
+    size_t mail_bytes = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < sizeof(key); i++)
+        key[i] = (uint8_t)i;
+    assert_int_equal(form_read(&unsealed, good, "vsmkcez"), 0);
+    assert_true(unsealed_key_fits(&unsealed, core, key));
+    assert_int_equal(unsealed_open_within(&unsealed, core, key, sizeof(small_mail) - 2, &mail,
+                                          &mail_bytes),
+                     -EFBIG);
+    assert_null(mail);
+    assert_int_equal(
+        unsealed_open_within(&unsealed, core, key, sizeof(small_mail) - 1, &mail, &mail_bytes), 0);
+    assert_int_equal(mail_bytes, sizeof(small_mail) - 1);
+    assert_memory_equal(mail, small_mail, mail_bytes);
+    free(mail);
+    key[31] ^= 1;
+    assert_false(unsealed_key_fits(&unsealed, core, key));
+    unsealed_fini(&unsealed);
+    assert_int_equal(form_read(&unsealed, good, ""), -EINVAL);
+    assert_int_equal(form_read(&unsealed, good, "vsmkc"), -ENODATA);
+    assert_int_equal(form_read(&unsealed, good, "vsmkxe"), -EBADMSG);
+    assert_int_equal(form_read(&unsealed, other_version, "vsmkce"), -EBADMSG);
+    assert_int_equal(form_read(&unsealed, no_base64, "vsmkce"), -EBADMSG);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -523,6 +582,7 @@ int main(void)
         cmocka_unit_test(unsealed_refuses_another_key_or_id_or_suite),
         cmocka_unit_test(unsealed_refuses_a_sealer_that_packs_nonsense),
         cmocka_unit_test(unsealed_finds_none_in_other_things),
+        cmocka_unit_test(unsealed_reads_the_fields_of_a_form),
         cmocka_unit_test(unsealed_reads_hostile_text_in_linear_time),
         cmocka_unit_test(unsealed_survives_generated_structure),
         cmocka_unit_test(unsealed_finds_none_in_the_corpus),
