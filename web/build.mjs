@@ -176,6 +176,28 @@ async function bundle(suite) {
     return text;
 }
 
+/*
+ * What shows a message on the key service's own page /online: the opener's MIME reader, sanitiser and view, as a
+ * module. Its words come from the page (opener/service_words.js) and not from the envelope.
+ */
+async function bundleView() {
+    const words = { name: 'words', setup: (build) => build.onResolve({ filter: /^\.\/words\.js$/ },
+        () => ({ path: join(HERE, 'opener/service_words.js') })) };
+    const { outputFiles } = await esbuild.build({
+        absWorkingDir: HERE,
+        entryPoints: ['opener/service_view.js'],
+        bundle: true,
+        minify: true,
+        write: false,
+        format: 'esm',
+        charset: 'ascii',
+        target: TARGETS,
+        plugins: [words, inlineConstants],
+        logLevel: 'warning',
+    });
+    return outputFiles[0].text;
+}
+
 // The strings that stand in the shell's visible HTML; all others go to the script.
 const isFallback = (key) => key.startsWith('fallback_') || key === 'title';
 const faultOf = (key) => /^(\w+)_(title|text)$/.exec(key)?.[1];
@@ -285,6 +307,10 @@ async function main() {
     writeFileSync(join(OUT, 'opener', 'opener.sha256'), record);
     copyFolder('templates');
     copyFolder('pages');
+    writeFileSync(join(OUT, 'dist/pages/view.js'), await bundleView());
+    mkdirSync(join(OUT, 'dist/pages/words'));
+    for (const locale of LOCALES)
+        writeFileSync(join(OUT, 'dist/pages/words', `${locale}.json`), JSON.stringify(wordList(locale, readLocale(locale))));
 
     if (args.record)
         writeFileSync(recordPath, record);

@@ -36,7 +36,10 @@ static const struct api_error_text errors[API_ERRORS_COUNT] = {
     [API_METHOD] = {405, "bad_request", "This is not done with that method."},
     [API_CONFLICT] = {409, "conflict", "The id is taken by another record."},
     [API_EXPIRED] = {410, "expired", "The envelope's time is over."},
+    [API_GONE] = {410, "gone", "What was posted here was opened already, or is out of time."},
     [API_TOO_LARGE] = {413, "too_large", "The request is over a limit."},
+    [API_DAMAGED] = {422, "damaged", "The message was damaged on its way."},
+    [API_WRONG_KEY] = {422, "key", "The message was not sealed with this key."},
     [API_TOO_MANY] = {429, "too_many", "Too many attempts; wait and try again."},
     [API_AWAY] = {503, "away", "The service cannot do this now; try again."},
 };

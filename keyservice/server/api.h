@@ -33,11 +33,14 @@ enum api_error {
     API_METHOD,
     API_CONFLICT,
     API_EXPIRED,
+    API_GONE,
     API_TOO_LARGE,
+    API_DAMAGED,
+    API_WRONG_KEY,
     API_TOO_MANY,
     API_AWAY,
 };
-#define API_ERRORS_COUNT 14
+#define API_ERRORS_COUNT 17
 
 const char *api_error_code(enum api_error error);
 /* Answers with the error; `message` NULL: the error's own sentence. */

@@ -1,10 +1,10 @@
+#include "keyservice/server/api_open.h"
+
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "crypto/base64.h"
 #include "crypto/secret.h"
-#include "keyservice/server/api.h"
-#include "keyservice/server/release.h"
 #include "keyservice/server/signin.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ID_CHARS    (2 * RECORD_ID_BYTES + 1)
 #define POINT_CHARS 88
 #define PASSWORD_FRESH_MS                                                                          \
     600000 /* a password typed for a "high" envelope is good for one, this long */
@@ -21,14 +20,6 @@
 #define ENVELOPES_PREFIX "/v1/envelopes/"
 
 _Static_assert(RELEASE_POINT_BYTES == 65, "api_point() decodes P-256");
-
-/* What is asked for: an envelope's key, wrapped to a point. */
-struct want {
-    uint8_t id[RECORD_ID_BYTES];
-    uint8_t pub[RELEASE_POINT_BYTES];
-    char id_hex[ID_CHARS];
-    const char *user; /* NULL: nobody signed in */
-};
 
 /* Whose allowances a request takes from: the account's, so that nobody else uses them up, or those
  * of the network where nobody signed in. */
@@ -38,7 +29,7 @@ struct asker {
 };
 
 static void asker_fill(struct asker *asker, const struct http_request *request,
-                       const struct want *want)
+                       const struct open_want *want)
 {
     const bool nobody = want->user == NULL;
     const size_t bytes = nobody ? HTTP_NETWORK_BYTES : strlen(want->user);
@@ -50,7 +41,7 @@ static void asker_fill(struct asker *asker, const struct http_request *request,
 
 /* Takes from an allowance; false: answered that it is used up. */
 static bool asker_take(const struct service *service, struct http_request *request,
-                       const struct want *want, enum guess_kind kind)
+                       const struct open_want *want, enum guess_kind kind)
 {
     struct asker asker;
     asker_fill(&asker, request, want);
@@ -107,7 +98,7 @@ void api_open_pickup_head(void *context, struct http_request *request)
 }
 
 /* May `user` have this envelope's key now? 0 with the envelope, or the error to answer. */
-static int envelope_check(const struct service *service, const struct want *want,
+static int envelope_check(const struct service *service, const struct open_want *want,
                           struct store_envelope *envelope, enum api_error *error)
 {
     int rc = store_envelope_get(service->store, want->id, envelope);
@@ -136,7 +127,7 @@ static int envelope_check(const struct service *service, const struct want *want
 }
 
 /* The wrapped key of docs/api/keyservice.md as text. */
-static int release_text(const struct service *service, const struct want *want,
+static int release_text(const struct service *service, const struct open_want *want,
                         const struct store_envelope *envelope, char text[PICKUP_TEXT_BYTES])
 {
     uint8_t key[MASTER_PLAIN_BYTES_MAX] __attribute__((cleanup(secret_wipe_32)));
@@ -164,8 +155,8 @@ static int release_text(const struct service *service, const struct want *want,
  * Who did not sign in is told the same of every id, and writes nothing to the log: it is no
  * decision about anyone. Whoever did writes as many lines as the allowance has.
  */
-static void release_refuse(const struct service *service, struct http_request *request,
-                           const struct want *want, enum api_error error)
+void api_open_refuse(const struct service *service, struct http_request *request,
+                     const struct open_want *want, enum api_error error)
 {
     if (want->user == NULL && (error == API_UNKNOWN || error == API_CREDENTIALS)) {
         api_refuse(request, API_CREDENTIALS, NULL);
@@ -180,13 +171,13 @@ static void release_refuse(const struct service *service, struct http_request *r
 
 /* Wraps, writes the audit line, and only then answers; true when it did. */
 static bool release_answer(const struct service *service, struct http_request *request,
-                           const struct want *want, const struct store_envelope *envelope)
+                           const struct open_want *want, const struct store_envelope *envelope)
 {
     char text[PICKUP_TEXT_BYTES];
     const int rc = release_text(service, want, envelope, text);
     if (rc != 0) {
         log_line(LOG_LEVEL_ERROR, "release_failed", "m=%s errno=%d", want->id_hex, -rc);
-        release_refuse(service, request, want, rc == -EINVAL ? API_BAD_REQUEST : API_AWAY);
+        api_open_refuse(service, request, want, rc == -EINVAL ? API_BAD_REQUEST : API_AWAY);
         return false;
     }
     char *copy = strdup(text);
@@ -200,7 +191,7 @@ static bool release_answer(const struct service *service, struct http_request *r
     return true;
 }
 
-static bool want_parse(struct want *want, const char *point)
+static bool want_parse(struct open_want *want, const char *point)
 {
     return api_hex(want->id, sizeof(want->id), want->id_hex) == 0 &&
            api_point(want->pub, point) == 0 && release_point_valid(want->pub);
@@ -208,7 +199,7 @@ static bool want_parse(struct want *want, const char *point)
 
 /* Who is it? 0, or answered. An envelope of level "none" asks nobody. */
 static int open_user(const struct service *service, struct http_request *request,
-                     const struct want *want, const char *typed, const char *password,
+                     const struct open_want *want, const char *typed, const char *password,
                      struct store_account *account)
 {
     uint64_t wait_ns = 0;
@@ -236,7 +227,7 @@ void api_open_open(void *context, struct http_request *request)
     char user[ACCOUNT_ADDRESS_BYTES];
     char password[ACCOUNT_PASSWORD_BYTES_MAX + 1];
     char point[POINT_CHARS];
-    struct want want = {.user = NULL};
+    struct open_want want = {.user = NULL};
     struct store_account account = {.number = 0};
     struct store_envelope envelope;
     enum api_error error;
@@ -269,7 +260,7 @@ void api_open_open(void *context, struct http_request *request)
                     want.user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
         return;
     if (envelope_check(service, &want, &envelope, &error) != 0) {
-        release_refuse(service, request, &want, error);
+        api_open_refuse(service, request, &want, error);
         return;
     }
     (void)release_answer(service, request, &want, &envelope);
@@ -289,7 +280,7 @@ static bool password_fresh(const struct store_session *session)
 void api_open_envelope(void *context, struct http_request *request)
 {
     const struct service *service = context;
-    struct want want = {.user = NULL};
+    struct open_want want = {.user = NULL};
     struct store_session session;
     struct store_envelope envelope;
     enum api_error error;
@@ -332,17 +323,40 @@ static bool release_password(const struct service *service, const struct store_e
            store_session_use_password(service->store, session->hash) == 0;
 }
 
+int api_open_permit(const struct service *service, struct http_request *request,
+                    struct open_want *want, struct store_session *session,
+                    struct store_envelope *envelope)
+{
+    enum api_error error;
+    const int signed_in = api_session(service, request, session);
+    if (signed_in != 0 && signed_in != -ENOENT) {
+        api_refuse(request, API_AWAY, NULL);
+        return signed_in;
+    }
+    want->user = signed_in == 0 ? session->address : NULL;
+    if (!asker_take(service, request, want,
+                    want->user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
+        return -EBUSY;
+    int rc = envelope_check(service, want, envelope, &error);
+    if (rc == 0 && !release_password(service, envelope, session)) {
+        error = API_CREDENTIALS;
+        rc = -EACCES;
+    }
+    if (rc != 0)
+        api_open_refuse(service, request, want, error);
+    return rc;
+}
+
 void api_open_release(void *context, struct http_request *request)
 {
     struct service *service = context;
     char point[POINT_CHARS];
     uint8_t name[PICKUP_NAME_BYTES];
     struct asker asker;
-    struct want want = {.user = NULL};
+    struct open_want want = {.user = NULL};
     struct session_token cookie;
     struct store_session session;
     struct store_envelope envelope;
-    enum api_error error;
     const struct api_field fields[] = {
         {.name = "m", .text = want.id_hex, .room = sizeof(want.id_hex)},
         {.name = "pub", .text = point, .room = sizeof(point)},
@@ -354,24 +368,8 @@ void api_open_release(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
-    const int signed_in = api_session(service, request, &session);
-    if (signed_in != 0 && signed_in != -ENOENT) {
-        api_refuse(request, API_AWAY, NULL);
+    if (api_open_permit(service, request, &want, &session, &envelope) != 0)
         return;
-    }
-    want.user = signed_in == 0 ? session.address : NULL;
-    if (!asker_take(service, request, &want,
-                    want.user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
-        return;
-    int rc = envelope_check(service, &want, &envelope, &error);
-    if (rc == 0 && !release_password(service, &envelope, &session)) {
-        error = API_CREDENTIALS;
-        rc = -EACCES;
-    }
-    if (rc != 0) {
-        release_refuse(service, request, &want, error);
-        return;
-    }
     if (!release_answer(service, request, &want, &envelope))
         return;
     (void)SHA256(want.pub, sizeof(want.pub), name);

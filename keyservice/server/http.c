@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -25,6 +26,7 @@
 #define HTTP_QUIET_POLICY   "default-src 'none'; frame-ancestors 'none'"
 #define HTTP_BODY_FIRST     4096
 #define HTTP_NO_DEADLINE    UINT64_MAX
+#define HTTP_DISCARD_TIMES  4 /* of a route's limit that are read of a refused upload */
 #define HTTP_STRICT_MAX_AGE "max-age=31536000"
 
 /* One connection, known to the thread that cuts those past their deadline. */
@@ -57,6 +59,8 @@ struct task {
     bool pushed;
     bool done; /* the library's own locks order it: suspend, resume, call */
     size_t body_room;
+    uint64_t length_bytes;    /* Content-Length; 0: none */
+    uint64_t discarded_bytes; /* of a refused upload */
 };
 
 static void deadline_set(struct connection *known, uint32_t seconds)
@@ -307,6 +311,14 @@ static void response_headers(const struct http *http, const struct http_request 
                                       request->headers[i].value);
 }
 
+/* Answers may hold an opened message. */
+static void answer_free(void *answer)
+{
+    if (answer != NULL)
+        explicit_bzero(answer, malloc_usable_size(answer));
+    free(answer);
+}
+
 static enum MHD_Result response_queue(struct task *task)
 {
     struct http_request *request = &task->request;
@@ -314,16 +326,21 @@ static enum MHD_Result response_queue(struct task *task)
         request->status = MHD_HTTP_SERVICE_UNAVAILABLE;
         task->http->config.missing(task->http->config.service, request);
     }
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        request->answer_bytes, request->answer,
-        request->answer_constant ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response =
+        request->answer_constant
+            ? MHD_create_response_from_buffer(request->answer_bytes, request->answer,
+                                              MHD_RESPMEM_PERSISTENT)
+            : MHD_create_response_from_buffer_with_free_callback(request->answer_bytes,
+                                                                 request->answer, answer_free);
     if (response == NULL)
         return MHD_NO;
     request->answer = NULL; /* the response's now */
     response_headers(task->http, request, response);
     log_line(LOG_LEVEL_DEBUG, "request", "path=%s status=%u from=%s",
              request->route == NULL ? "-" : request->route->path, request->status, request->client);
-    deadline_set(task->known, task->http->config.body_s);
+    deadline_set(task->known,
+                 task->http->config.body_s *
+                     (request->answer_bytes >= HTTP_UPLOAD_BYTES ? HTTP_UPLOAD_TIMES : 1));
     const enum MHD_Result queued = MHD_queue_response(task->connection, request->status, response);
     MHD_destroy_response(response);
     return queued;
@@ -336,6 +353,64 @@ static enum MHD_Result answer_missing(struct task *task, unsigned int status)
     return response_queue(task);
 }
 
+static bool is_upload(const struct task *task)
+{
+    return task->http->config.charge != NULL && task->request.route != NULL &&
+           task->request.route->body_bytes_max >= HTTP_UPLOAD_BYTES;
+}
+
+static void body_free(struct http_request *request)
+{
+    if (request->body != NULL) {
+        explicit_bzero(request->body, request->body_bytes);
+        free(request->body);
+    }
+    request->body = NULL;
+    request->body_bytes = 0;
+}
+
+static bool body_append(struct task *task, const char *bytes, size_t count);
+
+/* Keeps, or throws away, the next bytes of an upload; false when the connection has to be cut. */
+static bool upload_append(struct task *task, const char *bytes, size_t count)
+{
+    struct http_request *request = &task->request;
+    const struct http_config *config = &task->http->config;
+    if (request->refused == 0) {
+        if (request->body_bytes + count > request->route->body_bytes_max)
+            request->refused = MHD_HTTP_CONTENT_TOO_LARGE;
+        else if (!config->charge(config->service, request, count) ||
+                 !body_append(task, bytes, count))
+            request->refused = MHD_HTTP_SERVICE_UNAVAILABLE;
+        if (request->refused == 0)
+            return true;
+        body_free(request);
+        config->uncharge(config->service, request);
+    }
+    task->discarded_bytes += count;
+    return task->discarded_bytes <= HTTP_DISCARD_TIMES * (uint64_t)request->route->body_bytes_max;
+}
+
+/* What a length says of an upload before a byte of it is there; true: it is no more looked at. */
+static bool upload_begin(struct task *task, const char *length)
+{
+    struct http_request *request = &task->request;
+    const uint64_t bytes_max = request->route->body_bytes_max;
+    if (!is_upload(task))
+        return false;
+    deadline_set(task->known, task->http->config.body_s * HTTP_UPLOAD_TIMES);
+    if (length[0] == '\0') {
+        request->refused = MHD_HTTP_LENGTH_REQUIRED;
+        return true;
+    }
+    if (strlen(length) > 18)
+        return false;
+    task->length_bytes = strtoull(length, NULL, 10);
+    if (task->length_bytes > bytes_max)
+        request->refused = MHD_HTTP_CONTENT_TOO_LARGE;
+    return task->length_bytes <= bytes_max * HTTP_DISCARD_TIMES;
+}
+
 /* Keeps the next bytes of the body; false when there are too many or no memory is left. */
 static bool body_append(struct task *task, const char *bytes, size_t count)
 {
@@ -345,6 +420,8 @@ static bool body_append(struct task *task, const char *bytes, size_t count)
         return false;
     if (wanted > task->body_room) {
         size_t room = MAX(task->body_room * 2, (size_t)HTTP_BODY_FIRST);
+        if (is_upload(task)) /* at once: a page that nothing was written to costs nothing */
+            room = (size_t)task->length_bytes + 1;
         room = MIN(MAX(room, wanted), (size_t)request->route->body_bytes_max + 1);
         uint8_t *body = malloc(room);
         if (body == NULL)
@@ -384,6 +461,8 @@ static enum MHD_Result request_begin(struct http *http, struct MHD_Connection *c
     if (http->config.client_ca_pem != NULL && !fingerprint_fill(&task->request, connection))
         return answer_missing(task, MHD_HTTP_FORBIDDEN);
     const char *length = header_get(connection, MHD_HEADER_KIND, "Content-Length");
+    if (upload_begin(task, length))
+        return MHD_YES;
     if (length[0] != '\0' &&
         (strlen(length) > 18 || strtoull(length, NULL, 10) > task->request.route->body_bytes_max))
         return answer_missing(task, MHD_HTTP_CONTENT_TOO_LARGE);
@@ -437,7 +516,10 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     struct task *task = *request_context;
     if (*upload_bytes > 0) {
         /* An oversized body without a length is cut: an answer would wait for its end. */
-        if (task->request.route == NULL || !body_append(task, upload, *upload_bytes))
+        if (task->request.route == NULL)
+            return MHD_NO;
+        if (is_upload(task) ? !upload_append(task, upload, *upload_bytes)
+                            : !body_append(task, upload, *upload_bytes))
             return MHD_NO;
         *upload_bytes = 0;
         return MHD_YES;
@@ -457,12 +539,11 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     if (task == NULL)
         return;
     deadline_set(task->known, http->config.idle_s);
-    if (task->request.body != NULL) {
-        explicit_bzero(task->request.body, task->request.body_bytes);
-        free(task->request.body);
-    }
+    body_free(&task->request);
+    if (task->request.charged_bytes != 0)
+        http->config.uncharge(http->config.service, &task->request);
     if (!task->request.answer_constant)
-        free(task->request.answer);
+        answer_free(task->request.answer);
     free(task);
     *request_context = NULL;
 }

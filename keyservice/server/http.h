@@ -38,6 +38,19 @@ enum http_lane {
 };
 
 /*
+ * Bodies of routes that take HTTP_UPLOAD_BYTES or more are uploads, where the listener has a
+ * `charge`: each byte is charged before it is kept, they need a length, and have HTTP_UPLOAD_TIMES
+ * body_s. One that is refused is read to its end and thrown away, so that the browser hears the
+ * answer, and then the route is called with `refused`.
+ */
+#define HTTP_UPLOAD_BYTES (UINT32_C(1) << 20)
+#define HTTP_UPLOAD_TIMES 5
+
+/* May `bytes` more be held for this request? It is charged_bytes that are given back at its end. */
+typedef bool http_charge(void *service, struct http_request *request, size_t bytes);
+typedef void http_uncharge(void *service, struct http_request *request);
+
+/*
  * A route ends the search when method and path fit; "path" ending in '/' fits what it begins. GET
  * fits HEAD too, unless a route for HEAD stands before it.
  */
@@ -73,8 +86,11 @@ struct http_request {
     uint8_t fingerprint[HTTP_FINGERPRINT_BYTES]; /* engine listener */
     uint8_t *body;                               /* body_bytes and a NUL */
     size_t body_bytes;
+    size_t charged_bytes;
+    uint32_t charged_group; /* to whom, when charged_bytes is not 0 */
+    unsigned int refused;   /* 0, or the status that says why an upload was not kept */
 
-    /* The answer. */
+    /* The answer; wiped when it has been sent. */
     unsigned int status;
     const char *answer_type;
     const char *policy;  /* Content-Security-Policy */
@@ -102,7 +118,9 @@ struct http_config {
     const char *client_ca_pem; /* NULL: no client certificate is asked for; else it is required */
     const struct http_route *routes;
     uint32_t routes_count;
-    http_handle *missing; /* no route: 404, 405, 413, 400 and 503, by request->status */
+    http_handle *missing;    /* no route: 404, 405, 413, 400 and 503, by request->status */
+    http_charge *charge;     /* NULL: nothing is an upload */
+    http_uncharge *uncharge; /* with `charge` */
     void *service;
     struct work *fast;
     struct work *slow;

@@ -11,13 +11,21 @@
 #include <string.h>
 #include <strings.h>
 
-#define PAGES_COUNT      4
+#define PAGES_COUNT      5
 #define PAGE_BYTES_MAX   (256 * 1024)
 #define PAGE_NAME_BYTES  64
-#define PAGES_ACCEPT_MAX 16 /* languages of Accept-Language that are looked at */
+#define PAGES_ACCEPT_MAX 16        /* languages of Accept-Language that are looked at */
+#define PAGES_ONLINE     "/online" /* and whatever handle stands behind it */
+#define PAGES_NOTICE     "pages/notice.html"
 #define PAGES_POLICY                                                                               \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+/* The page that shows a message: its frame inherits this, so mail's own style must be let through,
+ * and pictures in it are blob: and data: only. */
+#define PAGES_MESSAGE_POLICY                                                                       \
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "                    \
+    "img-src 'self' data: blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; "        \
+    "frame-ancestors 'none'"
 
 static const char *const locales[PAGES_LOCALES_COUNT] = {"en", "de", "fr", "es", "it", "pt",
                                                          "nl", "pl", "sv", "ja", "zh", "ar"};
@@ -26,12 +34,21 @@ static const char *const locales[PAGES_LOCALES_COUNT] = {"en", "de", "fr", "es",
 static const struct {
     const char *path;
     const char *asset;
+    const char *policy;
     bool keep_opener;
 } page_list[PAGES_COUNT] = {
-    {"/", "pages/home.html", false},
-    {"/signin", "pages/signin.html", false},
-    {"/register", "pages/register.html", false},
-    {"/open", "pages/open.html", true},
+    {"/", "pages/home.html", PAGES_POLICY, false},
+    {"/signin", "pages/signin.html", PAGES_POLICY, false},
+    {"/register", "pages/register.html", PAGES_POLICY, false},
+    {"/open", "pages/open.html", PAGES_POLICY, true},
+    {PAGES_ONLINE, "pages/online.html", PAGES_MESSAGE_POLICY, false},
+};
+
+static const char *const notice_names[PAGES_NOTICES_COUNT] = {
+    [PAGES_NOTICE_AWAY] = "error_away",
+    [PAGES_NOTICE_CUT] = "error_cut",
+    [PAGES_NOTICE_DAMAGED] = "error_damaged",
+    [PAGES_NOTICE_TOO_LARGE] = "error_too_large",
 };
 
 static const struct {
@@ -51,6 +68,7 @@ struct page_text {
 struct pages {
     json_t *strings[PAGES_LOCALES_COUNT];
     struct page_text texts[PAGES_LOCALES_COUNT][PAGES_COUNT];
+    struct page_text notices[PAGES_LOCALES_COUNT][PAGES_NOTICES_COUNT];
 };
 
 /* A page while it is being written. */
@@ -124,7 +142,29 @@ static void write_escaped(struct page_writer *writer, const char *text)
     }
 }
 
-/* The locale's strings as JSON that cannot end the script element it stands in. */
+/* JSON that cannot end the script element it stands in. */
+static void write_json(struct page_writer *writer, const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] == '<')
+            write_bytes(writer, "\\u003c", 6);
+        else
+            write_bytes(writer, text + i, 1);
+    }
+}
+
+/* The words of what shows a message: web/build.mjs makes them of the opener's. */
+static bool write_words(struct page_writer *writer, uint32_t locale)
+{
+    char name[PAGE_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "pages/words/%s.json", locales[locale]);
+    const struct asset *asset = asset_find(name);
+    if (asset == NULL)
+        return false;
+    write_json(writer, (const char *)asset->bytes_at, asset->bytes);
+    return true;
+}
+
 static bool write_strings(struct page_writer *writer, const struct pages *pages, uint32_t locale)
 {
     json_t *all = json_deep_copy(pages->strings[0]);
@@ -134,19 +174,14 @@ static bool write_strings(struct page_writer *writer, const struct pages *pages,
     json_decref(all);
     if (text == NULL)
         return false;
-    for (const char *at = text; *at != '\0'; at++) {
-        if (*at == '<')
-            write_bytes(writer, "\\u003c", 6);
-        else
-            write_bytes(writer, at, 1);
-    }
+    write_json(writer, text, strlen(text));
     free(text);
     return true;
 }
 
 /* What stands for {{name}}; false when there is no such string. */
 static bool write_marker(struct page_writer *writer, const struct pages *pages, uint32_t locale,
-                         const char *name)
+                         const char *notice, const char *name)
 {
     if (strcmp(name, "#lang") == 0) {
         write_bytes(writer, locales[locale], 2);
@@ -159,6 +194,10 @@ static bool write_marker(struct page_writer *writer, const struct pages *pages, 
     }
     if (strcmp(name, "#strings") == 0)
         return write_strings(writer, pages, locale);
+    if (strcmp(name, "#words") == 0)
+        return write_words(writer, locale);
+    if (strcmp(name, "#notice") == 0 && notice != NULL)
+        name = notice;
     if (json_object_get(pages->strings[0], name) == NULL)
         return false;
     write_escaped(writer, pages_string(pages, locale, name));
@@ -166,8 +205,13 @@ static bool write_marker(struct page_writer *writer, const struct pages *pages, 
 }
 
 static int page_render(struct page_text *text, const struct pages *pages, uint32_t locale,
-                       const struct asset *asset, char why[PAGES_WHY_BYTES])
+                       const char *asset_name, const char *notice, char why[PAGES_WHY_BYTES])
 {
+    const struct asset *asset = asset_find(asset_name);
+    if (asset == NULL) {
+        (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing", asset_name);
+        return -ENOENT;
+    }
     struct page_writer writer = {.bytes_at = malloc(PAGE_BYTES_MAX)};
     const char *at = (const char *)asset->bytes_at;
     const char *end = at + asset->bytes;
@@ -183,7 +227,7 @@ static int page_render(struct page_text *text, const struct pages *pages, uint32
         const char *close = memmem(open, (size_t)(end - open), "}}", 2);
         if (close != NULL && (size_t)(close - open) < sizeof(name))
             memcpy(name, open + 2, (size_t)(close - open) - 2);
-        if (close == NULL || !write_marker(&writer, pages, locale, name)) {
+        if (close == NULL || !write_marker(&writer, pages, locale, notice, name)) {
             (void)snprintf(why, PAGES_WHY_BYTES, "%s: no string \"%s\"", asset->name, name);
             rc = -EBADMSG;
             break;
@@ -235,16 +279,13 @@ int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
     if (made == NULL)
         return -ENOMEM;
     int rc = strings_load(made, why);
-    for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++)
-        for (uint32_t page = 0; rc == 0 && page < PAGES_COUNT; page++) {
-            const struct asset *asset = asset_find(page_list[page].asset);
-            if (asset == NULL) {
-                (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing", page_list[page].asset);
-                rc = -ENOENT;
-            } else {
-                rc = page_render(&made->texts[i][page], made, i, asset, why);
-            }
-        }
+    for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++) {
+        for (uint32_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
+            rc = page_render(&made->texts[i][page], made, i, page_list[page].asset, NULL, why);
+        for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
+            rc = page_render(&made->notices[i][notice], made, i, PAGES_NOTICE, notice_names[notice],
+                             why);
+    }
     if (rc != 0) {
         pages_close(made);
         return rc;
@@ -261,6 +302,8 @@ void pages_close(struct pages *pages)
         json_decref(pages->strings[i]);
         for (uint32_t page = 0; page < PAGES_COUNT; page++)
             free(pages->texts[i][page].bytes_at);
+        for (uint32_t notice = 0; notice < PAGES_NOTICES_COUNT; notice++)
+            free(pages->notices[i][notice].bytes_at);
     }
     free(pages);
 }
@@ -296,18 +339,38 @@ static void file_answer(struct http_request *request)
     api_refuse(request, API_UNKNOWN, NULL);
 }
 
+static void page_answer(struct http_request *request, unsigned int status,
+                        const struct page_text *text, uint32_t locale)
+{
+    http_answer_constant(request, status, "text/html; charset=utf-8", text->bytes_at, text->bytes);
+    http_answer_header(request, "Vary", "Accept-Language");
+    http_answer_header(request, "Content-Language", "%s", locales[locale]);
+    request->policy = PAGES_POLICY;
+}
+
+void pages_notice_answer(const struct pages *pages, struct http_request *request,
+                         unsigned int status, enum pages_notice notice)
+{
+    const uint32_t locale = pages_locale(request->language);
+    page_answer(request, status, &pages->notices[locale][notice], locale);
+}
+
+static bool page_fits(const char *page, const char *path)
+{
+    const size_t chars = sizeof(PAGES_ONLINE "/") - 1;
+    return strcmp(page, path) == 0 ||
+           (strcmp(page, PAGES_ONLINE) == 0 && strncmp(path, PAGES_ONLINE "/", chars) == 0);
+}
+
 void pages_get(void *context, struct http_request *request)
 {
     const struct service *service = context;
     const uint32_t locale = pages_locale(request->language);
     for (uint32_t page = 0; page < PAGES_COUNT; page++) {
-        if (strcmp(request->path, page_list[page].path) != 0)
+        if (!page_fits(page_list[page].path, request->path))
             continue;
-        const struct page_text *text = &service->pages->texts[locale][page];
-        http_answer_constant(request, 200, "text/html; charset=utf-8", text->bytes_at, text->bytes);
-        http_answer_header(request, "Vary", "Accept-Language");
-        http_answer_header(request, "Content-Language", "%s", locales[locale]);
-        request->policy = PAGES_POLICY;
+        page_answer(request, 200, &service->pages->texts[locale][page], locale);
+        request->policy = page_list[page].policy;
         request->keep_opener = page_list[page].keep_opener;
         return;
     }

@@ -18,6 +18,15 @@
 #define PAGES_WHY_BYTES     256
 #define PAGES_LOCALES_COUNT 12
 
+/* Pages that say one sentence, without a script. */
+enum pages_notice {
+    PAGES_NOTICE_AWAY,
+    PAGES_NOTICE_CUT,
+    PAGES_NOTICE_DAMAGED,
+    PAGES_NOTICE_TOO_LARGE,
+};
+#define PAGES_NOTICES_COUNT 4
+
 struct pages;
 
 MUST_USE int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES]);
@@ -32,6 +41,10 @@ const char *pages_string(const struct pages *pages, uint32_t locale, const char 
 
 /* Copies `text` with {{code}} and {{url}} replaced, cut at `room`. */
 void pages_expand(char *dst, size_t room, const char *text, const char *code, const char *url);
+
+/* Answers with a notice in the request's language. */
+void pages_notice_answer(const struct pages *pages, struct http_request *request,
+                         unsigned int status, enum pages_notice notice);
 
 /* Answers GET of a page or of one of its files; the handler of those routes. */
 struct service;

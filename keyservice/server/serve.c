@@ -46,10 +46,15 @@ static const struct http_route public_routes[] = {
     {"POST", "/v1/accounts/verify", HTTP_FAST, false, API_BODY_BYTES_MAX, api_account_verify},
     {"POST", "/v1/release", HTTP_FAST, false, API_BODY_BYTES_MAX, api_open_release},
     {"GET", "/v1/envelopes/", HTTP_FAST, false, 0, api_open_envelope},
+    {"POST", "/online", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_online_post},
+    {"GET", "/v1/online/", HTTP_INLINE, false, 0, api_online_look},
+    {"POST", "/v1/online/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_online_open},
     {"GET", "/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/signin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/register", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/open", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/online", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/online/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/static/", HTTP_INLINE, false, 0, pages_get},
 };
 
@@ -199,6 +204,8 @@ static int parts_open(struct serve *serve)
     if (rc == 0)
         rc = pickup_open(&service->pickup);
     if (rc == 0)
+        rc = online_open(&service->online);
+    if (rc == 0)
         rc = secrets_derive(service);
     return rc == 0 ? 0 : command_fail(EX_OSERR, "cannot start: %s", strerror(-rc));
 }
@@ -207,6 +214,7 @@ static void parts_close(struct serve *serve)
 {
     struct service *service = &serve->service;
     mail_close(service->mail);
+    online_close(service->online);
     pickup_close(service->pickup);
     guess_close(service->guess);
     audit_close(service->audit);
@@ -242,6 +250,8 @@ static int listeners_start(struct serve *serve)
         .routes = public_routes,
         .routes_count = ARRAY_COUNT(public_routes),
         .missing = api_missing,
+        .charge = api_online_charge,
+        .uncharge = api_online_uncharge,
         .service = &serve->service,
         .connections_max = config->connections_max,
         .connections_per_address_max = config->connections_per_address_max,
@@ -258,6 +268,8 @@ static int listeners_start(struct serve *serve)
         return status;
     http_config.client_ca_pem = serve->ca;
     http_config.routes = engine_routes;
+    http_config.charge = NULL;
+    http_config.uncharge = NULL;
     http_config.routes_count = ARRAY_COUNT(engine_routes);
     return listener_start(&serve->engine, &http_config, SERVE_ENGINE_THREADS, 0);
 }
@@ -290,6 +302,7 @@ static void housekeeping(struct serve *serve)
 {
     const uint64_t now_ms = api_now_ms();
     const struct config *config = &serve->config;
+    online_prune(serve->service.online, clock_monotonic_ns());
     const int rc =
         store_prune(serve->service.store, now_ms - config->session_life_s * UINT64_C(1000),
                     now_ms - config->session_idle_s * UINT64_C(1000), now_ms);

@@ -15,6 +15,7 @@
 #include "keyservice/server/http.h"
 #include "keyservice/server/mail.h"
 #include "keyservice/server/master.h"
+#include "keyservice/server/online.h"
 #include "keyservice/server/pages.h"
 #include "keyservice/server/pickup.h"
 #include "keyservice/server/session.h"
@@ -27,6 +28,7 @@ struct service {
     struct audit *audit;
     struct guess *guess;
     struct pickup *pickup;
+    struct online *online;
     struct mail *mail;
     struct pages *pages;
     char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
@@ -47,6 +49,12 @@ http_handle api_open_pickup;
 http_handle api_open_pickup_head;
 http_handle api_open_envelope;
 http_handle api_open_release;
+/* api_online.c */
+http_handle api_online_post;
+http_handle api_online_look;
+http_handle api_online_open;
+http_charge api_online_charge;
+http_uncharge api_online_uncharge;
 /* api_account.c */
 http_handle api_account_session_get;
 http_handle api_account_session_post;

@@ -3,12 +3,10 @@
 import {
   byId, call, change, complain, explain, Refusal, session, show, text, wire, wireAccount,
 } from "./service.js";
+import { describe, guard } from "./release.js";
 
 const id = new URLSearchParams(location.search).get("m") ?? "";
 const publicKey = location.hash.slice(1);
-
-// How long the message has been in view, in a window that has the focus, before its button acts.
-const SEEN_MS_MIN = 1000;
 
 let clicked = false;
 let untold = null;
@@ -38,45 +36,12 @@ document.addEventListener("click", (event) => {
   }
 }, true);
 
-/**
- * A button that acts only after it was seen: another page could open this one under the second click
- * of a double click. It takes the focus meanwhile, and time starts anew when the window loses it.
- */
-function guard(button) {
-  let timer = 0;
-  const wait = () => {
-    clearTimeout(timer);
-    button.setAttribute("aria-disabled", "true");
-    if (document.visibilityState === "visible" && document.hasFocus()) {
-      timer = setTimeout(() => button.removeAttribute("aria-disabled"), SEEN_MS_MIN);
-    }
-  };
-  for (const name of ["focus", "blur", "pageshow", "resize"]) {
-    window.addEventListener(name, wait);
-  }
-  document.addEventListener("visibilitychange", wait);
-  return wait;
-}
-
-function date(unixMs) {
-  return new Intl.DateTimeFormat(document.documentElement.lang,
-    { dateStyle: "long", timeStyle: "short" }).format(unixMs);
-}
-
 /** Ends with a sentence on this page and a code for the envelope. */
 function fail(refusal, name) {
   show("failed");
   complain("failed", name === undefined ? explain(refusal) : text(name));
   byId("failed-title").focus();
   tellRefusal({ bulla: 1, m: id, error: refusal.code });
-}
-
-function describe(envelope) {
-  byId("message-from").textContent = envelope.from;
-  byId("message-subject").textContent = envelope.subject || text("no_subject");
-  byId("message-date").textContent = date(envelope.sent);
-  byId("message-expires-row").hidden = envelope.expires === 0;
-  byId("message-expires").textContent = envelope.expires === 0 ? "" : date(envelope.expires);
 }
 
 /** Who is signed in, and what may they open? */

@@ -24,7 +24,9 @@ let user = null;
 export const signedInUser = () => user;
 
 /** Calls the service; `body` makes it a state change with the token of this session. */
-export async function call(method, path, body) {
+export const call = (method, path, body) => ask(method, path, body, false);
+
+async function ask(method, path, body, wantsBytes) {
   const options = { method, credentials: "same-origin", cache: "no-store", headers: {} };
   if (method !== "GET") {
     options.headers = { "Content-Type": "application/json", "X-Bulla-CSRF": csrf };
@@ -34,6 +36,9 @@ export async function call(method, path, body) {
   let answer;
   try {
     response = await fetch(path, options);
+    if (wantsBytes && response.ok) {
+      return new Uint8Array(await response.arrayBuffer());
+    }
     answer = await response.json();
   } catch {
     throw new Refusal("away");
@@ -53,18 +58,23 @@ export async function call(method, path, body) {
 
 export const session = () => call("GET", "/v1/session");
 
-/** A state change; when this page's token has grown old it is fetched anew, once. */
-export async function change(method, path, body) {
+async function changeAs(method, path, body, wantsBytes) {
   try {
-    return await call(method, path, body);
+    return await ask(method, path, body, wantsBytes);
   } catch (refusal) {
     if (refusal.code !== "csrf") {
       throw refusal;
     }
     await session();
-    return call(method, path, body);
+    return ask(method, path, body, wantsBytes);
   }
 }
+
+/** A state change; when this page's token has grown old it is fetched anew, once. */
+export const change = (method, path, body) => changeAs(method, path, body, false);
+
+/** The same, answered with bytes. */
+export const changeForBytes = (method, path, body) => changeAs(method, path, body, true);
 
 function wait(seconds) {
   return seconds > 90

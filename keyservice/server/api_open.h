@@ -1,0 +1,36 @@
+/*
+ * api_open: the rules by which an envelope's key is given out, for every way of asking.
+ * Ownership: borrows the request; `want.user` points into the session.
+ * Threads:   a lane's thread per request.
+ * Units:     as api.
+ * Errors:    -errno means refused, and answered.
+ */
+#ifndef KEYSERVICE_SERVER_API_OPEN_H
+#define KEYSERVICE_SERVER_API_OPEN_H
+
+#include "keyservice/server/api.h"
+#include "keyservice/server/release.h"
+
+#define API_OPEN_ID_CHARS (2 * RECORD_ID_BYTES + 1)
+
+/* What is asked for: an envelope's key, wrapped to a point or used here. */
+struct open_want {
+    uint8_t id[RECORD_ID_BYTES];
+    uint8_t pub[RELEASE_POINT_BYTES];
+    char id_hex[API_OPEN_ID_CHARS];
+    const char *user; /* NULL: nobody signed in */
+};
+
+/*
+ * A request of our own page: session, allowance, recipient, lock, expiry and, at level "high", the
+ * password typed for this very envelope. 0 with session and envelope.
+ */
+MUST_USE int api_open_permit(const struct service *service, struct http_request *request,
+                             struct open_want *want, struct store_session *session,
+                             struct store_envelope *envelope);
+
+/* Answers with the refusal and, within the asker's allowance, writes its audit line. */
+void api_open_refuse(const struct service *service, struct http_request *request,
+                     const struct open_want *want, enum api_error error);
+
+#endif
