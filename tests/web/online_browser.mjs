@@ -1,0 +1,182 @@
+// Opening online, end to end: an envelope without a script is posted by its button from a file:// address, its reader
+// signs in at the key service, clicks, and sees the message there. Run by
+//
+//   tools/demo --exec node tests/web/online_browser.mjs chromium|firefox
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { layOut, parseMail } from '../../web/opener/mime.js';
+import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { REPORT, TEXT, mixed } from './support/mails.mjs';
+import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+
+const NAME = process.argv[2] ?? 'chromium';
+const IS_CHROMIUM = NAME === 'chromium';
+requireBrowser(NAME);
+const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR, BULLA_DEMO_ENGINE_PID } = process.env;
+const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
+const SHOTS = join(WEB_BUILD, 'screenshots');
+const words = JSON.parse(readFileSync(join(SOURCE, 'web/pages/strings/en.json'), 'utf8'));
+const BUTTON = '#bulla button';
+const CLICK = '#message button[type=submit]';
+
+let browser;
+let folder;
+let tab;
+let count = 0;
+
+before(async () => {
+    browser = await startBrowser(NAME, { ca: BULLA_CA });
+    folder = mkdtempSync(join(tmpdir(), 'bulla-online-'));
+    mkdirSync(SHOTS, { recursive: true });
+    tab = await browser.tab();
+    const path = join(BULLA_DEMO_DIR, 'bulla.conf');
+    const settings = 'key_service = "demo"\n  level = medium\n';
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/profile "default" \{/, '$&\n  script = no\n  level = medium')
+        + `profile "narrow" {\n  ${settings}  script = no\n  algorithm = "aes-192"\n  compress = on\n}\n`);
+    process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+});
+
+after(async () => {
+    await browser?.close();
+    rmSync(folder, { recursive: true, force: true });
+});
+
+function seal(mail, { profile = 'default', to = BULLA_USER, spoil = (html) => html } = {}) {
+    const stem = join(folder, `message-${++count}`);
+    writeFileSync(`${stem}.eml`, mail);
+    const sealed = execFileSync('bulla', ['seal', '--profile', profile, '--from', 'sender@example.org', '--to', to, `${stem}.eml`], { maxBuffer: 1 << 28 });
+    const { attachments } = layOut(parseMail(new Uint8Array(sealed)), { attachment: 'a', message: 'm' });
+    const html = Buffer.from(attachments[0].part.decoded()).toString('latin1');
+    assert.ok(!html.includes('<script'), 'an envelope without a script');
+    writeFileSync(`${stem}.html`, spoil(html), 'latin1');
+    return { url: pathToFileURL(`${stem}.html`).href, id: /name="m" value="(\w+)"/.exec(html)[1] };
+}
+
+const text = (selector) => tab.evaluate((at) => document.querySelector(at)?.innerText ?? '', selector);
+const shot = (what, page = tab) => page.screenshot(join(SHOTS, `online-${NAME}-${what}.png`));
+
+async function post(mail, options) {
+    const { url, id } = seal(mail, options);
+    await tab.goto(url);
+    await tab.click(BUTTON);
+    await tab.waitFor('#message:not([hidden]), #signin:not([hidden]), #failed:not([hidden]), #notice');
+    return id;
+}
+
+async function signIn() {
+    await tab.waitFor('#signin:not([hidden]) input[name=user]');
+    await tab.type('#signin input[name=user]', BULLA_USER);
+    await tab.type('#signin input[name=password]', password);
+    await tab.click('#signin button[type=submit]');
+    await tab.waitFor('#message:not([hidden]), #failed:not([hidden])');
+}
+
+async function open() {
+    await tab.waitFor(`${CLICK}:not([aria-disabled])`);
+    await tab.click(CLICK);
+    await tab.waitFor('#opened:not([hidden]) article, #failed:not([hidden])');
+}
+
+const keyd = (...command) => execFileSync('bulla-keyd', [...command, '--config', join(BULLA_DEMO_DIR, 'keyd/keyd.conf')]);
+const flip = (html, at) => html.slice(0, at) + (html[at] === 'A' ? 'B' : 'A') + html.slice(at + 1);
+
+test('a_posted_envelope_asks_who_reads_it_then_for_a_click_and_shows_it', async () => {
+    await post(mixed());
+    assert.ok((await tab.evaluate(() => location.href)).startsWith(`${BULLA_KEYD_URL}/online/`));
+    assert.equal(await text('#message-subject'), '');
+    await signIn();
+    assert.match(await text('#message'), /Quarterly report/);
+    assert.match(await text('#message'), /sender@example\.org/);
+    await shot('release');
+    await open();
+    assert.equal(await text('#opened h1'), 'Quarterly report');
+    assert.match(await text('#opened .seal'), /Decrypted by this service/);
+    await tab.waitFor('iframe');
+    assert.match(await tab.evaluate(() => document.querySelector('iframe').contentDocument.body.innerText), /Revenue rose by 12/);
+    assert.ok(await tab.evaluate(() => document.querySelector('iframe').contentDocument.querySelector('img').naturalWidth > 0), 'its own picture');
+    assert.equal(await tab.evaluate(() => getComputedStyle(document.querySelector('iframe').contentDocument.querySelector('.total')).fontWeight), '700');
+    assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('a.file .name')].map((name) => name.innerText)),
+        ['Bericht Q3 €.pdf', 'Earlier message.eml']);
+    if (IS_CHROMIUM) {
+        const saved = await tab.download('a.file');
+        assert.equal(saved.name, 'Bericht Q3 €.pdf');
+        assert.deepEqual(readFileSync(saved.path), REPORT);
+    }
+    await shot('shown');
+    // It was opened once, and the address is worth nothing any more.
+    await tab.goto(await tab.evaluate(() => location.href));
+    await tab.waitFor('#failed:not([hidden])');
+    assert.equal(await text('#failed .error'), words.error_gone);
+});
+
+test('aes_192_and_compressed_text_open_too', async () => {
+    await post(TEXT, { profile: 'narrow' });
+    await open();
+    assert.match(await text('#opened .text'), /^Liebe Anna,/);
+    assert.match(await text('#opened .text'), /<script>alert/);
+});
+
+test('hostile_html_runs_nothing_and_asks_nobody', async () => {
+    const html = '<img src=x onerror="parent.ran=1"><script>parent.ran=2</script><svg onload="parent.ran=3"></svg>'
+        + '<form action="/v1/session"><button>go</button></form><iframe src="/"></iframe><base href="https://x.invalid/">'
+        + '<meta http-equiv="refresh" content="0;url=https://x.invalid/"><a href="javascript:parent.ran=4">link</a>'
+        + '<p style="background:url(https://x.invalid/a)">harmless words</p>';
+    await post(Buffer.from(`Subject: bad\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n\r\n${html}\r\n`));
+    await open();
+    await tab.waitFor('iframe');
+    const found = await tab.evaluate(() => {
+        const { body } = document.querySelector('iframe').contentDocument;
+        return [window.ran ?? 0, body.innerText.includes('harmless words'), body.querySelectorAll('script,form,iframe,meta,svg,[onerror],a[href]').length,
+            document.querySelector('iframe').sandbox.value.includes('allow-scripts')];
+    });
+    assert.deepEqual(found, [0, true, 0, false]);
+    assert.ok((await tab.evaluate(() => location.href)).startsWith(BULLA_KEYD_URL));
+});
+
+test('five_faults_are_told_apart', async () => {
+    const told = async (name, act) => {
+        await act();
+        const shown = await text('#failed:not([hidden]) .error, #notice .error');
+        assert.equal(shown, words[name], name);
+    };
+    const c = (html) => html.indexOf('name="c"') + 600;
+    await told('error_damaged', async () => {
+        await post(Buffer.concat([TEXT, Buffer.alloc(9000, 'x y ')]), { spoil: (html) => flip(html, c(html)) });
+        await open();
+    });
+    await told('error_key', async () => {
+        await post(TEXT, { spoil: (html) => flip(html, html.indexOf('name="k"') + 60) });
+        await open();
+    });
+    await told('error_locked', async () => {
+        const id = await post(TEXT);
+        keyd('envelope', 'lock', id);
+        await open();
+    });
+    await told('error_unknown', () => post(TEXT, { spoil: (html) => html.replace(/(name="m" value=")\w/, '$1f') }));
+    await told('error_damaged', () => post(TEXT, { spoil: (html) => html.replace('name="k"', 'name="q"') }));
+    await shot('damaged');
+    await told('error_cut', () => post(TEXT, { spoil: (html) => html.replace('name="e"', 'name="q"') }));
+});
+
+test('it_is_readable_on_a_telephone_in_the_dark', async () => {
+    const phone = await browser.tab({ width: 390, height: 800, scheme: 'dark' });
+    const desk = tab;
+    tab = phone;
+    await post(mixed());
+    await shot('phone-signin');
+    if (await tab.evaluate(() => !document.querySelector('#signin').hidden))
+        await signIn();
+    await shot('phone-release');
+    await open();
+    await tab.waitFor('iframe');
+    assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    await shot('phone-shown');
+    tab = desk;
+});
