@@ -381,12 +381,18 @@ static int load_engine(struct config *config, cfg_t *cfg)
     return load_values(section, "engine", &config->engine);
 }
 
+/* An empty list, too, is what somebody wrote: nobody is trusted then. */
+static bool load_is_written(cfg_t *section, const char *name)
+{
+    return (cfg_getopt(section, name)->flags & CFGF_MODIFIED) != 0;
+}
+
 static int load_milter(struct config *config, cfg_t *cfg)
 {
     cfg_t *section = cfg_getsec(cfg, "milter");
     struct config_milter *milter = &config->milter;
     config_rules_milter_init(milter);
-    if (section != NULL && cfg_size(section, "trust_networks") > 0)
+    if (section != NULL && load_is_written(section, "trust_networks"))
         milter->trust_networks_count = cfg_size(section, "trust_networks");
     return section == NULL ? 0 : load_values(section, "milter", milter);
 }

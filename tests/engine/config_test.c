@@ -364,6 +364,9 @@ static void config_takes_the_milter_and_what_profiles_seal(void **state)
     assert_string_equal(config.milter.reinject, "127.0.0.1:10026");
     assert_int_equal(config.milter.trust_networks_count, 2);
     assert_true(config.milter.trust_authenticated);
+    rc = load(SERVICE PROFILE "milter {\n trust_networks = {}\n}\n");
+    assert_int_equal(rc, 0);
+    assert_int_equal(config.milter.trust_networks_count, 0);
 }
 
 static void config_for_the_milter_opens_none_of_the_engines_files(void **state)
