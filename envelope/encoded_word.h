@@ -19,6 +19,8 @@
 #include <stdint.h>
 
 #define ENCODED_WORD_COLUMN_MAX 76 /* RFC 2047, 2: lines with encoded words end here */
+/* Decoded bytes of one run of words in one charset; what is beyond is not shown. */
+#define ENCODED_WORD_RUN_BYTES_MAX 4096
 
 struct encoded_word_text {
     size_t bytes; /* of clean UTF-8 (envelope/text.h) in dst                        */

@@ -10,8 +10,6 @@
 #include <strings.h>
 
 #define CHARSET_BYTES_MAX 40
-/* Decoded bytes of one run of words in one charset; what is beyond is not shown. */
-#define RUN_BYTES_MAX 4096
 /* A longer word of plain text is encoded, so that the line can be folded inside it. */
 #define PLAIN_WORD_BYTES_MAX 66
 
@@ -29,7 +27,7 @@ struct word {
 struct run {
     const struct charset *charset;
     size_t bytes;
-    uint8_t decoded[RUN_BYTES_MAX];
+    uint8_t decoded[ENCODED_WORD_RUN_BYTES_MAX];
 };
 
 static bool is_blank(uint8_t c)
@@ -88,7 +86,7 @@ static const uint8_t BASE64_DIGITS[256] = {
 
 static void run_add(struct run *run, uint8_t byte)
 {
-    if (run->bytes < RUN_BYTES_MAX)
+    if (run->bytes < ENCODED_WORD_RUN_BYTES_MAX)
         run->decoded[run->bytes++] = byte;
 }
 

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #define SELECT_VALUE_BYTES_MAX 16384 /* of a subject or a value that is looked at */
+#define SELECT_ROUTES_MAX      8     /* "x%c%b@a": so many steps are followed        */
 
 static int PRINTF_LIKE(2, 3) select_fault(char why[SELECT_WHY_BYTES], const char *format, ...)
 {
@@ -141,19 +142,11 @@ int select_add(struct select_rules *rules, enum select_kind kind, const char *te
 /* --- a message ----------------------------------------------------------------------------------
  */
 
-static bool address_matches(const char *entry, const char *address)
+/* The address as it stands, without the dot of a name from the root. */
+static bool place_matches(const char *entry, const char *address, size_t bytes)
 {
-    struct address canonical;
-    char plain[ADDRESS_BYTES_MAX + 1];
-    size_t bytes = strlen(address);
-    if (address_parse(&canonical, (const uint8_t *)address, bytes) == 0) {
-        memcpy(plain, canonical.text, canonical.bytes);
-        plain[canonical.bytes] = '\0';
-        address = plain;
-        bytes = canonical.bytes;
-    }
     if (bytes > 0 && address[bytes - 1] == '.')
-        bytes--; /* a name from the root */
+        bytes--;
     if (entry[0] != '@')
         return strlen(entry) == bytes && same_letters(entry, address, bytes);
     const char *at = memrchr(address, '@', bytes);
@@ -168,10 +161,63 @@ static bool address_matches(const char *entry, const char *address)
     return domain_bytes == wanted_bytes && same_letters(wanted, at + 1, wanted_bytes);
 }
 
+/* Where the next mail server takes it from there: "x%b@a" and "b!x@a" are for x@b, and Postfix, as
+ * it comes, rewrites them so. In place; false when it leads no further. */
+static bool route_follow(char *address, size_t *bytes)
+{
+    char *at = memrchr(address, '@', *bytes);
+    size_t local_bytes = at == NULL ? *bytes : (size_t)(at - address);
+    if (local_bytes >= 2 && address[0] == '"' && address[local_bytes - 1] == '"') {
+        local_bytes -= 2;
+        memmove(address, address + 1, local_bytes);
+    }
+    for (size_t i = local_bytes; i > 0; i--) {
+        if (address[i - 1] == '%' || address[i - 1] == '@') {
+            address[i - 1] = '@';
+            *bytes = local_bytes;
+            return true;
+        }
+    }
+    const char *bang = memchr(address, '!', local_bytes);
+    if (bang == NULL)
+        return false;
+    char turned[ADDRESS_BYTES_MAX + 1];
+    const size_t host_bytes = (size_t)(bang - address);
+    const size_t user_bytes = local_bytes - host_bytes - 1;
+    memcpy(turned, bang + 1, user_bytes);
+    turned[user_bytes] = '@';
+    memcpy(turned + user_bytes + 1, address, host_bytes);
+    memcpy(address, turned, local_bytes);
+    *bytes = local_bytes;
+    return true;
+}
+
+static bool address_matches(const char *entry, const char *address)
+{
+    struct address canonical;
+    char plain[ADDRESS_BYTES_MAX + 1];
+    size_t bytes = strlen(address);
+    if (address_parse(&canonical, (const uint8_t *)address, bytes) == 0) {
+        address = (const char *)canonical.text;
+        bytes = canonical.bytes;
+    }
+    if (place_matches(entry, address, bytes))
+        return true;
+    if (bytes > ADDRESS_BYTES_MAX) /* no valid one; what it ends in was looked at */
+        return false;
+    memcpy(plain, address, bytes);
+    for (uint32_t n = 0; n < SELECT_ROUTES_MAX && route_follow(plain, &bytes); n++) {
+        if (place_matches(entry, plain, bytes))
+            return true;
+    }
+    return false;
+}
+
 struct decoded {
     char text[SELECT_VALUE_BYTES_MAX];
     size_t bytes;
-    bool cut;
+    bool
+        cut; /* there is more, or a word in a charset that we do not know: who can say what it is */
 };
 
 static void decode(struct decoded *decoded, const struct select_field *field)
@@ -180,7 +226,8 @@ static void decode(struct decoded *decoded, const struct select_field *field)
     encoded_word_decode(&found, (uint8_t *)decoded->text, sizeof(decoded->text),
                         (const uint8_t *)field->value, field->value_bytes);
     decoded->bytes = found.bytes;
-    decoded->cut = found.cut;
+    decoded->cut = found.cut || found.unknown ||
+                   (found.words && field->value_bytes > ENCODED_WORD_RUN_BYTES_MAX);
 }
 
 static bool holds(const char *text, size_t text_bytes, const char *phrase, size_t phrase_bytes)
@@ -192,9 +239,13 @@ static bool holds(const char *text, size_t text_bytes, const char *phrase, size_
     return false;
 }
 
+/* RFC 5322, 4.5: blanks may stand before the colon, and readers overlook them. */
 static bool is_named(const struct select_field *field, const char *name, size_t name_bytes)
 {
-    return field->name_bytes == name_bytes && same_letters(field->name, name, name_bytes);
+    size_t bytes = field->name_bytes;
+    while (bytes > 0 && (field->name[bytes - 1] == ' ' || field->name[bytes - 1] == '\t'))
+        bytes--;
+    return bytes == name_bytes && same_letters(field->name, name, name_bytes);
 }
 
 static bool subject_matches(const char *phrase, const struct select_message *message)

@@ -248,8 +248,15 @@ struct select_message gather_view(const struct gather *gather, struct gather_vie
 /* Who got a blind copy is for nobody to read, inside the envelope either (RFC 5322, 3.6.3). */
 static bool stays_out(const char *name)
 {
-    return override_is_control(name) || strcasecmp(name, "Bcc") == 0 ||
-           strcasecmp(name, "Resent-Bcc") == 0;
+    static const char *const blind[] = {"Bcc", "Resent-Bcc"};
+    bool out = override_is_control(name);
+    for (size_t i = 0; i < ARRAY_COUNT(blind); i++) {
+        const size_t chars = strlen(blind[i]);
+        /* RFC 5322, 4.5: blanks may stand before the colon. */
+        out = out || (strncasecmp(name, blind[i], chars) == 0 &&
+                      name[chars + strspn(name + chars, " \t")] == '\0');
+    }
+    return out;
 }
 
 /* Appends a value with each LF that has no CR before it as CRLF; returns bytes. */

@@ -56,6 +56,11 @@ class Selection(milter_daemon.Case):
         self.assert_sealed(self.send(PLAIN, sender=b"CEO@Sender.Example", recipients=[USER]), PLAIN)
         self.assert_sealed(self.send(PLAIN, recipients=[USER, b"x@deep.sealed.example"]), PLAIN)
 
+    def test_milter_seals_for_addresses_behind_a_route(self):
+        for address in (b"who%sealed.example@relay.example", b"sealed.example!who",
+                        b'"who@sealed.example"@relay.example'):
+            self.assert_sealed(self.send(PLAIN, recipients=[USER, address]), PLAIN)
+
     def test_milter_takes_the_first_profile_in_file_order(self):
         self.send(SECRET, sender=b"small@sender.example", recipients=[USER], queue_id="FIRST1")
         line = [li for li in self.milter.log_text().splitlines() if "FIRST1" in li][0]
@@ -124,7 +129,8 @@ class Kinds(milter_daemon.Case):
         self.assert_sealed(self.send(SECRET, recipients=[USER] + many[:999]), SECRET)
 
     def test_milter_leaves_blind_copies_out_of_the_envelope(self):
-        mail = with_field(SECRET, b"Bcc: blind@example.org\r\nResent-Bcc: too@example.org\r\n")
+        mail = with_field(SECRET, b"Bcc: blind@example.org\r\nResent-Bcc: too@example.org\r\n"
+                          b"bcc \t: third@example.org\r\n")
         self.assert_sealed(self.send(mail, recipients=[USER, b"blind@example.org"]), SECRET)
 
     def test_milter_seals_the_null_senders_mail_like_any_other(self):
