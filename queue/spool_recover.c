@@ -478,7 +478,9 @@ static int index_read(struct recovery *self, uint32_t index)
     for (uint32_t n = 0; n < head.inline_bytes / sizeof(struct format_index); n++) {
         struct format_index one;
         memcpy(&one, body + n * sizeof(one), sizeof(one));
-        if (one.ordinal < spool->bits_bytes * 8 && one.offset + one.record_bytes <= segment->bytes)
+        if (one.ordinal < spool->bits_bytes * 8 && one.offset <= segment->bytes &&
+            one.record_bytes <= segment->bytes - one.offset &&
+            one.head_bytes <= SPOOL_HEAD_BYTES_MAX)
             self->lane->index[one.ordinal] = one;
     }
     return 0;
