@@ -15,6 +15,7 @@
 #define CLOSE_PAUSE_NS  ((long)NS_PER_MS)
 #define BUCKETS         (2 * WAITING_ENTRIES_MAX)
 #define EVENT_ROUNDS    8
+#define IDLE_NS         NS_PER_S /* so that segments are made ahead of need */
 #define PAUSE_SHIFT_MAX 8
 
 static const char *const state_names[WAITING_STATES] = {
@@ -177,7 +178,8 @@ void row_watch_end(struct waiting *waiting, uint32_t index)
 bool waiting_has_collector(const struct waiting *waiting)
 {
     for (uint32_t i = 0; i < WAITING_COLLECTORS_MAX; i++) {
-        if (waiting->collectors[i].channel != NULL && !waiting->collectors[i].ending)
+        const struct waiting_collector *collector = &waiting->collectors[i];
+        if (collector->channel != NULL && !collector->ending && !collector->broken)
             return true;
     }
     return false;
@@ -232,6 +234,7 @@ void row_fail(struct waiting *waiting, uint32_t index, uint32_t reason)
     row_unlist(waiting, index);
     row_unwatch(waiting, index);
     entry->reason = (uint8_t)reason;
+    entry->tries = 0; /* from now on, of telling its sender */
     entry->flags &= (uint8_t)~ENTRY_FORGET;
     row_enter(waiting, index, WAITING_ENDING);
     /* A slot with what the next hop said is kept until it is told. */
@@ -482,9 +485,10 @@ static uint32_t run_spool(struct waiting *waiting)
 {
     struct spool_event events[WAITING_EVENTS_MAX];
     uint32_t done = 0;
-    if (!waiting->touched && !spool_busy(waiting->spool))
+    if (!waiting->touched && !spool_busy(waiting->spool) && waiting->now_ns < waiting->idle_ns)
         return 0;
     waiting->touched = false;
+    waiting->idle_ns = waiting->now_ns + IDLE_NS;
     for (uint32_t n = 0; n < EVENT_ROUNDS; n++) {
         const uint32_t count = spool_run(waiting->spool, events, WAITING_EVENTS_MAX);
         for (uint32_t i = 0; i < count; i++)

@@ -161,6 +161,17 @@ static uint32_t emit_place(struct waiting *waiting, size_t bytes, struct waiting
     return WAITING_NONE;
 }
 
+static void emit_log_large(const struct waiting_entry *entry, size_t bytes)
+{
+    char hex[ID_HEX_CHARS];
+    id_to_hex(hex, &entry->id);
+    log_line(
+        LOG_LEVEL_WARNING, "emission_too_large",
+        "id=%.*s bytes=%zu effect=\"it waits\" mend=\"start anew what collects: it gets memory "
+        "for the largest mail of today's profiles\"",
+        ID_HEX_CHARS, hex, bytes);
+}
+
 static bool emit_begin(struct waiting *waiting)
 {
     const uint32_t index = waiting->lists[LIST_READY].first;
@@ -171,7 +182,8 @@ static bool emit_begin(struct waiting *waiting)
     bool fits;
     const uint32_t collector = emit_place(waiting, WAITING_TABLE_BYTES + room, emit, &fits);
     if (collector == WAITING_NONE) {
-        if (!fits) { /* larger than any profile allows since: no other waits behind it */
+        if (!fits) { /* larger than any profile allowed when they came: no other waits behind it */
+            emit_log_large(entry, room);
             row_unlist(waiting, index);
             row_pause(waiting, index);
         }

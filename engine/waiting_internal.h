@@ -155,7 +155,8 @@ struct waiting {
     uint64_t now_ns;
     uint64_t now_unix_ns;
     bool draining;
-    bool touched; /* the spool was given something since it ran */
+    bool touched;     /* the spool was given something since it ran */
+    uint64_t idle_ns; /* when it is run all the same */
     uint64_t jitter;
 
     uint32_t asks_out[CONFIG_KEY_SERVICES_MAX];

@@ -236,14 +236,15 @@ static bool keys_begin(struct waiting *waiting, uint32_t list)
     return true;
 }
 
-/* Whose service is not known: all of them when any service is there, else one at a time. */
+/* Whose service is not known: all of them when any service is there, else one at a time. Reading
+ * asks no service: it never waits for another message's answer. */
 static uint32_t unknown_limit(const struct waiting *waiting)
 {
     for (uint32_t k = 0; k < waiting->config.key_services_count; k++) {
         if (waiting->config.ops->key_up(waiting->config.user, k))
             return WAITING_ASKS_MAX;
     }
-    return waiting->asks_count == 0 ? 1 : 0;
+    return 1;
 }
 
 uint32_t keys_run(struct waiting *waiting, uint32_t budget)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define NOTICE_TRIES_MAX 8 /* what the disk does not read by then is damaged */
+
 static uint8_t *notice_in(const struct waiting *waiting, uint32_t slot)
 {
     return waiting->notice_pages + slot * (waiting->notice_in_bytes + WAITING_NOTICE_BYTES);
@@ -175,6 +177,8 @@ static void notice_read(struct waiting *waiting, uint32_t slot, int error)
     int rc = error;
     if (rc == 0)
         rc = spool_head_read(&head, notice_in(waiting, slot), entry->head_bytes);
+    else if (entry->tries >= NOTICE_TRIES_MAX)
+        rc = -EBADMSG;
     if (rc == -EBADMSG && !notice->head_only) {
         notice->head_only = true;
         waiting->touched = true;
