@@ -33,6 +33,8 @@
 #define KEY_WAIT "2s"
 #endif
 
+const char *daemon_size_limit = DAEMON_SIZE_LIMIT;
+
 static void pause_ms(uint32_t ms)
 {
     const struct timespec pause = {.tv_nsec = (long)(ms * NS_PER_MS)};
@@ -49,8 +51,9 @@ void daemon_write_config(const struct daemon *daemon, const char *engine, const 
                 "key_service \"main\" {\n url = \"https://keys.example.com\"\n engine_url = "
                 "\"%s\"\n ca = \"ca.pem\"\n certificate = \"engine.pem\"\n private_key = "
                 "\"engine.key\"\n timeout = " KEY_WAIT "\n}\n"
-                "profile \"default\" {\n key_service = \"main\"\n size_limit = 32MB\n}\n%s",
-                daemon->socket, engine, stand_in_url(daemon->service), profiles) > 0);
+                "profile \"default\" {\n key_service = \"main\"\n size_limit = %s\n}\n%s",
+                daemon->socket, engine, stand_in_url(daemon->service), daemon_size_limit,
+                profiles) > 0);
     assert_int_equal(fclose(file), 0);
 }
 

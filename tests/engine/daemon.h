@@ -27,6 +27,11 @@ struct daemon {
     char log[DAEMON_PATH_BYTES];
 };
 
+/* Of the default profile. The spool's segments are larger than what it allows, and each is written
+ * from end to end before it is used. */
+#define DAEMON_SIZE_LIMIT "32MB"
+extern const char *daemon_size_limit;
+
 /* `engine` and `profiles` are added to the sections that every test needs. uid 0: as we are. */
 void daemon_start(struct daemon *daemon, const char *engine, const char *profiles, uid_t uid);
 /* Once more, with the configuration as it stands; the key service stays as it is. */

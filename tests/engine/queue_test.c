@@ -50,7 +50,8 @@ static void start(const char *engine)
     assert_int_equal(write(fd, "0123456789abcdef0123456789ABCDEF", 32), 32);
     assert_int_equal(close(fd), 0);
     (void)snprintf(options, sizeof(options),
-                   "workers = 2\n spool = \"%s\"\n spool_key = \"%s\"\n spool_size = 512MB\n %s",
+                   "workers = 2\n spool = \"%s\"\n spool_key = \"%s\"\n spool_size = 512MB\n"
+                   " spool_segment = 4MB\n %s",
                    spool, spool_key, engine);
     daemon_start(&bullad, options, "", 0);
 }
@@ -354,6 +355,7 @@ static void an_engine_without_a_spool_says_so(void **state)
 
 int main(void)
 {
+    daemon_size_limit = "2MB";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_waits_is_shown_held_released_and_removed),
         cmocka_unit_test(all_are_held_and_a_hold_outlives_a_restart),

@@ -40,6 +40,9 @@ static void pause_ms(uint32_t ms)
     (void)nanosleep(&pause, NULL);
 }
 
+/* As small as they may be: each is written from end to end before it is used. */
+#define SEGMENTS " spool_segment = 4MB\n"
+
 static void start(const char *engine, const char *profiles)
 {
     const char *folder = getenv("TMPDIR");
@@ -50,7 +53,7 @@ static void start(const char *engine, const char *profiles)
     assert_non_null(mkdtemp(spool));
     (void)snprintf(spool_key, sizeof(spool_key), "%s.key", spool);
     assert_int_equal(spool_key_make(spool_key, why), 0);
-    (void)snprintf(options, sizeof(options), "%s\n spool = \"%s\"\n spool_key = \"%s\"\n",
+    (void)snprintf(options, sizeof(options), "%s\n spool = \"%s\"\n spool_key = \"%s\"\n" SEGMENTS,
                    engine[0] == '\0' ? "workers = 1" : engine, spool, spool_key);
     daemon_start(&bullad, options, profiles, 0);
 }
@@ -380,12 +383,12 @@ static void spool_that_is_full_has_the_client_keep_the_message(void **state)
 {
     struct outcome outcome = {.status = BULLA_QUEUED};
     (void)state;
-    start("workers = 1\n spool_size = 256MB", "");
+    start("workers = 1\n spool_size = 64MB", "");
     stand_in_stop(bullad.service);
-    const size_t bytes = 24 << 20;
+    const size_t bytes = 3 << 19;
     uint8_t *mail = daemon_mail(bytes, 1);
     uint32_t queued = 0;
-    while (outcome.status == BULLA_QUEUED && queued < 16) {
+    while (outcome.status == BULLA_QUEUED && queued < 64) {
         outcome = daemon_seal(&bullad, "default", BULLA_QUEUE, mail, bytes);
         assert_int_equal(outcome.rc, 0);
         queued += outcome.status == BULLA_QUEUED;
@@ -556,8 +559,9 @@ static void spool_of_two_workers_goes_on_with_one(void **state)
     stand_in_stop(bullad.service);
     queue_mails();
     assert_int_equal(daemon_stop(&bullad), 0);
-    (void)snprintf(options, sizeof(options), "workers = 1\n spool = \"%s\"\n spool_key = \"%s\"\n",
-                   spool, spool_key);
+    (void)snprintf(options, sizeof(options),
+                   "workers = 1\n spool = \"%s\"\n spool_key = \"%s\"\n" SEGMENTS, spool,
+                   spool_key);
     daemon_write_config(&bullad, options, "");
     stand_in_start(bullad.service);
     daemon_launch(&bullad, 0);
@@ -608,6 +612,7 @@ static void second_engine_does_not_touch_the_spool(void **state)
 
 int main(void)
 {
+    daemon_size_limit = "2MB";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spool_keeps_mail_over_a_restart_until_the_service_is_back),
         cmocka_unit_test(spool_keeps_what_was_queued_when_the_engine_is_killed),
