@@ -1,84 +1,34 @@
 /* The engine's side alone, with a client that does exactly what the test says. */
 #include "ipc/channel.h"
 
-#include "ipc/geometry.h"
-#include "ipc/memfd.h"
+#include "tests/ipc/pair.h"
 
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define SLOTS           8
 #define CONSTANTS_BYTES 8192
-#define ARENA_BYTES     (1024 * 1024)
 
-struct pair {
-    struct channel *channel;
-    struct ipc_page *page;       /* the client's */
-    const struct ipc_page *peer; /* the engine's, as the client maps it */
-    const uint8_t *peer_at;
-    struct geometry client;
-    struct memfd memory;
-    int ends[2];
-};
-
-static int pair_up(void **state)
+static int up(void **state)
 {
-    struct pair *pair = calloc(1, sizeof(*pair));
-    if (pair == NULL || geometry_client(&pair->client, SLOTS, ARENA_BYTES) != 0 ||
-        memfd_open(&pair->memory, "client", pair->client.memfd_bytes) != 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair->ends) != 0)
-        return -1;
-    pair->page = (struct ipc_page *)(void *)pair->memory.at;
-    const struct ipc_hello hello = {.magic = IPC_MAGIC_CLIENT,
-                                    .version = IPC_VERSION,
-                                    .slots_count = SLOTS,
-                                    .arena_bytes = ARENA_BYTES,
-                                    .memfd_bytes = pair->client.memfd_bytes,
-                                    .kind = IPC_KIND_SUBMITTER};
-    const struct channel_config config = {.arena_bytes = ARENA_BYTES,
-                                          .constants_bytes = CONSTANTS_BYTES};
-    if (channel_open(&pair->channel, &hello, dup(pair->memory.fd), pair->ends[0], &config) != 0)
-        return -1;
-    pair->peer_at = mmap(NULL, channel_engine_memfd_bytes(pair->channel), PROT_READ, MAP_SHARED,
-                         channel_engine_memfd(pair->channel), 0);
-    pair->peer = (const struct ipc_page *)(const void *)pair->peer_at;
-    *state = pair;
-    return pair->peer_at == MAP_FAILED ? -1 : 0;
-}
-
-static int pair_down(void **state)
-{
-    struct pair *pair = *state;
-    (void)munmap((void *)(uintptr_t)pair->peer_at, channel_engine_memfd_bytes(pair->channel));
-    channel_close(pair->channel);
-    memfd_close(&pair->memory);
-    (void)close(pair->ends[0]);
-    (void)close(pair->ends[1]);
-    free(pair);
-    return 0;
+    return pair_up(state, IPC_KIND_SUBMITTER, CONSTANTS_BYTES);
 }
 
 static void client_submit(struct pair *pair, uint64_t request_id)
 {
-    const uint32_t tail = atomic_load(&pair->page->tail);
     const struct ipc_submission slot = {.request_id = request_id,
                                         .meta_offset = pair->client.arena_offset,
                                         .mail_offset = pair->client.arena_offset + 100,
                                         .meta_bytes = 10,
                                         .mail_bytes = 1000};
-    memcpy(pair->memory.at + pair->client.slots_offset + tail % SLOTS * sizeof(slot), &slot,
-           sizeof(slot));
-    atomic_store(&pair->page->tail, tail + 1);
+    pair_submit(pair, &slot);
 }
 
 static uint64_t take_one(struct pair *pair)
@@ -111,20 +61,20 @@ static bool complete_sealed(struct pair *pair, uint64_t request_id, uint64_t con
 static void submissions_are_copied_and_slots_given_back(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     assert_false(channel_pending(pair->channel));
     for (uint64_t n = 0; n < 5; n++)
         client_submit(pair, 40 + n);
     assert_true(channel_pending(pair->channel));
     assert_int_equal(channel_take_burst(pair->channel, burst, 3), 3);
     assert_int_equal(atomic_load(&pair->peer->head), 3);
-    assert_int_equal(channel_take_burst(pair->channel, burst + 3, SLOTS), 2);
+    assert_int_equal(channel_take_burst(pair->channel, burst + 3, PAIR_SLOTS), 2);
     for (uint64_t n = 0; n < 5; n++)
         assert_int_equal(burst[n].request_id, 40 + n);
     assert_int_equal(channel_outstanding(pair->channel), 5);
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 0);
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 0);
     /* What the client writes now changes nothing: the copy is what is used. */
-    memset(pair->memory.at + pair->client.slots_offset, 0xff, SLOTS * sizeof(burst[0]));
+    memset(pair->memory.at + pair->client.slots_offset, 0xff, PAIR_SLOTS * sizeof(burst[0]));
     memset(pair->memory.at + pair->client.arena_offset + 100, 'm', 1000);
     uint8_t mail[300];
     channel_copy_mail(pair->channel, &burst[0], 700, mail, 300);
@@ -137,7 +87,7 @@ static void submissions_are_copied_and_slots_given_back(void **state)
 static void what_was_looked_at_ahead_is_what_is_taken(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     assert_int_equal(channel_look_ahead(pair->channel, CHANNEL_AHEAD_MAX), 0);
     for (uint64_t n = 0; n < 5; n++)
         client_submit(pair, 60 + n);
@@ -150,7 +100,7 @@ static void what_was_looked_at_ahead_is_what_is_taken(void **state)
     memset(pair->memory.at + pair->client.slots_offset, 0xff, 3 * sizeof(burst[0]));
     assert_int_equal(channel_take_burst(pair->channel, burst, 2), 2);
     assert_int_equal(channel_look_ahead(pair->channel, 1), 1);
-    assert_int_equal(channel_take_burst(pair->channel, burst + 2, SLOTS), 3);
+    assert_int_equal(channel_take_burst(pair->channel, burst + 2, PAIR_SLOTS), 3);
     for (uint64_t n = 0; n < 5; n++)
         assert_int_equal(burst[n].request_id, 60 + n);
     client_submit(pair, 65);
@@ -162,7 +112,7 @@ static void what_was_looked_at_ahead_is_what_is_taken(void **state)
 static void a_bad_slot_is_not_looked_at_ahead(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     client_submit(pair, 70);
     client_submit(pair, 71);
     memset(pair->memory.at + pair->client.slots_offset + sizeof(burst[0]), 0xff, sizeof(burst[0]));
@@ -191,7 +141,7 @@ static void completions_are_seen_when_published(void **state)
     assert_int_equal(atomic_load(&pair->peer->tail), 1);
     struct ipc_completion slot;
     struct geometry engine;
-    assert_int_equal(geometry_read_engine(&engine, pair->peer, SLOTS,
+    assert_int_equal(geometry_read_engine(&engine, pair->peer, PAIR_SLOTS,
                                           channel_engine_memfd_bytes(pair->channel)),
                      0);
     memcpy(&slot, pair->peer_at + engine.slots_offset, sizeof(slot));
@@ -231,7 +181,7 @@ static void space_comes_back_when_the_client_releases(void **state)
     (void)take_one(pair);
     assert_true(complete_sealed(pair, 1, head_offset));
     channel_publish(pair->channel);
-    assert_true(channel_space_take(pair->channel, ARENA_BYTES - 128, &offset, &at));
+    assert_true(channel_space_take(pair->channel, PAIR_ARENA_BYTES - 128, &offset, &at));
     assert_false(channel_space_take(pair->channel, 1, &other, &at));
     assert_false(channel_reclaim(pair->channel));
     /* It waits for space now: a release that came already keeps it awake, the next one rings. */
@@ -245,10 +195,10 @@ static void space_comes_back_when_the_client_releases(void **state)
     assert_false(channel_reclaim(pair->channel));
     assert_true(channel_space_take(pair->channel, 128, &other, &at));
     channel_space_give(pair->channel, other, 128);
-    channel_space_trim(pair->channel, offset, ARENA_BYTES - 128, 64);
+    channel_space_trim(pair->channel, offset, PAIR_ARENA_BYTES - 128, 64);
     channel_space_give(pair->channel, offset, 64);
-    assert_true(channel_space_take(pair->channel, ARENA_BYTES, &other, &at));
-    channel_space_give(pair->channel, other, ARENA_BYTES);
+    assert_true(channel_space_take(pair->channel, PAIR_ARENA_BYTES, &other, &at));
+    channel_space_give(pair->channel, other, PAIR_ARENA_BYTES);
     assert_true(channel_sleep(pair->channel, true));
     assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_TAIL);
     channel_awake(pair->channel);
@@ -263,12 +213,12 @@ static void a_submission_that_may_not_be_taken_is_slept_over(void **state)
     assert_true(channel_sleep(pair->channel, false));
     assert_int_equal(atomic_load(&pair->peer->asleep), 0); /* more of them would change nothing */
     channel_awake(pair->channel);
-    assert_true(channel_space_take(pair->channel, ARENA_BYTES, &offset, &at));
+    assert_true(channel_space_take(pair->channel, PAIR_ARENA_BYTES, &offset, &at));
     assert_false(channel_space_take(pair->channel, 1, &other, &at));
     assert_true(channel_sleep(pair->channel, false));
     assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_HEAD);
     channel_awake(pair->channel);
-    channel_space_give(pair->channel, offset, ARENA_BYTES);
+    channel_space_give(pair->channel, offset, PAIR_ARENA_BYTES);
     assert_false(channel_sleep(pair->channel, true));
 }
 
@@ -319,14 +269,14 @@ static void constants_wait_for_the_last_reader_of_their_half(void **state)
 static void a_broken_channel_gives_nothing(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     client_submit(pair, 1);
     client_submit(pair, 2);
     pair->memory.at[pair->client.slots_offset + sizeof(burst[0]) + 63] = 1; /* reserved */
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 0);
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 0);
     assert_int_equal(channel_fault(pair->channel), CHANNEL_BAD_SUBMISSION);
     assert_false(channel_pending(pair->channel));
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 0);
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 0);
     assert_false(channel_reclaim(pair->channel));
     channel_publish(pair->channel);
     assert_true(channel_sleep(pair->channel, true));
@@ -337,16 +287,16 @@ static void an_open_that_fails_leaves_the_descriptor(void **state)
 {
     struct pair *pair = *state;
     struct channel *channel;
-    struct ipc_hello hello = {.slots_count = SLOTS,
-                              .arena_bytes = ARENA_BYTES,
+    struct ipc_hello hello = {.slots_count = PAIR_SLOTS,
+                              .arena_bytes = PAIR_ARENA_BYTES,
                               .memfd_bytes = pair->client.memfd_bytes + 4096};
-    struct channel_config config = {.arena_bytes = ARENA_BYTES, .constants_bytes = 0};
+    struct channel_config config = {.arena_bytes = PAIR_ARENA_BYTES, .constants_bytes = 0};
     const int fd = dup(pair->memory.fd);
     assert_int_equal(channel_open(&channel, &hello, fd, pair->ends[0], &config), -EBADMSG);
     hello.memfd_bytes = pair->client.memfd_bytes;
     config.arena_bytes = 1000;
     assert_int_equal(channel_open(&channel, &hello, fd, pair->ends[0], &config), -EINVAL);
-    config.arena_bytes = ARENA_BYTES;
+    config.arena_bytes = PAIR_ARENA_BYTES;
     assert_int_equal(channel_open(&channel, &hello, fd, pair->ends[0], &config), 0);
     uint64_t offset;
     assert_int_equal(channel_constants_write(channel, (const uint8_t *)"x", 1, &offset), -EFBIG);
@@ -417,7 +367,7 @@ static void the_packets_and_slots_are_what_the_document_shows(void **state)
     assert_memory_equal(&welcome, welcome_bytes, sizeof(welcome));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pair_up, pair_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, up, pair_down)
 
 int main(void)
 {

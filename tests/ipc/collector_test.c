@@ -1,8 +1,7 @@
 /* A collector's session, seen from the engine: what is emitted, and which DONEs are refused. */
 #include "ipc/channel.h"
 
-#include "ipc/geometry.h"
-#include "ipc/memfd.h"
+#include "tests/ipc/pair.h"
 #include "tests/ipc/raw_client.h"
 #include "tests/mta/echo_engine.h"
 
@@ -11,59 +10,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#define SLOTS       8
-#define ARENA_BYTES (1024 * 1024)
-#define META_BYTES  25
-#define MAIL_BYTES  1000
+#define META_BYTES 25
+#define MAIL_BYTES 1000
 
-struct pair {
-    struct channel *channel;
-    struct ipc_page *page;       /* the client's */
-    const struct ipc_page *peer; /* the engine's */
-    struct geometry client;
-    struct memfd memory;
-    int ends[2];
-};
-
-static int pair_up(void **state)
+static int up(void **state)
 {
-    struct pair *pair = calloc(1, sizeof(*pair));
-    if (pair == NULL || geometry_client(&pair->client, SLOTS, ARENA_BYTES) != 0 ||
-        memfd_open(&pair->memory, "client", pair->client.memfd_bytes) != 0 ||
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair->ends) != 0)
-        return -1;
-    pair->page = (struct ipc_page *)(void *)pair->memory.at;
-    const struct ipc_hello hello = {.slots_count = SLOTS,
-                                    .arena_bytes = ARENA_BYTES,
-                                    .memfd_bytes = pair->client.memfd_bytes,
-                                    .kind = IPC_KIND_COLLECTOR};
-    const struct channel_config config = {.arena_bytes = ARENA_BYTES};
-    if (channel_open(&pair->channel, &hello, dup(pair->memory.fd), pair->ends[0], &config) != 0)
-        return -1;
-    pair->peer =
-        mmap(NULL, IPC_PAGE_BYTES, PROT_READ, MAP_SHARED, channel_engine_memfd(pair->channel), 0);
-    *state = pair;
-    return pair->peer == MAP_FAILED ? -1 : 0;
-}
-
-static int pair_down(void **state)
-{
-    struct pair *pair = *state;
-    (void)munmap((void *)(uintptr_t)pair->peer, IPC_PAGE_BYTES);
-    channel_close(pair->channel);
-    memfd_close(&pair->memory);
-    (void)close(pair->ends[0]);
-    (void)close(pair->ends[1]);
-    free(pair);
-    return 0;
+    return pair_up(state, IPC_KIND_COLLECTOR, 0);
 }
 
 /* A mail of one span, its table and its meta in one range. */
@@ -101,35 +58,27 @@ static struct ipc_submission done_of(const struct pair *pair, uint64_t number)
                                    .done_enhanced = {2, 0, 0}};
 }
 
-static void client_submit(struct pair *pair, const struct ipc_submission *slot)
-{
-    const uint32_t tail = atomic_load(&pair->page->tail);
-    memcpy(pair->memory.at + pair->client.slots_offset + tail % SLOTS * sizeof(*slot), slot,
-           sizeof(*slot));
-    atomic_store(&pair->page->tail, tail + 1);
-}
-
 static void emissions_are_bounded_by_the_slots_until_they_are_done(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     assert_true(channel_is_collector(pair->channel));
-    for (uint64_t n = 0; n < SLOTS; n++)
+    for (uint64_t n = 0; n < PAIR_SLOTS; n++)
         assert_true(emit(pair, n));
     assert_false(emit(pair, 8));
-    assert_int_equal(channel_outstanding(pair->channel), SLOTS);
+    assert_int_equal(channel_outstanding(pair->channel), PAIR_SLOTS);
     channel_publish(pair->channel);
-    assert_int_equal(atomic_load(&pair->peer->tail), SLOTS);
+    assert_int_equal(atomic_load(&pair->peer->tail), PAIR_SLOTS);
     /* Released, but not done: as before. */
-    atomic_store(&pair->page->head, SLOTS);
+    atomic_store(&pair->page->head, PAIR_SLOTS);
     assert_true(channel_reclaim(pair->channel));
     assert_false(emit(pair, 8));
     const struct ipc_submission done = done_of(pair, 3);
-    client_submit(pair, &done);
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 1);
+    pair_submit(pair, &done);
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 1);
     assert_int_equal(burst[0].request_id, 3);
     assert_int_equal(atomic_load(&pair->peer->head), 1);
-    assert_int_equal(channel_outstanding(pair->channel), SLOTS - 1);
+    assert_int_equal(channel_outstanding(pair->channel), PAIR_SLOTS - 1);
     assert_true(emit(pair, 8));
     assert_false(emit(pair, 9));
     assert_int_equal(channel_fault(pair->channel), CHANNEL_SOUND);
@@ -138,15 +87,15 @@ static void emissions_are_bounded_by_the_slots_until_they_are_done(void **state)
 static void done_but_not_released_holds_its_slot(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
-    for (uint64_t n = 0; n < SLOTS; n++)
+    struct ipc_submission burst[PAIR_SLOTS];
+    for (uint64_t n = 0; n < PAIR_SLOTS; n++)
         assert_true(emit(pair, n));
     channel_publish(pair->channel);
-    for (uint64_t n = 0; n < SLOTS; n++) {
+    for (uint64_t n = 0; n < PAIR_SLOTS; n++) {
         const struct ipc_submission done = done_of(pair, n);
-        client_submit(pair, &done);
+        pair_submit(pair, &done);
     }
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), SLOTS);
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), PAIR_SLOTS);
     assert_int_equal(channel_outstanding(pair->channel), 0);
     assert_false(emit(pair, 8));
     /* What waits for the release is rung by it. */
@@ -163,20 +112,20 @@ static void done_but_not_released_holds_its_slot(void **state)
 static void every_range_comes_back(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     uint64_t offset;
     uint8_t *at;
     for (uint64_t n = 0; n < 100; n++) {
         assert_true(emit(pair, n));
         channel_publish(pair->channel);
         const struct ipc_submission done = done_of(pair, n);
-        client_submit(pair, &done);
-        assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 1);
+        pair_submit(pair, &done);
+        assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 1);
         atomic_fetch_add(&pair->page->head, 1);
         assert_true(channel_reclaim(pair->channel));
     }
-    assert_true(channel_space_take(pair->channel, ARENA_BYTES, &offset, &at));
-    channel_space_give(pair->channel, offset, ARENA_BYTES);
+    assert_true(channel_space_take(pair->channel, PAIR_ARENA_BYTES, &offset, &at));
+    channel_space_give(pair->channel, offset, PAIR_ARENA_BYTES);
 }
 
 static void a_done_before_the_sleep_prevents_it(void **state)
@@ -188,7 +137,7 @@ static void a_done_before_the_sleep_prevents_it(void **state)
     assert_int_equal(atomic_load(&pair->peer->asleep), IPC_ASLEEP_TAIL);
     channel_awake(pair->channel);
     const struct ipc_submission done = done_of(pair, 5);
-    client_submit(pair, &done);
+    pair_submit(pair, &done);
     assert_false(channel_sleep(pair->channel, true));
     assert_true(channel_pending(pair->channel));
     assert_int_equal(channel_take_burst(pair->channel, burst, 1), 1);
@@ -204,10 +153,10 @@ static void a_reply_is_made_printable(void **state)
     memcpy(pair->memory.at + pair->client.arena_offset, "a\r\n\0\x7f\xff", 6);
     assert_true(emit(pair, 5) && emit(pair, 6));
     struct ipc_submission done = done_of(pair, 5);
-    client_submit(pair, &done);
+    pair_submit(pair, &done);
     done.meta_bytes = 0;
     done.meta_offset = 0;
-    client_submit(pair, &done);
+    pair_submit(pair, &done);
     assert_int_equal(channel_take_burst(pair->channel, burst, 2), 2);
     assert_int_equal(channel_copy_reply(pair->channel, &burst[0], text), 6);
     assert_memory_equal(text, "a?????", 6);
@@ -246,14 +195,14 @@ static void mutated_dones_break_the_session(void **state)
     (void)state;
     for (uint32_t n = 0; n < 20; n++) {
         void *own = NULL;
-        struct ipc_submission burst[SLOTS];
-        assert_int_equal(pair_up(&own), 0);
+        struct ipc_submission burst[PAIR_SLOTS];
+        assert_int_equal(up(&own), 0);
         struct pair *pair = own;
         assert_true(emit(pair, 7));
         struct ipc_submission slot = done_of(pair, 7);
         edit_done(pair, &slot, n);
-        client_submit(pair, &slot);
-        assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 0);
+        pair_submit(pair, &slot);
+        assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 0);
         assert_int_equal(channel_fault(pair->channel), CHANNEL_BAD_SUBMISSION);
         assert_int_equal(channel_outstanding(pair->channel), 1); /* the emission is not done */
         assert_int_equal(pair_down(&own), 0);
@@ -263,13 +212,13 @@ static void mutated_dones_break_the_session(void **state)
 static void a_done_of_nothing_breaks_the_session(void **state)
 {
     struct pair *pair = *state;
-    struct ipc_submission burst[SLOTS];
+    struct ipc_submission burst[PAIR_SLOTS];
     assert_true(emit(pair, 7));
     const struct ipc_submission done = done_of(pair, 7);
-    client_submit(pair, &done);
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 1);
-    client_submit(pair, &done); /* twice: no emission is open any more */
-    assert_int_equal(channel_take_burst(pair->channel, burst, SLOTS), 0);
+    pair_submit(pair, &done);
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 1);
+    pair_submit(pair, &done); /* twice: no emission is open any more */
+    assert_int_equal(channel_take_burst(pair->channel, burst, PAIR_SLOTS), 0);
     assert_int_equal(channel_fault(pair->channel), CHANNEL_BAD_SUBMISSION);
 }
 
@@ -314,13 +263,13 @@ static void nine_emissions(struct echo_engine *engine, struct raw_client clients
     struct ipc_submission slot = raw_client_honest(&submitter);
     memcpy(submitter.at + slot.meta_offset, meta, sizeof(meta));
     slot.meta_bytes = sizeof(meta);
-    for (uint32_t n = 0; n < SLOTS + 1; n++) {
+    for (uint32_t n = 0; n < PAIR_SLOTS + 1; n++) {
         raw_client_submit(&submitter, &slot);
         await_tail(&submitter, n + 1);
         atomic_store(&submitter.page->head, n + 1);
     }
     assert_int_equal(collector_open(&clients[0], engine, 0), 0);
-    await_tail(&clients[0], SLOTS);
+    await_tail(&clients[0], PAIR_SLOTS);
     assert_int_equal(collector_open(&clients[1], engine, 1), 0);
     await_tail(&clients[1], 1);
     raw_client_close(&submitter);
@@ -339,7 +288,7 @@ static void assert_refused_done(uint64_t number, uint32_t times)
     raw_client_close(&clients[0]);
     /* The other's emission is untouched. */
     const struct ipc_submission honest = {
-        .request_id = SLOTS + 1, .flags = IPC_SUBMIT_DONE, .done_result = IPC_DONE_SENT};
+        .request_id = PAIR_SLOTS + 1, .flags = IPC_SUBMIT_DONE, .done_result = IPC_DONE_SENT};
     const uint64_t before = atomic_load(&echo_engine_spool(engine)->sent);
     raw_client_submit(&clients[1], &honest);
     for (uint32_t n = 0; n < 2000 && atomic_load(&echo_engine_spool(engine)->sent) == before; n++)
@@ -352,9 +301,9 @@ static void assert_refused_done(uint64_t number, uint32_t times)
 static void a_number_that_is_not_its_own_ends_the_session(void **state)
 {
     (void)state;
-    assert_refused_done(SLOTS + 1, 1); /* the other collector's */
+    assert_refused_done(PAIR_SLOTS + 1, 1); /* the other collector's */
     assert_refused_done(0, 1);
-    assert_refused_done(SLOTS + 2, 1);
+    assert_refused_done(PAIR_SLOTS + 2, 1);
     assert_refused_done(UINT64_MAX, 1);
     assert_refused_done(1, 2); /* its own, twice */
 }
@@ -407,7 +356,7 @@ static void the_slots_are_what_the_document_shows(void **state)
     assert_memory_equal(&done, done_bytes, sizeof(done));
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, pair_up, pair_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, up, pair_down)
 
 int main(void)
 {
