@@ -154,9 +154,11 @@ class CheckIncludes(Tree):
                          self.faults("base/a.c", "#include <base/macros.h>\n"))
 
     def test_libraries_have_their_doors(self):
-        self.assertEqual([], self.faults("keyservice/a.c", "#include <curl/curl.h>\n"))
-        self.assertEqual(["base/a.c:1: libcurl may be used only in keyservice"],
-                         self.faults("base/a.c", "#include <curl/curl.h>\n"))
+        for folder in ("keyservice", "mta/milter"):
+            self.assertEqual([], self.faults(f"{folder}/a.c", "#include <curl/curl.h>\n"))
+        for folder in ("base", "mta"):
+            self.assertEqual([f"{folder}/a.c:1: libcurl may be used only in keyservice, mta/milter"],
+                             self.faults(f"{folder}/a.c", "#include <curl/curl.h>\n"))
 
     def test_only_paths_from_the_root(self):
         for header in ("macros.h", "../base/macros.h", "base/../engine/config.h"):
