@@ -64,6 +64,16 @@ static inline void bytes_store_le64(uint8_t *bytes, uint64_t value)
     memcpy(bytes, &value, sizeof(value));
 }
 
+static inline void bytes_store_be16(uint8_t *bytes, uint16_t value)
+{
+    bytes_store_le16(bytes, __builtin_bswap16(value));
+}
+
+static inline void bytes_store_be32(uint8_t *bytes, uint32_t value)
+{
+    bytes_store_le32(bytes, __builtin_bswap32(value));
+}
+
 static inline void bytes_store_be64(uint8_t *bytes, uint64_t value)
 {
     bytes_store_le64(bytes, __builtin_bswap64(value));
