@@ -1,12 +1,14 @@
 /*
- * store_bench: claim: registering batches of 512 keys through the store costs little more than
- * SQLite itself asks for the same rows, and passes 100,000 keys a second with synced commits.
- * Metric:  keys a second, each batch answered after its commit; beside it, in the same run and
- *          folder, the same rows put into the same tables by a bare loop of prepared INSERTs, one
- *          commit a batch, no wrapping, no digests, no threads. Each with its processor time a key.
- * Command: store_bench [--batches N] [--threads N] [--people N] [FOLDER]
- *          Instructions a key, the same on a busy machine, by function:
- *          valgrind --tool=callgrind store_bench --batches 32 --threads 1 --people 200
+ * store_bench: claim: registering batches of 512 keys through the store costs little more than the
+ * database itself asks for the same rows, and passes 100,000 keys a second with synced commits into
+ * SQLite, 200,000 into PostgreSQL.
+ * Metric:  keys a second, each batch answered after its commit; beside it, in the same run, the
+ * same rows put into the same tables with one commit a batch, no wrapping, no digests, no threads:
+ * by a bare loop of prepared INSERTs, with PostgreSQL by a bare COPY. Each with its processor time
+ * a key, PostgreSQL's server's not among it. Command: store_bench [--batches N] [--threads N]
+ * [--people N] [FOLDER] tools/private-postgresql store_bench --postgresql […] Instructions a key,
+ * the same on a busy machine, by function: valgrind --tool=callgrind store_bench --batches 32
+ * --threads 1 --people 200
  */
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -14,9 +16,10 @@
 #include "bench/keyservice/example.h"
 #include "keyservice/server/store.h"
 #include "keyservice/server/store_row.h"
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include <getopt.h>
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +38,7 @@ struct bench_config {
     uint32_t threads_count;
     uint32_t people_count; /* different recipients */
     const char *folder;
+    const char *url; /* NULL: SQLite */
 };
 
 /* One batch, made before the clock starts. */
@@ -158,19 +162,19 @@ static int store_measure(const struct bench_config *config, struct store *store,
 static int raw_batch(struct sql *sql, const struct bench_batch *batch)
 {
     static const uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
-    if (sql_run(sql, sql_use(sql, SQL_BEGIN)) < 0)
+    if (sql_run(sql_use(sql, SQL_BEGIN)) < 0)
         return -1;
     for (uint32_t i = 0; i < RECORD_BATCH_RECORDS_MAX; i++) {
         uint8_t row[RECORD_ROOM];
-        sqlite3_stmt *add = sql_use(sql, SQL_ENVELOPE_ADD_1);
+        struct sql_statement *add = sql_use(sql, SQL_ENVELOPE_ADD_1);
         sql_bind_u64(add, 1, 1);
         sql_bind_blob(add, 2, batch->records[i].id, RECORD_ID_BYTES);
         sql_bind_blob(add, 3, wrapped, sizeof(wrapped));
         sql_bind_blob(add, 4, row, store_row_pack(row, batch->wires[i], batch->puts[i].wire_bytes));
-        if (sql_run(sql, add) != 1)
+        if (sql_run(add) != 1)
             return -1;
     }
-    return sql_run(sql, sql_use(sql, SQL_COMMIT)) < 0 ? -1 : 0;
+    return sql_run(sql_use(sql, SQL_COMMIT)) < 0 ? -1 : 0;
 }
 
 static int raw_measure(const struct bench_config *config, const char *path,
@@ -180,7 +184,7 @@ static int raw_measure(const struct bench_config *config, const char *path,
     struct sql sql;
     struct bench_batch *batch = malloc(sizeof(*batch));
     if (batch == NULL ||
-        sql_open(&sql, path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, why) != 0 ||
+        sql_open(&sql, &(struct sql_place){.path = path, .create = true}, why) != 0 ||
         sql_migrate(&sql, why) != 0) {
         (void)fprintf(stderr, "store_bench: %s\n", why);
         free(batch);
@@ -194,6 +198,67 @@ static int raw_measure(const struct bench_config *config, const char *path,
     }
     *spent = time_since(start);
     sql_close(&sql);
+    free(batch);
+    return rc;
+}
+
+/* A row in COPY's binary form, as docs/format/key-row.md has it; returns its end. */
+static uint8_t *copy_row(uint8_t *at, const struct bench_batch *batch, uint32_t index)
+{
+    static const uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
+    bytes_store_be16(at, 4);
+    bytes_store_be32(at + 2, RECORD_ID_BYTES);
+    memcpy(at + 6, batch->records[index].id, RECORD_ID_BYTES);
+    at += 6 + RECORD_ID_BYTES;
+    bytes_store_be32(at, 4);
+    bytes_store_be32(at + 4, 1);
+    bytes_store_be32(at + 8, sizeof(wrapped));
+    memcpy(at + 12, wrapped, sizeof(wrapped));
+    at += 12 + sizeof(wrapped);
+    const uint32_t bytes =
+        store_row_pack(at + 4, batch->wires[index], batch->puts[index].wire_bytes);
+    bytes_store_be32(at, bytes);
+    return at + 4 + bytes;
+}
+
+/* The reference of PostgreSQL: a COPY, which commits on its own, a batch. */
+static int copy_batch(PGconn *conn, const struct bench_batch *batch)
+{
+    static const char head[19] = "PGCOPY\n\377\r\n";
+    static uint8_t buffer[RECORD_BATCH_RECORDS_MAX * (RECORD_ROOM + 64)];
+    uint8_t *at = buffer + sizeof(head);
+    memcpy(buffer, head, sizeof(head));
+    for (uint32_t i = 0; i < RECORD_BATCH_RECORDS_MAX; i++)
+        at = copy_row(at, batch, i);
+    bytes_store_be16(at, UINT16_MAX);
+    PQclear(
+        PQexec(conn, "COPY bare (id, key_version, wrapped, record) FROM STDIN (FORMAT binary)"));
+    if (PQputCopyData(conn, (const char *)buffer, (int)(at + 2 - buffer)) != 1 ||
+        PQputCopyEnd(conn, NULL) != 1)
+        return -1;
+    int rc = -1;
+    for (PGresult *result = PQgetResult(conn); result != NULL; result = PQgetResult(conn)) {
+        rc = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : -1;
+        PQclear(result);
+    }
+    return rc;
+}
+
+static int copy_measure(const struct bench_config *config, struct bench_time *spent)
+{
+    PGconn *conn = PQconnectdb(config->url);
+    struct bench_batch *batch = malloc(sizeof(*batch));
+    PQclear(PQexec(conn, "CREATE TABLE bare (LIKE envelope INCLUDING ALL)"));
+    int rc = batch != NULL ? 0 : -1;
+    const struct bench_time start = time_now();
+    for (uint32_t n = 0; rc == 0 && n < config->batches_count * config->threads_count; n++) {
+        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count);
+        rc = copy_batch(conn, batch);
+    }
+    *spent = time_since(start);
+    if (rc != 0)
+        (void)fprintf(stderr, "store_bench: %s\n", PQerrorMessage(conn));
+    PQfinish(conn);
     free(batch);
     return rc;
 }
@@ -212,11 +277,14 @@ static int bench_run(const struct bench_config *config)
         (void)fprintf(stderr, "store_bench: %s: %s\n", config->folder, why);
         return 1;
     }
-    const struct store_config store_config = {
-        .path = "keys.db", .master = master, .readers_count = 1, .create = true};
+    const struct store_config store_config = {.path = config->url != NULL ? config->url : "keys.db",
+                                              .master = master,
+                                              .readers_count = 1,
+                                              .create = true};
     int rc = store_open(&store, &store_config, why);
     if (rc == 0)
-        rc = raw_measure(config, "raw.db", &raw_time);
+        rc = config->url != NULL ? copy_measure(config, &raw_time)
+                                 : raw_measure(config, "raw.db", &raw_time);
     if (rc == 0)
         rc = store_measure(config, store, &store_time);
     store_close(store);
@@ -229,7 +297,9 @@ static int bench_run(const struct bench_config *config)
     }
     (void)printf("%u threads of %u batches of %u keys, %u people\n", config->threads_count,
                  config->batches_count, RECORD_BATCH_RECORDS_MAX, config->people_count);
-    time_print("bare SQLite, one commit a batch", config, raw_time);
+    time_print(config->url != NULL ? "bare COPY, one commit a batch"
+                                   : "bare SQLite, one commit a batch",
+               config, raw_time);
     time_print("store_register_batch", config, store_time);
     return 0;
 }
@@ -240,6 +310,7 @@ int main(int argc, char **argv)
         {"batches", required_argument, NULL, 'b'},
         {"threads", required_argument, NULL, 't'},
         {"people", required_argument, NULL, 'p'},
+        {"postgresql", no_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
     char folder[FOLDER_BYTES];
@@ -251,12 +322,19 @@ int main(int argc, char **argv)
         case 'b': config.batches_count = number; break;
         case 't': config.threads_count = MIN(number, (uint32_t)THREADS_MAX); break;
         case 'p': config.people_count = number; break;
+        case 'd':
+            config.url = getenv("BULLA_POSTGRESQL");
+            if (config.url == NULL) {
+                (void)fprintf(stderr, "store_bench: run it by tools/private-postgresql\n");
+                return 69;
+            }
+            break;
         default: config.batches_count = 0; break;
         }
     }
     if (config.batches_count == 0 || config.threads_count == 0 || config.people_count == 0) {
         (void)fprintf(stderr, "usage: store_bench [--batches N] [--threads N] [--people N] "
-                              "[FOLDER]\n");
+                              "[--postgresql] [FOLDER]\n");
         return 64;
     }
     if (optind < argc) {

@@ -1,5 +1,7 @@
 #include "keyservice/server/config.h"
 
+#include "keyservice/server/store.h"
+
 #include <arpa/inet.h>
 #include <confuse.h>
 #include <errno.h>
@@ -160,9 +162,17 @@ static int count_set(uint32_t *dst, cfg_t *cfg, const char *name, long count_min
     return -EINVAL;
 }
 
+static int database_set(struct config *config, cfg_t *cfg, const char *folder, char *why)
+{
+    const char *text = cfg_getstr(cfg, "database");
+    if (text != NULL && store_is_url(text))
+        return text_set(config->database, sizeof(config->database), cfg, "database", why);
+    return path_set(config->database, cfg, "database", folder, why);
+}
+
 static int paths_fill(struct config *config, cfg_t *cfg, const char *folder, char *why)
 {
-    int rc = path_set(config->database, cfg, "database", folder, why);
+    int rc = database_set(config, cfg, folder, why);
     if (rc == 0)
         rc = path_set(config->master_key_file, cfg, "master_key_file", folder, why);
     if (rc == 0)

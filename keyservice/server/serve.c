@@ -183,7 +183,8 @@ static int parts_open(struct serve *serve)
     const struct store_config store_config = {.path = config->database,
                                               .master = service->master,
                                               .readers_count =
-                                                  SERVE_FAST_THREADS + SERVE_ENGINE_THREADS + 2};
+                                                  SERVE_FAST_THREADS + SERVE_ENGINE_THREADS + 2,
+                                              .serves = true};
     rc = store_open(&service->store, &store_config, why);
     if (rc != 0)
         return command_fail(EX_CONFIG, "%s", why);

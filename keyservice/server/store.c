@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,6 +14,7 @@
 
 #define STORE_READERS_MAX       64
 #define STORE_GROUP_MAX         64   /* writes committed together                */
+#define STORE_GROUP_TRIES_MAX   4    /* where other processes write too          */
 #define STORE_WAITING_MAX       1024 /* writes queued; more are told to try again */
 #define STORE_CHECKPOINT_PAGES  4096 /* of log before the writer folds it back   */
 #define STORE_CHECKPOINT_FACTOR 16   /* of that, before it waits for readers too */
@@ -42,7 +43,8 @@ struct store {
     bool led;      /* somebody works with the writer, without the mutex */
     bool fold_due; /* the folder is the next to lead                    */
     bool stop;
-    atomic_bool healthy;
+    atomic_bool healthy; /* the last group was committed                         */
+    atomic_bool reached; /* the last reading, or a group since, had a connection */
 
     pthread_mutex_t readers_mutex;
     pthread_cond_t reader_free;
@@ -51,15 +53,6 @@ struct store {
     uint32_t readers_free_count;
     uint32_t readers_count;
 };
-
-static int on_commit(void *context, sqlite3 *db, const char *name, int pages)
-{
-    struct store *store = context;
-    (void)db;
-    (void)name;
-    store->log_pages = pages;
-    return SQLITE_OK;
-}
 
 /* Takes up to STORE_GROUP_MAX jobs off the queue, which is not empty. Under the mutex. */
 static struct store_job *jobs_take(struct store *store)
@@ -84,22 +77,33 @@ static bool refusal_keeps(int rc)
 }
 
 /* Applies every job in one transaction; 0 when it is committed. */
-static int jobs_commit(struct store *store, struct store_job *jobs)
+static int jobs_try(struct store *store, struct store_job *jobs)
 {
     struct sql *sql = &store->writer.sql;
-    if (sql_run(sql, sql_use(sql, SQL_BEGIN)) < 0)
-        return -EIO;
-    int rc = 0;
+    int rc = sql_run(sql_use(sql, SQL_BEGIN)) < 0 ? -EIO : 0;
     for (struct store_job *job = jobs; job != NULL && rc == 0; job = job->next) {
         job->rc = job->apply(&store->writer, job->argument);
         if (!refusal_keeps(job->rc))
             rc = job->rc;
     }
-    if (rc == 0 && sql_run(sql, sql_use(sql, SQL_COMMIT)) >= 0)
-        return 0;
-    log_line(LOG_LEVEL_ERROR, "store_commit_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
-    if (sqlite3_get_autocommit(sql->db) == 0 && sql_run(sql, sql_use(sql, SQL_ROLLBACK)) < 0)
-        log_line(LOG_LEVEL_ERROR, "store_rollback_failed", "why=\"%s\"", sqlite3_errmsg(sql->db));
+    return rc == 0 && sql_run(sql_use(sql, SQL_COMMIT)) >= 0 ? 0 : -EIO;
+}
+
+/* Nothing of a group is kept that fails; it is run again where another writer was in the way. */
+static int jobs_commit(struct store *store, struct store_job *jobs)
+{
+    struct sql *sql = &store->writer.sql;
+    for (uint32_t tries = 1; tries <= STORE_GROUP_TRIES_MAX; tries++) {
+        if (jobs_try(store, jobs) == 0)
+            return 0;
+        const bool again = sql_again(sql) && tries < STORE_GROUP_TRIES_MAX;
+        if (!again)
+            log_line(LOG_LEVEL_ERROR, "store_commit_failed", "why=\"%s\"", sql_why(sql));
+        if (sql_in_transaction(sql) && sql_run(sql_use(sql, SQL_ROLLBACK)) < 0)
+            log_line(LOG_LEVEL_ERROR, "store_rollback_failed", "why=\"%s\"", sql_why(sql));
+        if (!again)
+            break;
+    }
     return -EIO;
 }
 
@@ -118,12 +122,8 @@ static void jobs_finish(struct store_job *jobs, int rc)
 /* With the lead, without the mutex. */
 static void checkpoint(struct store *store)
 {
-    const int mode = store->log_pages < STORE_CHECKPOINT_PAGES * STORE_CHECKPOINT_FACTOR
-                         ? SQLITE_CHECKPOINT_PASSIVE
-                         : SQLITE_CHECKPOINT_RESTART;
-    const int rc = sqlite3_wal_checkpoint_v2(store->writer.sql.db, NULL, mode, NULL, NULL);
-    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
-        log_line(LOG_LEVEL_ERROR, "store_checkpoint_failed", "why=\"%s\"", sqlite3_errstr(rc));
+    sqlite_fold(&store->writer.sql,
+                store->log_pages >= STORE_CHECKPOINT_PAGES * STORE_CHECKPOINT_FACTOR);
     store->log_pages = 0; /* the next commit tells again */
 }
 
@@ -162,6 +162,8 @@ static void lead(struct store *store)
     const int rc = jobs_commit(store, jobs);
     const bool is_long = store->log_pages >= STORE_CHECKPOINT_PAGES;
     atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
+    if (rc == 0)
+        atomic_store_explicit(&store->reached, true, memory_order_relaxed);
     (void)pthread_mutex_lock(&store->mutex);
     jobs_finish(jobs, rc);
     store->led = false;
@@ -197,6 +199,11 @@ int store_write(struct store *store, store_write_apply *apply, void *argument)
     return job.rc;
 }
 
+bool store_is_url(const char *path)
+{
+    return strncmp(path, "postgresql://", 13) == 0 || strncmp(path, "postgres://", 11) == 0;
+}
+
 struct sql *store_reader_take(struct store *store)
 {
     (void)pthread_mutex_lock(&store->readers_mutex);
@@ -211,6 +218,7 @@ void store_reader_give(struct store *store, struct sql *sql)
 {
     const uint32_t index = (uint32_t)(sql - store->readers);
     ASSERT(index < store->readers_count);
+    atomic_store_explicit(&store->reached, sql_connected(sql), memory_order_relaxed);
     (void)pthread_mutex_lock(&store->readers_mutex);
     ASSERT(store->readers_free_count < store->readers_count);
     store->readers_free[store->readers_free_count++] = index;
@@ -225,7 +233,8 @@ const struct master *store_master(const struct store *store)
 
 bool store_healthy(const struct store *store)
 {
-    return atomic_load_explicit(&store->healthy, memory_order_relaxed);
+    return atomic_load_explicit(&store->healthy, memory_order_relaxed) &&
+           atomic_load_explicit(&store->reached, memory_order_relaxed);
 }
 
 static void connections_close(struct store *store)
@@ -238,18 +247,18 @@ static void connections_close(struct store *store)
 static int connections_open(struct store *store, const struct store_config *config,
                             char why[STORE_WHY_BYTES])
 {
-    const int flags = SQLITE_OPEN_READWRITE | (config->create ? SQLITE_OPEN_CREATE : 0);
-    int rc = sql_open(&store->writer.sql, config->path, flags, why);
+    struct sql_place place = {.path = config->path,
+                              .purpose = config->serves ? SQL_WRITES_ALONE : SQL_WRITES,
+                              .create = config->create};
+    int rc = sql_open(&store->writer.sql, &place, why);
     if (rc != 0)
         return rc;
     rc = sql_migrate(&store->writer.sql, why);
+    place.purpose = SQL_READS;
+    place.create = false;
     for (uint32_t i = 0; rc == 0 && i < config->readers_count; i++) {
-        rc = sql_open(&store->readers[i], config->path, SQLITE_OPEN_READWRITE, why);
+        rc = sql_open(&store->readers[i], &place, why);
         if (rc == 0) {
-            /* The writer's cache is large; a reader's looks up single rows and may be small. */
-            (void)sqlite3_exec(store->readers[i].db,
-                               "PRAGMA query_only = ON; PRAGMA cache_size = -4096", NULL, NULL,
-                               NULL);
             store->readers_free[store->readers_free_count++] = i;
             store->readers_count++;
         }
@@ -258,8 +267,7 @@ static int connections_open(struct store *store, const struct store_config *conf
         connections_close(store);
         return rc;
     }
-    /* The hook takes the place of SQLite's own checkpoint after a commit. */
-    (void)sqlite3_wal_hook(store->writer.sql.db, on_commit, store);
+    sqlite_watch(&store->writer.sql, &store->log_pages);
     return 0;
 }
 
@@ -267,7 +275,7 @@ int store_open(struct store **store, const struct store_config *config, char why
 {
     struct stat info;
     ASSERT(config->readers_count > 0 && config->readers_count <= STORE_READERS_MAX);
-    if (!config->create && stat(config->path, &info) != 0) {
+    if (!store_is_url(config->path) && !config->create && stat(config->path, &info) != 0) {
         const int rc = -errno;
         (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", config->path, strerror(-rc));
         return rc;
@@ -286,6 +294,7 @@ int store_open(struct store **store, const struct store_config *config, char why
     (void)pthread_cond_init(&made->unled, NULL);
     (void)pthread_cond_init(&made->reader_free, NULL);
     atomic_store_explicit(&made->healthy, true, memory_order_relaxed);
+    atomic_store_explicit(&made->reached, true, memory_order_relaxed);
     rc = -pthread_create(&made->folder, NULL, folder_run, made);
     if (rc != 0)
         goto close_connections;

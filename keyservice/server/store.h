@@ -9,8 +9,8 @@
  * Errors:    -ENOENT not there, -EEXIST there already, -EACCES refused, -EAGAIN the queue is full,
  *            -EIO the database failed: nothing of the write is kept.
  *
- * The one door to the database: no SQL stands outside store*.c, so that another database can be
- * put behind the same calls. docs/keyservice/store.md.
+ * The one door to the database, SQLite or PostgreSQL: no SQL stands outside store*.c.
+ * docs/keyservice/store.md.
  */
 #ifndef KEYSERVICE_SERVER_STORE_H
 #define KEYSERVICE_SERVER_STORE_H
@@ -38,17 +38,20 @@
 struct store;
 
 struct store_config {
-    const char *path;
+    const char *path;            /* of an SQLite database, or a postgresql:// URL */
     const struct master *master; /* borrowed until store_close() */
     uint32_t readers_count;
-    bool create; /* else a missing database is an error */
+    bool create; /* else a missing database file is an error */
+    bool serves; /* of a PostgreSQL database: refused while another process serves it */
 };
 
+/* "postgresql://…" or "postgres://…", not a path. */
+bool store_is_url(const char *path);
 MUST_USE int store_open(struct store **store, const struct store_config *config,
                         char why[STORE_WHY_BYTES]);
 void store_close(struct store *store); /* NULL is harmless */
 
-/* False since a commit failed, until one succeeds. */
+/* False since a commit failed, until one succeeds; and since a reading found no database. */
 bool store_healthy(const struct store *store);
 
 /* --- envelopes --- */

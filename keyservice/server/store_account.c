@@ -1,7 +1,7 @@
 #include "keyservice/server/store.h"
 
 #include "crypto/secret.h"
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,9 +14,9 @@ static int changed_one(int changed, int none)
     return changed < 0 ? changed : changed == 0 ? none : 0;
 }
 
-static bool account_columns(sqlite3_stmt *get, struct store_account *account)
+static bool account_columns(struct sql_statement *get, struct store_account *account)
 {
-    account->number = sqlite3_column_int64(get, 0);
+    account->number = (int64_t)sql_column_u64(get, 0);
     account->created_unix_ms = sql_column_u64(get, 1);
     return sql_column_string(get, 2, account->address, sizeof(account->address)) &&
            sql_column_string(get, 3, account->password, sizeof(account->password));
@@ -25,7 +25,7 @@ static bool account_columns(sqlite3_stmt *get, struct store_account *account)
 int store_account_get(struct store *store, const char *address, struct store_account *account)
 {
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *get = sql_use(sql, SQL_ACCOUNT_GET);
+    struct sql_statement *get = sql_use(sql, SQL_ACCOUNT_GET);
     sql_bind_string(get, 1, address);
     const int step = sql_step(get);
     int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
@@ -45,11 +45,11 @@ struct account_write {
 static int account_insert(struct store_writer *writer, const char *address, const char *password,
                           uint64_t now_unix_ms)
 {
-    sqlite3_stmt *add = sql_use(&writer->sql, SQL_ACCOUNT_ADD);
+    struct sql_statement *add = sql_use(&writer->sql, SQL_ACCOUNT_ADD);
     sql_bind_string(add, 1, address);
     sql_bind_string(add, 2, password);
     sql_bind_u64(add, 3, now_unix_ms);
-    return changed_one(sql_run(&writer->sql, add), -EEXIST);
+    return changed_one(sql_run(add), -EEXIST);
 }
 
 static int add_apply(struct store_writer *writer, void *argument)
@@ -68,9 +68,16 @@ int store_account_add(struct store *store, const char *address, const char *pass
 
 static int sessions_end(struct store_writer *writer, const char *address)
 {
-    sqlite3_stmt *end = sql_use(&writer->sql, SQL_ACCOUNT_SESSIONS_REMOVE);
+    /* Where others write too: no session begins between the end of these and this commit. */
+    struct sql_statement *hold = sql_use(&writer->sql, SQL_ACCOUNT_HOLD);
+    sql_bind_string(hold, 1, address);
+    const int step = sql_step(hold);
+    sql_done(hold);
+    if (step < 0)
+        return step;
+    struct sql_statement *end = sql_use(&writer->sql, SQL_ACCOUNT_SESSIONS_REMOVE);
     sql_bind_string(end, 1, address);
-    const int changed = sql_run(&writer->sql, end);
+    const int changed = sql_run(end);
     return changed < 0 ? changed : 0;
 }
 
@@ -80,10 +87,10 @@ static int password_apply(struct store_writer *writer, void *argument)
     const int rc = sessions_end(writer, write->address);
     if (rc != 0)
         return rc;
-    sqlite3_stmt *set = sql_use(&writer->sql, SQL_ACCOUNT_PASSWORD);
+    struct sql_statement *set = sql_use(&writer->sql, SQL_ACCOUNT_PASSWORD);
     sql_bind_string(set, 1, write->address);
     sql_bind_string(set, 2, write->password);
-    return changed_one(sql_run(&writer->sql, set), -ENOENT);
+    return changed_one(sql_run(set), -ENOENT);
 }
 
 int store_account_password(struct store *store, const char *address, const char *password)
@@ -98,9 +105,9 @@ static int remove_apply(struct store_writer *writer, void *argument)
     const int rc = sessions_end(writer, write->address);
     if (rc != 0)
         return rc;
-    sqlite3_stmt *gone = sql_use(&writer->sql, SQL_ACCOUNT_REMOVE);
+    struct sql_statement *gone = sql_use(&writer->sql, SQL_ACCOUNT_REMOVE);
     sql_bind_string(gone, 1, write->address);
-    return changed_one(sql_run(&writer->sql, gone), -ENOENT);
+    return changed_one(sql_run(gone), -ENOENT);
 }
 
 int store_account_remove(struct store *store, const char *address)
@@ -114,7 +121,7 @@ int store_account_list(struct store *store, store_account_visit *visit, void *co
     int step = 0;
     struct store_account account;
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *list = sql_use(sql, SQL_ACCOUNT_LIST);
+    struct sql_statement *list = sql_use(sql, SQL_ACCOUNT_LIST);
     sql_bind_u64(list, 1, STORE_ACCOUNTS_LIST_MAX);
     while ((step = sql_step(list)) == 1) /* the statement's own limit bounds it */
         if (account_columns(list, &account))
@@ -127,19 +134,19 @@ int store_account_list(struct store *store, store_account_visit *visit, void *co
 static int pending_put_apply(struct store_writer *writer, void *argument)
 {
     const struct store_pending *pending = argument;
-    sqlite3_stmt *put = sql_use(&writer->sql, SQL_PENDING_PUT);
+    struct sql_statement *put = sql_use(&writer->sql, SQL_PENDING_PUT);
     sql_bind_string(put, 1, pending->address);
     sql_bind_blob(put, 2, pending->browser, STORE_HASH_BYTES);
     sql_bind_blob(put, 3, pending->code_hash, STORE_HASH_BYTES);
     sql_bind_string(put, 4, pending->password);
     sql_bind_u64(put, 5, pending->now_unix_ms);
     sql_bind_u64(put, 6, pending->expires_unix_ms);
-    if (sql_run(&writer->sql, put) < 0)
+    if (sql_run(put) < 0)
         return -EIO;
-    sqlite3_stmt *trim = sql_use(&writer->sql, SQL_PENDING_TRIM);
+    struct sql_statement *trim = sql_use(&writer->sql, SQL_PENDING_TRIM);
     sql_bind_string(trim, 1, pending->address);
     sql_bind_u64(trim, 2, STORE_PENDING_MAX);
-    return sql_run(&writer->sql, trim) < 0 ? -EIO : 0;
+    return sql_run(trim) < 0 ? -EIO : 0;
 }
 
 int store_pending_put(struct store *store, const struct store_pending *pending)
@@ -153,7 +160,7 @@ static int pending_check(struct store_writer *writer, const struct store_pending
                          char password[STORE_PASSWORD_BYTES])
 {
     uint8_t code_hash[STORE_HASH_BYTES];
-    sqlite3_stmt *get = sql_use(&writer->sql, SQL_PENDING_GET);
+    struct sql_statement *get = sql_use(&writer->sql, SQL_PENDING_GET);
     sql_bind_string(get, 1, pending->address);
     sql_bind_blob(get, 2, pending->browser, STORE_HASH_BYTES);
     const int step = sql_step(get);
@@ -175,16 +182,16 @@ static int pending_spend_apply(struct store_writer *writer, void *argument)
     const struct store_pending *pending = argument;
     const int rc = pending_check(writer, pending, password);
     if (rc == -EACCES) {
-        sqlite3_stmt *spend = sql_use(&writer->sql, SQL_PENDING_TRY);
+        struct sql_statement *spend = sql_use(&writer->sql, SQL_PENDING_TRY);
         sql_bind_string(spend, 1, pending->address);
         sql_bind_blob(spend, 2, pending->browser, STORE_HASH_BYTES);
-        return sql_run(&writer->sql, spend) < 0 ? -EIO : -EACCES;
+        return sql_run(spend) < 0 ? -EIO : -EACCES;
     }
     if (rc != 0)
         return rc;
-    sqlite3_stmt *gone = sql_use(&writer->sql, SQL_PENDING_REMOVE);
+    struct sql_statement *gone = sql_use(&writer->sql, SQL_PENDING_REMOVE);
     sql_bind_string(gone, 1, pending->address);
-    if (sql_run(&writer->sql, gone) < 0)
+    if (sql_run(gone) < 0)
         return -EIO;
     const int added = account_insert(writer, pending->address, password, pending->now_unix_ms);
     return added == -EEXIST ? -EACCES : added;
@@ -204,9 +211,9 @@ struct session_write {
 
 static int session_remove(struct store_writer *writer, const uint8_t *hash)
 {
-    sqlite3_stmt *end = sql_use(&writer->sql, SQL_SESSION_REMOVE);
+    struct sql_statement *end = sql_use(&writer->sql, SQL_SESSION_REMOVE);
     sql_bind_blob(end, 1, hash, STORE_HASH_BYTES);
-    return changed_one(sql_run(&writer->sql, end), -ENOENT);
+    return changed_one(sql_run(end), -ENOENT);
 }
 
 static int session_add_apply(struct store_writer *writer, void *argument)
@@ -218,19 +225,19 @@ static int session_add_apply(struct store_writer *writer, void *argument)
         if (rc != 0 && rc != -ENOENT)
             return rc;
     }
-    sqlite3_stmt *add = sql_use(&writer->sql, SQL_SESSION_ADD);
+    struct sql_statement *add = sql_use(&writer->sql, SQL_SESSION_ADD);
     sql_bind_blob(add, 1, session->hash, STORE_HASH_BYTES);
-    (void)sqlite3_bind_int64(add, 2, session->account_number);
+    sql_bind_u64(add, 2, (uint64_t)session->account_number);
     sql_bind_u64(add, 3, session->created_unix_ms);
     sql_bind_u64(add, 4, session->seen_unix_ms);
     sql_bind_u64(add, 5, session->password_unix_ms);
-    const int rc = changed_one(sql_run(&writer->sql, add), -ENOENT);
+    const int rc = changed_one(sql_run(add), -ENOENT);
     if (rc != 0)
         return rc;
-    sqlite3_stmt *trim = sql_use(&writer->sql, SQL_SESSION_TRIM);
-    (void)sqlite3_bind_int64(trim, 1, session->account_number);
+    struct sql_statement *trim = sql_use(&writer->sql, SQL_SESSION_TRIM);
+    sql_bind_u64(trim, 1, (uint64_t)session->account_number);
     sql_bind_u64(trim, 2, STORE_SESSIONS_MAX);
-    return sql_run(&writer->sql, trim) < 0 ? -EIO : 0;
+    return sql_run(trim) < 0 ? -EIO : 0;
 }
 
 int store_session_add(struct store *store, const struct store_session *session,
@@ -244,13 +251,13 @@ int store_session_get(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
                       struct store_session *session)
 {
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *get = sql_use(sql, SQL_SESSION_GET);
+    struct sql_statement *get = sql_use(sql, SQL_SESSION_GET);
     sql_bind_blob(get, 1, hash, STORE_HASH_BYTES);
     const int step = sql_step(get);
     int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
     if (rc == 0) {
         memcpy(session->hash, hash, STORE_HASH_BYTES);
-        session->account_number = sqlite3_column_int64(get, 0);
+        session->account_number = (int64_t)sql_column_u64(get, 0);
         session->created_unix_ms = sql_column_u64(get, 1);
         session->seen_unix_ms = sql_column_u64(get, 2);
         session->password_unix_ms = sql_column_u64(get, 3);
@@ -265,10 +272,10 @@ int store_session_get(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
 static int seen_apply(struct store_writer *writer, void *argument)
 {
     const struct session_write *write = argument;
-    sqlite3_stmt *seen = sql_use(&writer->sql, SQL_SESSION_SEEN);
+    struct sql_statement *seen = sql_use(&writer->sql, SQL_SESSION_SEEN);
     sql_bind_blob(seen, 1, write->hash, STORE_HASH_BYTES);
     sql_bind_u64(seen, 2, write->now_unix_ms);
-    return changed_one(sql_run(&writer->sql, seen), -ENOENT);
+    return changed_one(sql_run(seen), -ENOENT);
 }
 
 int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
@@ -281,9 +288,9 @@ int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES]
 static int use_password_apply(struct store_writer *writer, void *argument)
 {
     const struct session_write *write = argument;
-    sqlite3_stmt *use = sql_use(&writer->sql, SQL_SESSION_USE_PASSWORD);
+    struct sql_statement *use = sql_use(&writer->sql, SQL_SESSION_USE_PASSWORD);
     sql_bind_blob(use, 1, write->hash, STORE_HASH_BYTES);
-    return changed_one(sql_run(&writer->sql, use), -EACCES);
+    return changed_one(sql_run(use), -EACCES);
 }
 
 int store_session_use_password(struct store *store, const uint8_t hash[STORE_HASH_BYTES])
@@ -316,18 +323,18 @@ static int prune_apply(struct store_writer *writer, void *argument)
 {
     struct prune_write *write = argument;
     write->more = false;
-    sqlite3_stmt *sessions = sql_use(&writer->sql, SQL_SESSION_PRUNE);
+    struct sql_statement *sessions = sql_use(&writer->sql, SQL_SESSION_PRUNE);
     sql_bind_u64(sessions, 1, write->sessions_before_unix_ms);
     sql_bind_u64(sessions, 2, write->seen_before_unix_ms);
     sql_bind_u64(sessions, 3, STORE_PRUNE_ROWS);
-    const int sessions_count = sql_run(&writer->sql, sessions);
-    sqlite3_stmt *pending = sql_use(&writer->sql, SQL_PENDING_PRUNE);
+    const int sessions_count = sql_run(sessions);
+    struct sql_statement *pending = sql_use(&writer->sql, SQL_PENDING_PRUNE);
     sql_bind_u64(pending, 1, write->now_unix_ms);
     sql_bind_u64(pending, 2, STORE_PRUNE_ROWS);
-    const int pending_count = sql_run(&writer->sql, pending);
-    sqlite3_stmt *enrol = sql_use(&writer->sql, SQL_ENROL_PRUNE);
+    const int pending_count = sql_run(pending);
+    struct sql_statement *enrol = sql_use(&writer->sql, SQL_ENROL_PRUNE);
     sql_bind_u64(enrol, 1, write->now_unix_ms);
-    if (sessions_count < 0 || pending_count < 0 || sql_run(&writer->sql, enrol) < 0)
+    if (sessions_count < 0 || pending_count < 0 || sql_run(enrol) < 0)
         return -EIO;
     write->more = sessions_count >= STORE_PRUNE_ROWS || pending_count >= STORE_PRUNE_ROWS;
     return 0;

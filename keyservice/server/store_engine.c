@@ -1,11 +1,11 @@
 #include "keyservice/server/store.h"
 
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include <errno.h>
 #include <string.h>
 
-static bool engine_columns(sqlite3_stmt *get, struct store_engine *engine)
+static bool engine_columns(struct sql_statement *get, struct store_engine *engine)
 {
     engine->created_unix_ms = sql_column_u64(get, 2);
     engine->revoked_unix_ms = sql_column_u64(get, 3);
@@ -15,11 +15,11 @@ static bool engine_columns(sqlite3_stmt *get, struct store_engine *engine)
 
 static int engine_insert(struct store_writer *writer, const struct store_engine *engine)
 {
-    sqlite3_stmt *add = sql_use(&writer->sql, SQL_ENGINE_ADD);
+    struct sql_statement *add = sql_use(&writer->sql, SQL_ENGINE_ADD);
     sql_bind_blob(add, 1, engine->fingerprint, sizeof(engine->fingerprint));
     sql_bind_string(add, 2, engine->name);
     sql_bind_u64(add, 3, engine->created_unix_ms);
-    const int changed = sql_run(&writer->sql, add);
+    const int changed = sql_run(add);
     return changed < 0 ? changed : changed == 0 ? -EEXIST : 0;
 }
 
@@ -38,7 +38,7 @@ int store_engine_get(struct store *store, const uint8_t fingerprint[STORE_HASH_B
                      struct store_engine *engine)
 {
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *get = sql_use(sql, SQL_ENGINE_GET);
+    struct sql_statement *get = sql_use(sql, SQL_ENGINE_GET);
     sql_bind_blob(get, 1, fingerprint, STORE_HASH_BYTES);
     const int step = sql_step(get);
     int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
@@ -54,7 +54,7 @@ int store_engine_list(struct store *store, store_engine_visit *visit, void *cont
     int step = 0;
     struct store_engine engine;
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *list = sql_use(sql, SQL_ENGINE_LIST);
+    struct sql_statement *list = sql_use(sql, SQL_ENGINE_LIST);
     sql_bind_u64(list, 1, STORE_ENGINES_LIST_MAX);
     while ((step = sql_step(list)) == 1) /* the statement's own limit bounds it */
         if (engine_columns(list, &engine))
@@ -74,13 +74,13 @@ struct engine_write {
 static int revoke_apply(struct store_writer *writer, void *argument)
 {
     const struct engine_write *write = argument;
-    sqlite3_stmt *codes = sql_use(&writer->sql, SQL_ENROL_REMOVE_NAME);
+    struct sql_statement *codes = sql_use(&writer->sql, SQL_ENROL_REMOVE_NAME);
     sql_bind_string(codes, 1, write->name);
-    const int codes_count = sql_run(&writer->sql, codes);
-    sqlite3_stmt *revoke = sql_use(&writer->sql, SQL_ENGINE_REVOKE);
+    const int codes_count = sql_run(codes);
+    struct sql_statement *revoke = sql_use(&writer->sql, SQL_ENGINE_REVOKE);
     sql_bind_string(revoke, 1, write->name);
     sql_bind_u64(revoke, 2, write->unix_ms);
-    const int engines_count = sql_run(&writer->sql, revoke);
+    const int engines_count = sql_run(revoke);
     if (codes_count < 0 || engines_count < 0)
         return -EIO;
     return codes_count + engines_count == 0 ? -ENOENT : 0;
@@ -95,12 +95,12 @@ int store_engine_revoke(struct store *store, const char *name, uint64_t now_unix
 static int enrol_add_apply(struct store_writer *writer, void *argument)
 {
     const struct engine_write *write = argument;
-    sqlite3_stmt *add = sql_use(&writer->sql, SQL_ENROL_ADD);
+    struct sql_statement *add = sql_use(&writer->sql, SQL_ENROL_ADD);
     sql_bind_blob(add, 1, write->code_hash, STORE_HASH_BYTES);
     sql_bind_string(add, 2, write->name);
     sql_bind_u64(add, 3, write->unix_ms);
-    const int changed = sql_run(&writer->sql, add);
-    return changed < 0 ? changed : 0;
+    const int changed = sql_run(add);
+    return changed < 0 ? changed : changed == 0 ? -EEXIST : 0;
 }
 
 int store_enrol_add(struct store *store, const uint8_t code_hash[STORE_HASH_BYTES],
@@ -114,7 +114,7 @@ int store_enrol_get(struct store *store, const uint8_t code_hash[STORE_HASH_BYTE
                     uint64_t now_unix_ms, char name[STORE_NAME_BYTES])
 {
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *get = sql_use(sql, SQL_ENROL_GET);
+    struct sql_statement *get = sql_use(sql, SQL_ENROL_GET);
     sql_bind_blob(get, 1, code_hash, STORE_HASH_BYTES);
     sql_bind_u64(get, 2, now_unix_ms);
     const int step = sql_step(get);
@@ -129,9 +129,9 @@ int store_enrol_get(struct store *store, const uint8_t code_hash[STORE_HASH_BYTE
 static int enrol_spend_apply(struct store_writer *writer, void *argument)
 {
     const struct engine_write *write = argument;
-    sqlite3_stmt *gone = sql_use(&writer->sql, SQL_ENROL_REMOVE);
+    struct sql_statement *gone = sql_use(&writer->sql, SQL_ENROL_REMOVE);
     sql_bind_blob(gone, 1, write->code_hash, STORE_HASH_BYTES);
-    const int changed = sql_run(&writer->sql, gone);
+    const int changed = sql_run(gone);
     if (changed <= 0)
         return changed < 0 ? changed : -EACCES; /* another request was first */
     return engine_insert(writer, write->engine);

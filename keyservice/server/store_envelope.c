@@ -4,7 +4,7 @@
 #include "crypto/secret.h"
 #include "keyservice/server/account.h"
 #include "keyservice/server/store_row.h"
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,21 +18,11 @@ enum envelope_column {
     COLUMN_RECORD,
 };
 
-#define ROWS_MANY   64
-#define ROWS_FEW    8
-#define ROW_COLUMNS 3 /* bound for each row; the version is bound once */
-
-/* A put with what its caller's thread has worked out, so that the writer only writes. */
-struct envelope_row {
-    const uint8_t *packed; /* store_row_pack() */
-    uint32_t packed_bytes;
-    uint32_t wrapped_bytes;
-    uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
-};
-
+/* What is written of a put, worked out on its caller's thread, so that the writer only writes. */
 struct envelope_batch {
     struct store_put *puts;
-    struct envelope_row *rows;
+    struct sql_envelope *rows;
+    uint8_t (*wrapped)[MASTER_WRAPPED_BYTES_MAX];
     uint8_t *packed;
     uint32_t count;
     uint32_t key_version;
@@ -46,14 +36,14 @@ static uint32_t record_key_bytes(const struct record *record)
 
 /* The same key, wrapped under the same version, is the same bytes: docs/keyservice/master-key.md.
  */
-static int wrapped_compare(struct store_writer *writer, const struct envelope_row *row,
+static int wrapped_compare(struct store_writer *writer, const struct sql_envelope *row,
                            const struct record *record, uint32_t own_version, const uint8_t *stored,
                            size_t stored_bytes, uint32_t stored_version, bool *same)
 {
     uint8_t again[MASTER_WRAPPED_BYTES_MAX];
     const uint8_t *own = row->wrapped;
     *same = false;
-    if (stored_bytes != row->wrapped_bytes)
+    if (stored == NULL || stored_bytes != row->wrapped_bytes)
         return 0;
     if (stored_version != own_version) { /* an older master key: wrap it as then */
         struct master_burst *burst = NULL;
@@ -75,18 +65,19 @@ static int wrapped_compare(struct store_writer *writer, const struct envelope_ro
 
 /* The id may be taken: by the same record or by another one? */
 static int envelope_compare(struct store_writer *writer, struct store_put *put,
-                            const struct envelope_row *row, uint32_t key_version)
+                            const struct sql_envelope *row, uint32_t key_version)
 {
     bool same = false;
-    sqlite3_stmt *get = sql_use(&writer->sql, SQL_ENVELOPE_GET);
+    size_t bytes = 0;
+    struct sql_statement *get = sql_use(&writer->sql, SQL_ENVELOPE_GET);
     sql_bind_blob(get, 1, put->record->id, RECORD_ID_BYTES);
     int rc = sql_step(get) == 1 ? 0 : -EIO;
-    if (rc == 0 && (size_t)sqlite3_column_bytes(get, COLUMN_RECORD) == row->packed_bytes &&
-        memcmp(sqlite3_column_blob(get, COLUMN_RECORD), row->packed, row->packed_bytes) == 0)
-        rc = wrapped_compare(writer, row, put->record, key_version,
-                             sqlite3_column_blob(get, COLUMN_WRAPPED),
-                             (size_t)sqlite3_column_bytes(get, COLUMN_WRAPPED),
+    const void *stored = rc == 0 ? sql_column_bytes(get, COLUMN_RECORD, &bytes) : NULL;
+    if (stored != NULL && bytes == row->packed_bytes && memcmp(stored, row->packed, bytes) == 0) {
+        stored = sql_column_bytes(get, COLUMN_WRAPPED, &bytes);
+        rc = wrapped_compare(writer, row, put->record, key_version, stored, bytes,
                              (uint32_t)sql_column_u64(get, COLUMN_VERSION), &same);
+    }
     sql_done(get);
     put->result = same ? STORE_PUT_STORED : STORE_PUT_CONFLICT;
     return rc;
@@ -95,40 +86,28 @@ static int envelope_compare(struct store_writer *writer, struct store_put *put,
 static int rows_insert(struct store_writer *writer, const struct envelope_batch *batch,
                        uint32_t first, uint32_t count)
 {
-    const enum sql_id id = count == ROWS_MANY  ? SQL_ENVELOPE_ADD_64
-                           : count == ROWS_FEW ? SQL_ENVELOPE_ADD_8
-                                               : SQL_ENVELOPE_ADD_1;
-    ASSERT(count == ROWS_MANY || count == ROWS_FEW || count == 1);
-    sqlite3_stmt *add = sql_use(&writer->sql, id);
-    sql_bind_u64(add, 1, batch->key_version);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct envelope_row *row = &batch->rows[first + i];
-        const int column = (int)(2 + i * ROW_COLUMNS);
-        sql_bind_blob(add, column, batch->puts[first + i].record->id, RECORD_ID_BYTES);
-        sql_bind_blob(add, column + 1, row->wrapped, row->wrapped_bytes);
-        sql_bind_blob(add, column + 2, row->packed, row->packed_bytes);
-        batch->puts[first + i].result = STORE_PUT_STORED;
-    }
-    const int changed = sql_run(&writer->sql, add);
-    if (changed < 0)
-        return -EIO;
+    const int added =
+        sql_envelopes_add(&writer->sql, batch->key_version, &batch->rows[first], count);
+    if (added < 0)
+        return added;
     int rc = 0;
-    for (uint32_t i = 0; (uint32_t)changed < count && i < count && rc == 0; i++)
-        rc = envelope_compare(writer, &batch->puts[first + i], &batch->rows[first + i],
-                              batch->key_version);
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
+        batch->puts[first + i].result = STORE_PUT_STORED;
+        if ((uint32_t)added < count)
+            rc = envelope_compare(writer, &batch->puts[first + i], &batch->rows[first + i],
+                                  batch->key_version);
+    }
     return rc;
 }
 
 static int batch_apply(struct store_writer *writer, void *argument)
 {
     const struct envelope_batch *batch = argument;
-    for (uint32_t at = 0; at < batch->count;) {
-        const uint32_t left = batch->count - at;
-        const uint32_t count = left >= ROWS_MANY ? ROWS_MANY : left >= ROWS_FEW ? ROWS_FEW : 1;
-        const int rc = rows_insert(writer, batch, at, count);
+    const uint32_t count_max = sql_envelopes_max(&writer->sql);
+    for (uint32_t at = 0; at < batch->count; at += count_max) {
+        const int rc = rows_insert(writer, batch, at, MIN(batch->count - at, count_max));
         if (rc != 0)
             return rc;
-        at += count;
     }
     return 0;
 }
@@ -142,9 +121,12 @@ static int rows_prepare(struct master_burst *burst, const struct envelope_batch 
         wraps[i] = (struct master_wrap){.id = put->record->id,
                                         .key = put->record->key,
                                         .key_bytes = record_key_bytes(put->record),
-                                        .wrapped = batch->rows[i].wrapped};
-        batch->rows[i].packed = packed;
-        batch->rows[i].packed_bytes = store_row_pack(packed, put->wire, put->wire_bytes);
+                                        .wrapped = batch->wrapped[i]};
+        batch->rows[i] = (struct sql_envelope){.id = put->record->id,
+                                               .wrapped = batch->wrapped[i],
+                                               .packed = packed,
+                                               .packed_bytes = store_row_pack(packed, put->wire,
+                                                                              put->wire_bytes)};
         packed += batch->rows[i].packed_bytes;
     }
     const int rc = master_burst_wrap(burst, wraps, batch->count);
@@ -164,10 +146,11 @@ int store_register_batch(struct store *store, struct store_put *puts, uint32_t p
         .puts = puts,
         .count = puts_count,
         .key_version = master_version(store_master(store)),
-        .rows = malloc(puts_count * sizeof(struct envelope_row)),
+        .rows = malloc(puts_count * sizeof(struct sql_envelope)),
+        .wrapped = malloc((size_t)puts_count * MASTER_WRAPPED_BYTES_MAX),
         .packed = malloc(wire_bytes),
     };
-    int rc = batch.rows == NULL || batch.packed == NULL ? -ENOMEM : 0;
+    int rc = batch.rows == NULL || batch.wrapped == NULL || batch.packed == NULL ? -ENOMEM : 0;
     if (rc == 0)
         rc = master_burst_open(&burst, store_master(store), batch.key_version);
     if (rc == 0)
@@ -176,6 +159,7 @@ int store_register_batch(struct store *store, struct store_put *puts, uint32_t p
     if (rc == 0)
         rc = store_write(store, batch_apply, &batch);
     free(batch.packed);
+    free(batch.wrapped);
     free(batch.rows);
     return rc;
 }
@@ -186,11 +170,12 @@ static void text_copy(char *text, const uint8_t *bytes_at, size_t bytes)
     text[bytes] = '\0';
 }
 
-static int envelope_columns(sqlite3_stmt *get, const struct record *record,
+static int envelope_columns(struct sql_statement *get, const struct record *record,
                             struct store_envelope *envelope)
 {
-    const int wrapped_bytes = sqlite3_column_bytes(get, COLUMN_WRAPPED);
-    if (wrapped_bytes <= 0 || wrapped_bytes > MASTER_WRAPPED_BYTES_MAX)
+    size_t wrapped_bytes = 0;
+    const void *wrapped = sql_column_bytes(get, COLUMN_WRAPPED, &wrapped_bytes);
+    if (wrapped == NULL || wrapped_bytes == 0 || wrapped_bytes > MASTER_WRAPPED_BYTES_MAX)
         return -EIO;
     memcpy(envelope->id, record->id, RECORD_ID_BYTES);
     envelope->suite = record->suite;
@@ -206,7 +191,7 @@ static int envelope_columns(sqlite3_stmt *get, const struct record *record,
     text_copy(envelope->subject, record->subject, record->subject_bytes);
     envelope->key_version = (uint32_t)sql_column_u64(get, COLUMN_VERSION);
     envelope->wrapped_bytes = (uint32_t)wrapped_bytes;
-    memcpy(envelope->wrapped, sqlite3_column_blob(get, COLUMN_WRAPPED), envelope->wrapped_bytes);
+    memcpy(envelope->wrapped, wrapped, wrapped_bytes);
     return 0;
 }
 
@@ -216,12 +201,13 @@ static int envelope_read(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                          struct store_envelope *envelope)
 {
     struct sql *sql = store_reader_take(store);
-    sqlite3_stmt *get = sql_use(sql, SQL_ENVELOPE_GET);
+    struct sql_statement *get = sql_use(sql, SQL_ENVELOPE_GET);
     sql_bind_blob(get, 1, id, RECORD_ID_BYTES);
     const int step = sql_step(get);
     int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
-    if (rc == 0 && store_row_read(record, wire, id, sqlite3_column_blob(get, COLUMN_RECORD),
-                                  (size_t)sqlite3_column_bytes(get, COLUMN_RECORD)) != 0)
+    size_t row_bytes = 0;
+    const void *row = rc == 0 ? sql_column_bytes(get, COLUMN_RECORD, &row_bytes) : NULL;
+    if (rc == 0 && store_row_read(record, wire, id, row, row_bytes) != 0)
         rc = -EIO;
     if (rc == 0 && envelope != NULL)
         rc = envelope_columns(get, record, envelope);
@@ -309,10 +295,10 @@ struct envelope_lock {
 static int lock_apply(struct store_writer *writer, void *argument)
 {
     const struct envelope_lock *lock = argument;
-    sqlite3_stmt *set = sql_use(&writer->sql, SQL_ENVELOPE_LOCK);
+    struct sql_statement *set = sql_use(&writer->sql, SQL_ENVELOPE_LOCK);
     sql_bind_blob(set, 1, lock->id, RECORD_ID_BYTES);
     sql_bind_u64(set, 2, lock->locked ? 1 : 0);
-    const int changed = sql_run(&writer->sql, set);
+    const int changed = sql_run(set);
     return changed < 0 ? changed : changed == 0 ? -ENOENT : 0;
 }
 

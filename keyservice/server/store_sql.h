@@ -1,17 +1,19 @@
 /*
- * store_sqlite: the inside of the store: SQLite connections, statements, the writer's queue.
- * Ownership: statements belong to their connection; sql_use() gives one ready to bind.
- * Threads:   a connection serves one thread at a time; store_write() is called by any.
- * Units:     as store.h.
- * Errors:    as store.h; sql_step() gives 1 for a row, 0 for the end, -EIO.
+ * store_sql: the inside of the store: connections, statements, the writer's queue.
+ * Ownership: statements belong to their connection; sql_use() gives one ready to bind. What is
+ * bound is borrowed until the statement has run. Threads:   a connection serves one thread at a
+ * time; store_write() is called by any. Units:     as store.h. Errors:    as store.h; sql_step()
+ * gives 1 for a row, 0 for the end, -EIO.
+ *
+ * Two drivers stand behind it, store_sqlite and store_postgresql, each with its own texts of the
+ * same statements.
  */
-#ifndef KEYSERVICE_SERVER_STORE_SQLITE_H
-#define KEYSERVICE_SERVER_STORE_SQLITE_H
+#ifndef KEYSERVICE_SERVER_STORE_SQL_H
+#define KEYSERVICE_SERVER_STORE_SQL_H
 
 #include "base/macros.h"
 #include "keyservice/server/store.h"
 
-#include <sqlite3.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +28,7 @@ enum sql_id {
     SQL_ENVELOPE_GET,
     SQL_ENVELOPE_LOCK,
     SQL_ACCOUNT_GET,
+    SQL_ACCOUNT_HOLD,
     SQL_ACCOUNT_ADD,
     SQL_ACCOUNT_PASSWORD,
     SQL_ACCOUNT_REMOVE,
@@ -56,31 +59,110 @@ enum sql_id {
     SQL_COUNT,
 };
 
-struct sql {
-    sqlite3 *db;
-    sqlite3_stmt *statements[SQL_COUNT]; /* prepared at first use */
+struct sql;
+struct sqlite3;
+struct sqlite3_stmt;
+struct postgresql;
+
+struct sql_statement {
+    struct sql *sql;
+    enum sql_id id;
+    bool prepared;               /* on this connection      */
+    struct sqlite3_stmt *sqlite; /* prepared at first use   */
 };
 
-MUST_USE int sql_open(struct sql *sql, const char *path, int flags, char why[STORE_WHY_BYTES]);
-void sql_close(struct sql *sql);
+enum sql_purpose {
+    SQL_WRITES,
+    SQL_WRITES_ALONE, /* and no other process may: store_config.serves */
+    SQL_READS,
+};
+
+struct sql_place {
+    const char *path; /* or the URL of a PostgreSQL database */
+    enum sql_purpose purpose;
+    bool create;
+};
+
+/* A row of the table `envelope`; all of it borrowed. */
+struct sql_envelope {
+    const uint8_t *id;
+    const uint8_t *wrapped;
+    const uint8_t *packed;
+    uint32_t wrapped_bytes;
+    uint32_t packed_bytes;
+};
+
+struct sql_driver {
+    uint32_t envelopes_max; /* rows of one envelopes_add */
+    int (*open)(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES]);
+    void (*close)(struct sql *sql);
+    int (*migrate)(struct sql *sql, char why[STORE_WHY_BYTES]);
+    void (*use)(struct sql_statement *statement);
+    int (*run)(struct sql_statement *statement);
+    int (*step)(struct sql_statement *statement);
+    void (*done)(struct sql_statement *statement);
+    void (*bind_bytes)(struct sql_statement *statement, int index, const void *bytes_at,
+                       size_t bytes, bool is_text);
+    void (*bind_u64)(struct sql_statement *statement, int index, uint64_t value);
+    const void *(*column_bytes)(struct sql_statement *statement, int index, size_t *bytes);
+    uint64_t (*column_u64)(struct sql_statement *statement, int index);
+    int (*envelopes_add)(struct sql *sql, uint32_t key_version, const struct sql_envelope *rows,
+                         uint32_t rows_count);
+    bool (*in_transaction)(const struct sql *sql);
+    bool (*again)(struct sql *sql);
+    bool (*connected)(const struct sql *sql);
+    const char *(*why)(const struct sql *sql);
+};
+
+/* Not to be moved while it is open. */
+struct sql {
+    const struct sql_driver *driver; /* NULL: not open */
+    struct sqlite3 *sqlite;
+    struct postgresql *postgresql;
+    struct sql_statement statements[SQL_COUNT];
+};
+
+extern const struct sql_driver store_sqlite_driver;
+extern const struct sql_driver store_postgresql_driver;
+
+MUST_USE int sql_open(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES]);
+void sql_close(struct sql *sql); /* harmless when it is not open */
 MUST_USE int sql_migrate(struct sql *sql, char why[STORE_WHY_BYTES]);
 
-/* NULL when it cannot be prepared: the next bind and step then give an error. */
-sqlite3_stmt *sql_use(struct sql *sql, enum sql_id id);
+/* One that cannot be prepared gives an error when it is run. */
+struct sql_statement *sql_use(struct sql *sql, enum sql_id id);
 /* Rows changed by a statement that gives none, or -EIO, -EEXIST on a uniqueness it breaks. */
-MUST_USE int sql_run(struct sql *sql, sqlite3_stmt *statement);
-MUST_USE int sql_step(sqlite3_stmt *statement);
+MUST_USE int sql_run(struct sql_statement *statement);
+MUST_USE int sql_step(struct sql_statement *statement);
 /* Ends a reading before its last row, so that it holds no snapshot. */
-void sql_done(sqlite3_stmt *statement);
+void sql_done(struct sql_statement *statement);
 
-void sql_bind_blob(sqlite3_stmt *statement, int index, const void *bytes_at, size_t bytes);
-void sql_bind_text(sqlite3_stmt *statement, int index, const void *text, size_t bytes);
-void sql_bind_string(sqlite3_stmt *statement, int index, const char *text);
-void sql_bind_u64(sqlite3_stmt *statement, int index, uint64_t value);
+void sql_bind_blob(struct sql_statement *statement, int index, const void *bytes_at, size_t bytes);
+void sql_bind_string(struct sql_statement *statement, int index, const char *text);
+void sql_bind_u64(struct sql_statement *statement, int index, uint64_t value);
+/* NULL where there are none; borrowed until the next step. */
+const void *sql_column_bytes(struct sql_statement *statement, int index, size_t *bytes);
 /* False when the column does not hold exactly `bytes`, or does not fit `room` with its NUL. */
-bool sql_column_blob(sqlite3_stmt *statement, int index, void *bytes_at, size_t bytes);
-bool sql_column_string(sqlite3_stmt *statement, int index, char *text, size_t room);
-uint64_t sql_column_u64(sqlite3_stmt *statement, int index);
+bool sql_column_blob(struct sql_statement *statement, int index, void *bytes_at, size_t bytes);
+bool sql_column_string(struct sql_statement *statement, int index, char *text, size_t room);
+uint64_t sql_column_u64(struct sql_statement *statement, int index);
+
+/* Adds the rows whose ids are free; returns how many those were. At most sql_envelopes_max(). */
+MUST_USE int sql_envelopes_add(struct sql *sql, uint32_t key_version,
+                               const struct sql_envelope *rows, uint32_t rows_count);
+uint32_t sql_envelopes_max(const struct sql *sql);
+
+bool sql_in_transaction(const struct sql *sql);
+/* After a transaction that failed: whether it may succeed when it is run again from its begin. */
+bool sql_again(struct sql *sql);
+/* False since the connection was lost, until it is made again. */
+bool sql_connected(const struct sql *sql);
+const char *sql_why(const struct sql *sql);
+
+/* SQLite's write-ahead log: its pages are told after each commit, and folded back. Else nothing. */
+void sqlite_watch(struct sql *sql, int *log_pages);
+void sqlite_fold(struct sql *sql, bool wait_for_readers);
+MUST_USE int sqlite_migrate(struct sql *sql, char why[STORE_WHY_BYTES]);
 
 /* What a write runs in, on the thread of whoever leads. */
 struct store_writer {
@@ -90,7 +172,9 @@ struct store_writer {
 
 /*
  * Runs in the writer's transaction. 0 or a refusal that keeps what was done so far (-ENOENT,
- * -EEXIST, -EACCES); any other -errno undoes the whole group, whose writes all fail.
+ * -EEXIST, -EACCES); any other -errno undoes the whole group, whose writes all fail. Where another
+ * writer of the database was in the way the group is run again, so a write may be applied twice,
+ * but is kept once.
  */
 typedef int store_write_apply(struct store_writer *writer, void *argument);
 MUST_USE int store_write(struct store *store, store_write_apply *apply, void *argument);

@@ -1,12 +1,17 @@
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
+#define ROWS_MANY   64
+#define ROWS_FEW    8
+#define ROW_COLUMNS 3    /* bound for each row; the version is bound once */
 #define SQL_BUSY_MS 5000 /* for the operator's subcommands, which write beside the service */
 
 /* Many rows a statement: SQLite then opens its cursors once, and a row that belongs behind the last
@@ -30,6 +35,7 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ENVELOPE_LOCK] = "UPDATE envelope SET locked = ?2 WHERE id = ?1",
     [SQL_ACCOUNT_GET] = "SELECT number, created, address, password FROM account"
                         " WHERE address = ?1",
+    [SQL_ACCOUNT_HOLD] = "SELECT number FROM account WHERE address = ?1",
     [SQL_ACCOUNT_ADD] = "INSERT INTO account (address, password, created) VALUES (?1, ?2, ?3)"
                         " ON CONFLICT (address) DO NOTHING",
     [SQL_ACCOUNT_PASSWORD] = "UPDATE account SET password = ?2 WHERE address = ?1",
@@ -70,7 +76,8 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ENGINE_REVOKE] = "UPDATE engine SET revoked = ?2 WHERE name = ?1 AND revoked = 0",
     [SQL_ENGINE_LIST] = "SELECT fingerprint, name, created, revoked FROM engine"
                         " ORDER BY name, created LIMIT ?1",
-    [SQL_ENROL_ADD] = "INSERT INTO enrol (code, name, expires) VALUES (?1, ?2, ?3)",
+    [SQL_ENROL_ADD] = "INSERT INTO enrol (code, name, expires) VALUES (?1, ?2, ?3)"
+                      " ON CONFLICT DO NOTHING",
     [SQL_ENROL_GET] = "SELECT name FROM enrol WHERE code = ?1 AND expires > ?2",
     [SQL_ENROL_REMOVE] = "DELETE FROM enrol WHERE code = ?1",
     [SQL_ENROL_REMOVE_NAME] = "DELETE FROM enrol WHERE name = ?1",
@@ -84,116 +91,190 @@ static void library_configure(void)
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 }
 
-int sql_open(struct sql *sql, const char *path, int flags, char why[STORE_WHY_BYTES])
+static void sqlite_close(struct sql *sql)
+{
+    for (uint32_t i = 0; i < SQL_COUNT; i++)
+        (void)sqlite3_finalize(sql->statements[i].sqlite);
+    (void)sqlite3_close(sql->sqlite);
+}
+
+static int sqlite_open(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES])
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const int flags =
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (place->create ? SQLITE_OPEN_CREATE : 0);
     (void)pthread_once(&once, library_configure);
-    *sql = (struct sql){0};
-    if (sqlite3_open_v2(path, &sql->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK ||
-        sqlite3_busy_timeout(sql->db, SQL_BUSY_MS) != SQLITE_OK ||
-        sqlite3_exec(sql->db,
+    if (sqlite3_open_v2(place->path, &sql->sqlite, flags, NULL) != SQLITE_OK ||
+        sqlite3_busy_timeout(sql->sqlite, SQL_BUSY_MS) != SQLITE_OK ||
+        sqlite3_exec(sql->sqlite,
                      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                      "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;"
                      "PRAGMA trusted_schema = OFF;",
                      NULL, NULL, NULL) != SQLITE_OK) {
-        (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", path,
-                       sql->db == NULL ? "no memory" : sqlite3_errmsg(sql->db));
-        sql_close(sql);
+        (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", place->path,
+                       sql->sqlite == NULL ? "no memory" : sqlite3_errmsg(sql->sqlite));
         return -EIO;
     }
-    (void)sqlite3_db_config(sql->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(sql->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (place->purpose == SQL_READS)
+        /* The writer's cache is large; a reader's looks up single rows and may be small. */
+        (void)sqlite3_exec(sql->sqlite, "PRAGMA query_only = ON; PRAGMA cache_size = -4096", NULL,
+                           NULL, NULL);
     return 0;
 }
 
-void sql_close(struct sql *sql)
+/* Where it cannot be prepared there is none, and running that is an error. */
+static void sqlite_use(struct sql_statement *statement)
 {
-    for (uint32_t i = 0; i < SQL_COUNT; i++)
-        (void)sqlite3_finalize(sql->statements[i]);
-    (void)sqlite3_close(sql->db);
-    *sql = (struct sql){0};
+    if (statement->sqlite != NULL)
+        (void)sqlite3_reset(statement->sqlite);
+    else
+        (void)sqlite3_prepare_v3(statement->sql->sqlite, sql_texts[statement->id], -1,
+                                 SQLITE_PREPARE_PERSISTENT, &statement->sqlite, NULL);
 }
 
-sqlite3_stmt *sql_use(struct sql *sql, enum sql_id id)
+static int sqlite_run(struct sql_statement *statement)
 {
-    ASSERT(id < SQL_COUNT);
-    sqlite3_stmt *statement = sql->statements[id];
-    if (statement == NULL) {
-        if (sqlite3_prepare_v3(sql->db, sql_texts[id], -1, SQLITE_PREPARE_PERSISTENT, &statement,
-                               NULL) != SQLITE_OK)
-            return NULL;
-        sql->statements[id] = statement;
-        return statement;
-    }
-    (void)sqlite3_reset(statement);
-    return statement;
-}
-
-int sql_run(struct sql *sql, sqlite3_stmt *statement)
-{
-    if (statement == NULL)
+    if (statement->sqlite == NULL)
         return -EIO;
-    const int step = sqlite3_step(statement);
-    (void)sqlite3_reset(statement);
+    const int step = sqlite3_step(statement->sqlite);
+    (void)sqlite3_reset(statement->sqlite);
     if (step == SQLITE_CONSTRAINT)
         return -EEXIST;
-    return step == SQLITE_DONE ? sqlite3_changes(sql->db) : -EIO;
+    return step == SQLITE_DONE ? sqlite3_changes(statement->sql->sqlite) : -EIO;
 }
 
-int sql_step(sqlite3_stmt *statement)
+static int sqlite_step(struct sql_statement *statement)
 {
-    if (statement == NULL)
+    if (statement->sqlite == NULL)
         return -EIO;
-    const int step = sqlite3_step(statement);
+    const int step = sqlite3_step(statement->sqlite);
     return step == SQLITE_ROW ? 1 : step == SQLITE_DONE ? 0 : -EIO;
 }
 
-void sql_done(sqlite3_stmt *statement)
+static void sqlite_done(struct sql_statement *statement)
 {
-    (void)sqlite3_reset(statement);
+    (void)sqlite3_reset(statement->sqlite);
 }
 
-void sql_bind_blob(sqlite3_stmt *statement, int index, const void *bytes_at, size_t bytes)
-{
-    (void)sqlite3_bind_blob(statement, index, bytes_at, (int)bytes, SQLITE_STATIC);
-}
-
-void sql_bind_text(sqlite3_stmt *statement, int index, const void *text, size_t bytes)
+static void sqlite_bind_bytes(struct sql_statement *statement, int index, const void *bytes_at,
+                              size_t bytes, bool is_text)
 {
     /* A NULL pointer would bind SQL's NULL, not the empty text. */
-    (void)sqlite3_bind_text(statement, index, bytes == 0 ? "" : text, (int)bytes, SQLITE_STATIC);
+    if (is_text)
+        (void)sqlite3_bind_text(statement->sqlite, index, bytes == 0 ? "" : bytes_at, (int)bytes,
+                                SQLITE_STATIC);
+    else
+        (void)sqlite3_bind_blob(statement->sqlite, index, bytes_at, (int)bytes, SQLITE_STATIC);
 }
 
-void sql_bind_string(sqlite3_stmt *statement, int index, const char *text)
+static void sqlite_bind_u64(struct sql_statement *statement, int index, uint64_t value)
 {
-    sql_bind_text(statement, index, text, strlen(text));
+    (void)sqlite3_bind_int64(statement->sqlite, index, (sqlite3_int64)value);
 }
 
-void sql_bind_u64(sqlite3_stmt *statement, int index, uint64_t value)
+static const void *sqlite_column_bytes(struct sql_statement *statement, int index, size_t *bytes)
 {
-    (void)sqlite3_bind_int64(statement, index, (sqlite3_int64)value);
+    const void *column = sqlite3_column_blob(statement->sqlite, index);
+    *bytes = (size_t)sqlite3_column_bytes(statement->sqlite, index);
+    return column;
 }
 
-bool sql_column_blob(sqlite3_stmt *statement, int index, void *bytes_at, size_t bytes)
+static uint64_t sqlite_column_u64(struct sql_statement *statement, int index)
 {
-    const void *column = sqlite3_column_blob(statement, index);
-    if (column == NULL || (size_t)sqlite3_column_bytes(statement, index) != bytes)
-        return false;
-    memcpy(bytes_at, column, bytes);
-    return true;
+    return (uint64_t)sqlite3_column_int64(statement->sqlite, index);
 }
 
-bool sql_column_string(sqlite3_stmt *statement, int index, char *text, size_t room)
+static int sqlite_envelopes_add(struct sql *sql, uint32_t key_version,
+                                const struct sql_envelope *rows, uint32_t rows_count)
 {
-    const unsigned char *column = sqlite3_column_text(statement, index);
-    const size_t bytes = (size_t)sqlite3_column_bytes(statement, index);
-    if (column == NULL || bytes >= room)
-        return false;
-    memcpy(text, column, bytes);
-    text[bytes] = '\0';
-    return true;
+    int added_count = 0;
+    for (uint32_t at = 0; at < rows_count;) {
+        const uint32_t left = rows_count - at;
+        const uint32_t count = left >= ROWS_MANY ? ROWS_MANY : left >= ROWS_FEW ? ROWS_FEW : 1;
+        struct sql_statement *add = sql_use(sql, count == ROWS_MANY  ? SQL_ENVELOPE_ADD_64
+                                                 : count == ROWS_FEW ? SQL_ENVELOPE_ADD_8
+                                                                     : SQL_ENVELOPE_ADD_1);
+        sqlite_bind_u64(add, 1, key_version);
+        for (uint32_t i = 0; i < count; i++) {
+            const struct sql_envelope *row = &rows[at + i];
+            const int column = (int)(2 + i * ROW_COLUMNS);
+            sqlite_bind_bytes(add, column, row->id, RECORD_ID_BYTES, false);
+            sqlite_bind_bytes(add, column + 1, row->wrapped, row->wrapped_bytes, false);
+            sqlite_bind_bytes(add, column + 2, row->packed, row->packed_bytes, false);
+        }
+        const int changed = sqlite_run(add);
+        if (changed < 0)
+            return -EIO;
+        added_count += changed;
+        at += count;
+    }
+    return added_count;
 }
 
-uint64_t sql_column_u64(sqlite3_stmt *statement, int index)
+static bool sqlite_in_transaction(const struct sql *sql)
 {
-    return (uint64_t)sqlite3_column_int64(statement, index);
+    return sqlite3_get_autocommit(sql->sqlite) == 0;
 }
+
+/* It lets one writer in at a time: nobody can have been in the way. */
+static bool sqlite_again(struct sql *sql)
+{
+    (void)sql;
+    return false;
+}
+
+static bool sqlite_connected(const struct sql *sql)
+{
+    return sql->sqlite != NULL;
+}
+
+static const char *sqlite_why(const struct sql *sql)
+{
+    return sqlite3_errmsg(sql->sqlite);
+}
+
+static int on_commit(void *context, sqlite3 *db, const char *name, int pages)
+{
+    int *log_pages = context;
+    (void)db;
+    (void)name;
+    *log_pages = pages;
+    return SQLITE_OK;
+}
+
+void sqlite_watch(struct sql *sql, int *log_pages)
+{
+    /* The hook takes the place of SQLite's own checkpoint after a commit. */
+    if (sql->sqlite != NULL)
+        (void)sqlite3_wal_hook(sql->sqlite, on_commit, log_pages);
+}
+
+void sqlite_fold(struct sql *sql, bool wait_for_readers)
+{
+    ASSERT(sql->sqlite != NULL);
+    const int mode = wait_for_readers ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE;
+    const int rc = sqlite3_wal_checkpoint_v2(sql->sqlite, NULL, mode, NULL, NULL);
+    if (rc != SQLITE_OK && rc != SQLITE_BUSY)
+        log_line(LOG_LEVEL_ERROR, "store_checkpoint_failed", "why=\"%s\"", sqlite3_errstr(rc));
+}
+
+const struct sql_driver store_sqlite_driver = {
+    .envelopes_max = ROWS_MANY,
+    .open = sqlite_open,
+    .close = sqlite_close,
+    .migrate = sqlite_migrate,
+    .use = sqlite_use,
+    .run = sqlite_run,
+    .step = sqlite_step,
+    .done = sqlite_done,
+    .bind_bytes = sqlite_bind_bytes,
+    .bind_u64 = sqlite_bind_u64,
+    .column_bytes = sqlite_column_bytes,
+    .column_u64 = sqlite_column_u64,
+    .envelopes_add = sqlite_envelopes_add,
+    .in_transaction = sqlite_in_transaction,
+    .again = sqlite_again,
+    .connected = sqlite_connected,
+    .why = sqlite_why,
+};

@@ -2,9 +2,10 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "keyservice/server/store_row.h"
-#include "keyservice/server/store_sqlite.h"
+#include "keyservice/server/store_sql.h"
 
 #include <errno.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,9 +138,9 @@ static void row_make(sqlite3_context *context, int arguments_count, sqlite3_valu
 
 static int sql_exec(struct sql *sql, const char *text, char why[STORE_WHY_BYTES])
 {
-    if (sqlite3_exec(sql->db, text, NULL, NULL, NULL) == SQLITE_OK)
+    if (sqlite3_exec(sql->sqlite, text, NULL, NULL, NULL) == SQLITE_OK)
         return 0;
-    (void)snprintf(why, STORE_WHY_BYTES, "schema: %s", sqlite3_errmsg(sql->db));
+    (void)snprintf(why, STORE_WHY_BYTES, "schema: %s", sqlite3_errmsg(sql->sqlite));
     return -EIO;
 }
 
@@ -153,7 +154,7 @@ static int sql_version(struct sql *sql, uint32_t *version, char why[STORE_WHY_BY
                       why);
     if (rc != 0)
         return rc;
-    if (sqlite3_prepare_v2(sql->db, "SELECT max(version) FROM schema_version", -1, &statement,
+    if (sqlite3_prepare_v2(sql->sqlite, "SELECT max(version) FROM schema_version", -1, &statement,
                            NULL) == SQLITE_OK &&
         sqlite3_step(statement) == SQLITE_ROW)
         *version = (uint32_t)sqlite3_column_int(statement, 0);
@@ -163,10 +164,10 @@ static int sql_version(struct sql *sql, uint32_t *version, char why[STORE_WHY_BY
     return rc;
 }
 
-int sql_migrate(struct sql *sql, char why[STORE_WHY_BYTES])
+int sqlite_migrate(struct sql *sql, char why[STORE_WHY_BYTES])
 {
     uint32_t version = 0;
-    if (sqlite3_create_function_v2(sql->db, "bulla_row", ROW_ARGUMENTS_COUNT,
+    if (sqlite3_create_function_v2(sql->sqlite, "bulla_row", ROW_ARGUMENTS_COUNT,
                                    SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, row_make, NULL, NULL,
                                    NULL) != SQLITE_OK)
         return -ENOMEM;
@@ -188,6 +189,6 @@ int sql_migrate(struct sql *sql, char why[STORE_WHY_BYTES])
     }
     if (rc == 0)
         return sql_exec(sql, "COMMIT", why);
-    (void)sqlite3_exec(sql->db, "ROLLBACK", NULL, NULL, NULL);
+    (void)sqlite3_exec(sql->sqlite, "ROLLBACK", NULL, NULL, NULL);
     return rc;
 }

@@ -2,7 +2,9 @@
 
 #include "base/bytes.h"
 
+#include <libpq-fe.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +24,66 @@ void store_fixture_open(struct store_fixture *fixture)
         fail_msg("%s", why);
 }
 
+static uint64_t postgresql_number(const char *url, const char *statements)
+{
+    PGconn *conn = PQconnectdb(url);
+    PGresult *result = PQexec(conn, statements);
+    const ExecStatusType status = PQresultStatus(result);
+    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+        fail_msg("%s", PQerrorMessage(conn));
+    const uint64_t number = status == PGRES_TUPLES_OK && PQntuples(result) > 0
+                                ? strtoull(PQgetvalue(result, 0, 0), NULL, 10)
+                                : 0;
+    PQclear(result);
+    PQfinish(conn);
+    return number;
+}
+
+static int number_keep(void *context, int columns_count, char **columns, char **names)
+{
+    (void)columns_count;
+    (void)names;
+    *(uint64_t *)context = columns[0] == NULL ? 0 : strtoull(columns[0], NULL, 10);
+    return 0;
+}
+
+uint64_t store_fixture_number(const struct store_fixture *fixture, const char *statement)
+{
+    sqlite3 *db = NULL;
+    uint64_t number = 0;
+    if (fixture->schema[0] != '\0')
+        return postgresql_number(fixture->database, statement);
+    assert_int_equal(sqlite3_open(fixture->database, &db), SQLITE_OK);
+    (void)sqlite3_busy_timeout(db, 5000);
+    if (sqlite3_exec(db, statement, number_keep, &number, NULL) != SQLITE_OK)
+        fail_msg("%s", sqlite3_errmsg(db));
+    (void)sqlite3_close(db);
+    return number;
+}
+
+void store_fixture_sql(const struct store_fixture *fixture, const char *statements)
+{
+    (void)store_fixture_number(fixture, statements);
+}
+
+/* Names the database, in a schema that no other test has. */
+static void place_choose(struct store_fixture *fixture)
+{
+    static uint32_t schemas_count;
+    char statement[96];
+    const char *url = getenv("BULLA_POSTGRESQL");
+    if (url == NULL) {
+        (void)snprintf(fixture->database, sizeof(fixture->database), "%s/keys.db", fixture->folder);
+        return;
+    }
+    (void)snprintf(fixture->schema, sizeof(fixture->schema), "test_%d_%u", (int)getpid(),
+                   schemas_count++);
+    (void)snprintf(statement, sizeof(statement), "CREATE SCHEMA %s", fixture->schema);
+    (void)postgresql_number(url, statement);
+    (void)snprintf(fixture->database, sizeof(fixture->database), "%s&options=-csearch_path%%3D%s",
+                   url, fixture->schema);
+}
+
 int store_fixture_setup(void **state)
 {
     char why[MASTER_WHY_BYTES];
@@ -31,7 +93,7 @@ int store_fixture_setup(void **state)
     (void)snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/bulla-store-XXXXXX");
     if (mkdtemp(fixture->folder) == NULL)
         return -1;
-    (void)snprintf(fixture->database, sizeof(fixture->database), "%s/keys.db", fixture->folder);
+    place_choose(fixture);
     (void)snprintf(fixture->master_path, sizeof(fixture->master_path), "%s/master.key",
                    fixture->folder);
     if (master_create(fixture->master_path) != 0 ||
@@ -48,8 +110,8 @@ int store_fixture_teardown(void **state)
     struct store_fixture *fixture = *state;
     store_close(fixture->store);
     master_close(fixture->master);
-    for (size_t i = 0; i < ARRAY_COUNT(endings); i++) {
-        char path[128];
+    for (size_t i = 0; i < ARRAY_COUNT(endings) && fixture->schema[0] == '\0'; i++) {
+        char path[sizeof(fixture->database) + 8];
         (void)snprintf(path, sizeof(path), "%s%s", fixture->database, endings[i]);
         (void)unlink(path);
     }

@@ -1,10 +1,9 @@
 /*
- * store_fixture: a store in a folder of its own, and records to put into it, for tests.
- * Ownership: store_fixture_setup() makes what store_fixture_teardown() removes; a store_made holds
- *            the bytes that its record borrows, so it must not be moved.
- * Threads:   one.
- * Units:     as keyservice/server/store.h says.
- * Errors:    a test that needs what fails has failed.
+ * store_fixture: a store in a folder of its own, and records to put into it, for tests. In SQLite,
+ * or in a schema of its own of the PostgreSQL database that BULLA_POSTGRESQL names. Ownership:
+ * store_fixture_setup() makes what store_fixture_teardown() removes; a store_made holds the bytes
+ * that its record borrows, so it must not be moved. Threads:   one. Units:     as
+ * keyservice/server/store.h says. Errors:    a test that needs what fails has failed.
  */
 #ifndef TESTS_KEYSERVICE_SERVER_STORE_FIXTURE_H
 #define TESTS_KEYSERVICE_SERVER_STORE_FIXTURE_H
@@ -16,7 +15,8 @@
 /* A store in a folder of its own. */
 struct store_fixture {
     char folder[64];
-    char database[96];
+    char database[320]; /* path or URL */
+    char schema[32];    /* "": SQLite   */
     char master_path[96];
     struct master *master;
     struct store *store;
@@ -34,6 +34,11 @@ int store_fixture_setup(void **state);
 int store_fixture_teardown(void **state);
 /* Opens the store there is again, or makes it. */
 void store_fixture_open(struct store_fixture *fixture);
+
+/* Statements on the database itself, of either kind; the number is what the last row begins with.
+ */
+void store_fixture_sql(const struct store_fixture *fixture, const char *statements);
+uint64_t store_fixture_number(const struct store_fixture *fixture, const char *statement);
 
 void store_made_fill(struct store_made *made, uint32_t number, const char *recipient);
 enum store_put_result store_made_put(const struct store_fixture *fixture, struct store_made *made);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -322,23 +321,48 @@ static void an_accounts_number_is_not_used_again(void **state)
 static void pruning_leaves_nothing_that_is_over(void **state)
 {
     const struct store_fixture *fixture = *state;
-    sqlite3 *db = NULL;
-    sqlite3_stmt *count = NULL;
-    assert_int_equal(sqlite3_open(fixture->database, &db), SQLITE_OK);
-    (void)sqlite3_busy_timeout(db, 5000);
-    assert_int_equal(sqlite3_exec(db,
-                                  "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
-                                  " WHERE i < 2000) INSERT INTO pending SELECT 'a' || i, x'00',"
-                                  " x'00', 'hash', 1, i, 0 FROM n",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
+    store_fixture_sql(fixture,
+                      fixture->schema[0] == '\0'
+                          ? "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                            " WHERE i < 2000) INSERT INTO pending SELECT 'a' || i, x'00',"
+                            " x'00', 'hash', 1, i, 0 FROM n"
+                          : "INSERT INTO pending (address, browser, code, password,"
+                            " created, expires, tries) SELECT ('a' || i)::bytea, '', '',"
+                            " 'hash', 1, i, 0 FROM generate_series(1, 2000) AS n (i)");
     assert_int_equal(store_prune(fixture->store, 0, 0, 1991), 0);
-    assert_int_equal(sqlite3_prepare_v2(db, "SELECT count(*) FROM pending", -1, &count, NULL),
-                     SQLITE_OK);
-    assert_int_equal(sqlite3_step(count), SQLITE_ROW);
-    assert_int_equal(sqlite3_column_int(count, 0), 10);
-    (void)sqlite3_finalize(count);
-    (void)sqlite3_close(db);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM pending"), 10);
+}
+
+/* An address is bytes: the database's encoding is no concern of who sends one. */
+static void an_address_may_hold_any_bytes(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    struct store_account account;
+    const char *address = "b\xff\xc3\\'b@example.org";
+    assert_int_equal(store_account_add(fixture->store, address, "hash", NOW_MS), 0);
+    assert_int_equal(store_account_get(fixture->store, address, &account), 0);
+    assert_string_equal(account.address, address);
+}
+
+static void address_keep(void *context, const struct store_account *account)
+{
+    struct names *names = context;
+    (void)snprintf(names->all[names->count++], sizeof(names->all[0]), "%.31s", account->address);
+}
+
+static void accounts_are_listed_in_the_order_of_their_bytes(void **state)
+{
+    static const char *const addresses[] = {"Z@x", "a@x", "b@x", "b@x.y", "\xc3\xa4@x"};
+    static struct names names;
+    const struct store_fixture *fixture = *state;
+    names.count = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(addresses); i++)
+        assert_int_equal(store_account_add(fixture->store, addresses[(i * 2) % 5], "hash", NOW_MS),
+                         0);
+    assert_int_equal(store_account_list(fixture->store, address_keep, &names), 0);
+    assert_int_equal(names.count, ARRAY_COUNT(addresses));
+    for (size_t i = 0; i < ARRAY_COUNT(addresses); i++)
+        assert_string_equal(names.all[i], addresses[i]);
 }
 
 static struct store_session session_of(const struct store_fixture *fixture, uint8_t number)
@@ -495,6 +519,8 @@ int main(void)
         TEST(a_right_code_does_not_take_over_an_account_there_is),
         TEST(an_accounts_number_is_not_used_again),
         TEST(pruning_leaves_nothing_that_is_over),
+        TEST(an_address_may_hold_any_bytes),
+        TEST(accounts_are_listed_in_the_order_of_their_bytes),
         TEST(a_new_session_ends_the_one_before),
         TEST(a_typed_password_is_used_up_once),
         TEST(sessions_end_by_age_by_password_and_with_their_account),

@@ -1,0 +1,129 @@
+#include "base/clock.h"
+#include "keyservice/server/store_postgresql.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/*
+ * Every text is a bytea: what a client sends must not fail a whole group for its encoding, and the
+ * order of bytes is the same in every locale. Rows that are read to be changed are locked, and the
+ * locks of SQL_PENDING_PUT and SQL_SESSION_ADD make the trim after them see everybody's rows.
+ */
+const char *const postgresql_texts[SQL_COUNT] = {
+    [SQL_ENVELOPE_ADD_1] = "INSERT INTO envelope (key_version, id, wrapped, record)"
+                           " SELECT $1::integer, i, w, r FROM unnest($2, $3, $4) AS u (i, w, r)"
+                           " ON CONFLICT (id) DO NOTHING",
+    [SQL_ENVELOPE_ADD_64] =
+        "COPY envelope (id, key_version, wrapped, record) FROM STDIN (FORMAT binary)",
+    [SQL_ENVELOPE_GET] = "SELECT locked, key_version, wrapped, record FROM envelope WHERE id = $1",
+    [SQL_ENVELOPE_LOCK] = "UPDATE envelope SET locked = $2 WHERE id = $1",
+    [SQL_ACCOUNT_GET] = "SELECT number, created, address, password FROM account"
+                        " WHERE address = $1",
+    [SQL_ACCOUNT_HOLD] = "SELECT number FROM account WHERE address = $1 FOR NO KEY UPDATE",
+    [SQL_ACCOUNT_ADD] = "INSERT INTO account (address, password, created) VALUES ($1, $2, $3)"
+                        " ON CONFLICT (address) DO NOTHING",
+    [SQL_ACCOUNT_PASSWORD] = "UPDATE account SET password = $2 WHERE address = $1",
+    [SQL_ACCOUNT_REMOVE] = "DELETE FROM account WHERE address = $1",
+    [SQL_ACCOUNT_LIST] = "SELECT number, created, address, password FROM account"
+                         " ORDER BY address LIMIT $1",
+    [SQL_ACCOUNT_SESSIONS_REMOVE] =
+        "DELETE FROM session WHERE account = (SELECT number FROM account WHERE address = $1)",
+    [SQL_PENDING_PUT] =
+        "INSERT INTO pending (address, browser, code, password, created, expires, tries)"
+        " SELECT $1, $2, $3, $4, $5, $6, 0 FROM"
+        " (SELECT pg_advisory_xact_lock(1651862637, hashtext(encode($1, 'hex')))) AS held"
+        " ON CONFLICT (address, browser) DO UPDATE SET code = $3, password = $4, created = $5,"
+        " expires = $6, tries = 0",
+    [SQL_PENDING_TRIM] =
+        "DELETE FROM pending WHERE address = $1 AND number NOT IN (SELECT number FROM pending"
+        " WHERE address = $1 ORDER BY created DESC, number DESC LIMIT $2)",
+    [SQL_PENDING_GET] = "SELECT code, password, expires, tries FROM pending"
+                        " WHERE address = $1 AND browser = $2 FOR UPDATE",
+    [SQL_PENDING_TRY] = "UPDATE pending SET tries = tries + 1 WHERE address = $1 AND browser = $2",
+    [SQL_PENDING_REMOVE] = "DELETE FROM pending WHERE address = $1",
+    [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE number IN (SELECT number FROM pending"
+                          " WHERE expires < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    [SQL_SESSION_ADD] = "INSERT INTO session (hash, account, created, seen, password)"
+                        " SELECT $1, number, $3, $4, $5 FROM account WHERE number = $2"
+                        " FOR NO KEY UPDATE ON CONFLICT DO NOTHING",
+    [SQL_SESSION_TRIM] = "DELETE FROM session WHERE account = $1 AND hash NOT IN (SELECT hash"
+                         " FROM session WHERE account = $1 ORDER BY created DESC LIMIT $2)",
+    [SQL_SESSION_GET] = "SELECT s.account, s.created, s.seen, s.password, a.address FROM session s"
+                        " JOIN account a ON a.number = s.account WHERE s.hash = $1",
+    [SQL_SESSION_SEEN] = "UPDATE session SET seen = greatest(seen, $2) WHERE hash = $1",
+    [SQL_SESSION_USE_PASSWORD] =
+        "UPDATE session SET password = 0 WHERE hash = $1 AND password != 0",
+    [SQL_SESSION_REMOVE] = "DELETE FROM session WHERE hash = $1",
+    [SQL_SESSION_PRUNE] = "DELETE FROM session WHERE hash IN (SELECT hash FROM session"
+                          " WHERE created < $1 OR seen < $2 LIMIT $3 FOR UPDATE SKIP LOCKED)",
+    [SQL_ENGINE_ADD] = "INSERT INTO engine (fingerprint, name, created, revoked)"
+                       " VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING",
+    [SQL_ENGINE_GET] = "SELECT fingerprint, name, created, revoked FROM engine"
+                       " WHERE fingerprint = $1",
+    [SQL_ENGINE_REVOKE] = "UPDATE engine SET revoked = $2 WHERE name = $1 AND revoked = 0",
+    [SQL_ENGINE_LIST] = "SELECT fingerprint, name, created, revoked FROM engine"
+                        " ORDER BY name, created LIMIT $1",
+    [SQL_ENROL_ADD] = "INSERT INTO enrol (code, name, expires) VALUES ($1, $2, $3)"
+                      " ON CONFLICT DO NOTHING",
+    [SQL_ENROL_GET] = "SELECT name FROM enrol WHERE code = $1 AND expires > $2",
+    [SQL_ENROL_REMOVE] = "DELETE FROM enrol WHERE code = $1",
+    [SQL_ENROL_REMOVE_NAME] = "DELETE FROM enrol WHERE name = $1",
+    [SQL_ENROL_PRUNE] = "DELETE FROM enrol WHERE expires < $1",
+};
+
+/* Each step takes the schema one version up; a step that was released is never changed. */
+static const char *const schema_steps[] = {
+    "CREATE TABLE envelope (id bytea PRIMARY KEY, key_version integer NOT NULL,"
+    " locked smallint NOT NULL DEFAULT 0, wrapped bytea NOT NULL, record bytea NOT NULL);"
+    "ALTER TABLE envelope ALTER record SET STORAGE EXTERNAL;"
+    "CREATE TABLE account (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " address bytea NOT NULL UNIQUE, password bytea NOT NULL, created bigint NOT NULL);"
+    "CREATE TABLE pending (number bigint GENERATED ALWAYS AS IDENTITY UNIQUE,"
+    " address bytea NOT NULL, browser bytea NOT NULL, code bytea NOT NULL,"
+    " password bytea NOT NULL, created bigint NOT NULL, expires bigint NOT NULL,"
+    " tries bigint NOT NULL, PRIMARY KEY (address, browser));"
+    "CREATE INDEX pending_expires ON pending (expires);"
+    "CREATE TABLE session (hash bytea PRIMARY KEY,"
+    " account bigint NOT NULL REFERENCES account ON DELETE CASCADE,"
+    " created bigint NOT NULL, seen bigint NOT NULL, password bigint NOT NULL);"
+    "CREATE INDEX session_account ON session (account, created);"
+    "CREATE INDEX session_created ON session (created);"
+    "CREATE INDEX session_seen ON session (seen);"
+    "CREATE TABLE engine (fingerprint bytea PRIMARY KEY, name bytea NOT NULL,"
+    " created bigint NOT NULL, revoked bigint NOT NULL);"
+    "CREATE TABLE enrol (code bytea PRIMARY KEY, name bytea NOT NULL, expires bigint NOT NULL)",
+};
+
+/* One at a time: whoever comes second finds it done. */
+static const char schema_begin[] = "BEGIN; SELECT pg_advisory_xact_lock(1651862638);"
+                                   "CREATE TABLE IF NOT EXISTS schema_version"
+                                   " (version integer PRIMARY KEY, applied bigint NOT NULL);"
+                                   "SELECT coalesce(max(version), 0) FROM schema_version";
+
+int postgresql_migrate(struct postgresql *pg, char why[STORE_WHY_BYTES])
+{
+    char text[32] = "";
+    int rc = postgresql_exec(pg, schema_begin, text, sizeof(text));
+    unsigned long version = strtoul(text, NULL, 10);
+    if (rc == 0 && version > ARRAY_COUNT(schema_steps)) {
+        (void)snprintf(why, STORE_WHY_BYTES, "the database is of a newer version (%lu)", version);
+        postgresql_rollback(pg);
+        return -EPROTO;
+    }
+    for (; rc == 0 && version < ARRAY_COUNT(schema_steps); version++) {
+        char note[128];
+        (void)snprintf(note, sizeof(note), "INSERT INTO schema_version VALUES (%lu, %llu)",
+                       version + 1, (unsigned long long)(clock_unix_ns() / NS_PER_MS));
+        rc = postgresql_exec(pg, schema_steps[version], NULL, 0);
+        if (rc == 0)
+            rc = postgresql_exec(pg, note, NULL, 0);
+    }
+    if (rc == 0)
+        rc = postgresql_exec(pg, "COMMIT", text, sizeof(text));
+    if (rc == 0)
+        return 0;
+    (void)snprintf(why, STORE_WHY_BYTES, "schema: %.200s", pg->why);
+    postgresql_rollback(pg);
+    return rc;
+}
