@@ -18,6 +18,7 @@
 struct init_options {
     const char *folder;
     const char *public_url;
+    const char *database; /* URL; NULL: SQLite in the folder */
     const char *listen;
     const char *engine_listen;
     const char *mail_from;
@@ -62,7 +63,8 @@ static int usage(void)
 {
     return command_fail(EX_USAGE,
                         "usage: bulla-keyd init [--public-url URL] [--listen ADDR:PORT] "
-                        "[--engine-listen ADDR:PORT] [--smtp-relay URL] [--mail-from ADDR] DIR");
+                        "[--engine-listen ADDR:PORT] [--smtp-relay URL] [--mail-from ADDR] "
+                        "[--database postgresql://…] DIR");
 }
 
 /* The text stands between quotes in the configuration: nothing may end them. */
@@ -79,6 +81,7 @@ static int options_read(struct init_options *options, int argc, char **argv)
         {"engine-listen", required_argument, NULL, 'e'},
         {"smtp-relay", required_argument, NULL, 'r'},
         {"mail-from", required_argument, NULL, 'f'},
+        {"database", required_argument, NULL, 'd'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -94,6 +97,7 @@ static int options_read(struct init_options *options, int argc, char **argv)
         case 'e': options->engine_listen = optarg; break;
         case 'r': options->smtp_relay = optarg; break;
         case 'f': options->mail_from = optarg; break;
+        case 'd': options->database = optarg; break;
         default: return usage();
         }
     }
@@ -118,7 +122,11 @@ static int options_check(const struct init_options *options, char host[CONFIG_TE
         config_address(options->engine_listen, &address, &bytes) != 0)
         return command_fail(EX_USAGE, "--listen, --engine-listen: write ADDRESS:PORT in numbers, "
                                       "as 127.0.0.1:8443 or [::1]:8443");
-    if (!text_plain(options->public_url) || !text_plain(options->smtp_relay) ||
+    if (options->database != NULL && !store_is_url(options->database))
+        return command_fail(EX_USAGE, "--database: write postgresql://USER@HOST/NAME; without it "
+                                      "an SQLite database is made in DIR");
+    if ((options->database != NULL && !text_plain(options->database)) ||
+        !text_plain(options->public_url) || !text_plain(options->smtp_relay) ||
         (options->mail_from != NULL && !text_plain(options->mail_from)))
         return command_fail(EX_USAGE, "an option holds a character that cannot stand there");
     return 0;
@@ -155,21 +163,42 @@ static int config_write(const struct init_options *options, const struct init_pa
     else
         (void)fprintf(file, "mail_from = \"bulla@%s\"\n", host);
     (void)fprintf(
-        file, "\ndatabase = \"keys.db\"\n"
-              "master_key_file = \"master.key\"\n"
-              "audit_file = \"audit.log\"\n"
-              "certificate_file = \"server.crt\"\n"
-              "private_key_file = \"server.key\"\n\n"
-              "# The authority that engines' certificates come from. Without its key no further "
-              "engine can be enrolled.\n"
-              "ca_certificate_file = \"ca.crt\"\n"
-              "ca_key_file = \"ca.key\"\n");
+        file,
+        "\n# A file, or postgresql://USER@HOST/NAME of a PostgreSQL database.\n"
+        "database = \"%s\"\n"
+        "master_key_file = \"master.key\"\n"
+        "audit_file = \"audit.log\"\n"
+        "certificate_file = \"server.crt\"\n"
+        "private_key_file = \"server.key\"\n\n"
+        "# The authority that engines' certificates come from. Without its key no further "
+        "engine can be enrolled.\n"
+        "ca_certificate_file = \"ca.crt\"\n"
+        "ca_key_file = \"ca.key\"\n",
+        options->database == NULL ? "keys.db" : options->database);
     const bool fine = ferror(file) == 0 && fflush(file) == 0 && fsync(fd) == 0;
     return fclose(file) == 0 && fine ? 0 : -EIO;
 }
 
+static void engine_note(void *context, const struct store_engine *engine)
+{
+    (void)engine;
+    *(bool *)context = true;
+}
+
+/* A server's database may hold somebody's keys already, which the new master key could not open. */
+static int database_unused(struct store *store, char *why)
+{
+    bool any = false;
+    const int rc = store_engine_list(store, engine_note, &any);
+    if (rc != 0 || !any)
+        return rc;
+    (void)snprintf(why, CONFIG_WHY_BYTES,
+                   "the database belongs to a key service already: name an empty one");
+    return -EEXIST;
+}
+
 /* The database with its schema and its first engine. */
-static int database_make(const struct init_paths *paths,
+static int database_make(const struct init_options *options, const struct init_paths *paths,
                          const uint8_t fingerprint[PKI_FINGERPRINT_BYTES], char *why)
 {
     struct master *master = NULL;
@@ -181,9 +210,14 @@ static int database_make(const struct init_paths *paths,
     int rc = master_open(&master, paths->master_key, why);
     if (rc != 0)
         return rc;
-    const struct store_config config = {
-        .path = paths->database, .master = master, .readers_count = 1, .create = true};
+    const struct store_config config = {.path = options->database != NULL ? options->database
+                                                                          : paths->database,
+                                        .master = master,
+                                        .readers_count = 1,
+                                        .create = true};
     rc = store_open(&store, &config, why);
+    if (rc == 0)
+        rc = database_unused(store, why);
     if (rc == 0)
         rc = store_engine_add(store, &engine);
     if (rc == 0)
@@ -236,12 +270,14 @@ static void summary_print(const struct init_options *options, const struct init_
         "readers\n"
         "  server.crt, server.key   for %s, good for %d days\n"
         "  engine.crt, engine.key   the first engine's, enrolled as \"" INIT_ENGINE "\"\n"
-        "  keys.db, audit.log       the database and the chained record of what it did\n"
+        "  %-24s the database and the chained record of what it did\n"
         "  mail/                    mails of the service, while no relay is configured\n"
         "Next:\n"
         "  bulla-keyd serve --config %s\n",
         options->folder, options->public_url[0] == '\0' ? "(free port)" : options->public_url,
-        "localhost, 127.0.0.1, ::1 and the public host", PKI_SERVER_DAYS, paths->config);
+        "localhost, 127.0.0.1, ::1 and the public host", PKI_SERVER_DAYS,
+        options->database == NULL ? "keys.db, audit.log" : "(PostgreSQL), audit.log",
+        paths->config);
 }
 
 int command_init(int argc, char **argv)
@@ -272,7 +308,7 @@ int command_init(int argc, char **argv)
     if (rc == 0)
         rc = master_create(paths.master_key);
     if (rc == 0)
-        rc = database_make(&paths, fingerprint, why);
+        rc = database_make(&options, &paths, fingerprint, why);
     if (rc == 0)
         rc = config_write(&options, &paths, host);
     if (rc != 0)

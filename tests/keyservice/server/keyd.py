@@ -112,6 +112,24 @@ class Answer:
         return self.json["error"]["code"]
 
 
+def psql(statement, url=None):
+    """On the server that tools/private-postgresql runs: what it answers."""
+    done = subprocess.run(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement,
+                           url or os.environ["BULLA_POSTGRESQL"]],
+                          check=True, capture_output=True, text=True, timeout=WAIT_S)
+    return done.stdout.strip()
+
+
+def postgresql_database():
+    """The URL of a database of its own; None where the tests are to run on SQLite."""
+    server = os.environ.get("BULLA_POSTGRESQL")
+    if server is None:
+        return None
+    name = "keys_" + secrets.token_hex(6)
+    psql(f"CREATE DATABASE {name}")
+    return server.replace("/postgres?", f"/{name}?")
+
+
 class Service:
     """init, serve, and calls at both listeners."""
 
@@ -121,8 +139,10 @@ class Service:
         self.dir = os.path.join(folder, "keyd")
         self.config = os.path.join(self.dir, "keyd.conf")
         self.process = None
+        self.database = postgresql_database()
         self.run("init", self.dir, "--listen", "127.0.0.1:0", "--engine-listen", "127.0.0.1:0",
-                 "--public-url", "", config=False)
+                 "--public-url", "", *(["--database", self.database] if self.database else []),
+                 config=False)
         with open(self.config, "a", encoding="utf-8") as config:
             config.write(settings)
         self.start()
