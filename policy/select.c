@@ -145,7 +145,7 @@ int select_add(struct select_rules *rules, enum select_kind kind, const char *te
 /* The address as it stands, without the dot of a name from the root. */
 static bool place_matches(const char *entry, const char *address, size_t bytes)
 {
-    if (bytes > 0 && address[bytes - 1] == '.')
+    while (bytes > 0 && address[bytes - 1] == '.')
         bytes--;
     if (entry[0] != '@')
         return strlen(entry) == bytes && same_letters(entry, address, bytes);
@@ -192,6 +192,12 @@ static bool route_follow(char *address, size_t *bytes)
     return true;
 }
 
+/* A mail server may read an address out of this; whose it is, we cannot tell. */
+static bool address_is_doubtful(const char *address)
+{
+    return strpbrk(address, "()<>,;:\\\" \t") != NULL;
+}
+
 static bool address_matches(const char *entry, const char *address)
 {
     struct address canonical;
@@ -200,6 +206,8 @@ static bool address_matches(const char *entry, const char *address)
     if (address_parse(&canonical, (const uint8_t *)address, bytes) == 0) {
         address = (const char *)canonical.text;
         bytes = canonical.bytes;
+    } else if (address_is_doubtful(address)) {
+        return true;
     }
     if (place_matches(entry, address, bytes))
         return true;

@@ -3,6 +3,7 @@ import email
 import email.policy
 import os
 import re
+import smtplib
 
 import drive
 import postfix
@@ -65,6 +66,21 @@ class Selected(postfix.Case):
         original = mail(subject=b"Subject: plain\r\n")
         got = self.assert_sealed_round(original, recipients=[drive.USER, "x@partner.example"])
         self.assertEqual(2, len(got.recipients))
+
+    def test_however_an_address_is_written_its_mail_is_sealed(self):
+        for path in (b"partner.example!x", b"x%partner.example", b"@relay.example:x@partner.example",
+                     b"x@partner.example (a place)", b"x @ partner . example",
+                     b'"x@partner.example"@mail.sender.example', b"X@PARTNER.example."):
+            with self.subTest(path), \
+                    smtplib.SMTP("127.0.0.1", self.host.submission, timeout=drive.WAIT_S) as client:
+                self.setUp()
+                client.ehlo()
+                client.mail(postfix.SENDER)
+                self.assertEqual(250, client.docmd("RCPT", f"TO:<{path.decode()}>")[0])
+                self.assertEqual(250, client.data(mail(subject=b"Subject: plain\r\n"))[0])
+                got, = self.arrived()
+                self.assertNotIn(b"twelve tablets", got.data)
+                self.assertIn(b"securedoc_", got.data)
 
     def test_bcc_is_named_nowhere(self):
         self.assert_sent(mail(more=b"Bcc: secret@elsewhere.example\r\n"),
