@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define DONES_MAX 64 /* of one collector, at a time */
+#define DONES_MAX      64                      /* of one collector, at a time       */
+#define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail */
 
 _Static_assert(sizeof(struct ipc_span) <= WAITING_TABLE_BYTES, "the table fits");
 _Static_assert((WAITING_EMITS_MAX & (WAITING_EMITS_MAX - 1)) == 0, "a number holds a slot");
@@ -230,12 +231,24 @@ static void done_sent(struct waiting *waiting, uint32_t index)
     row_forget(waiting, index);
 }
 
+/* Its sender is told the text. When many are to be told, the rest is told without: no emission ever
+ * waits for a notification. */
+static void done_keep_text(struct waiting *waiting, uint32_t slot, uint32_t index)
+{
+    if (waiting->emits_free_count >= EMITS_FREE_MIN) {
+        waiting->emits[slot].state = EMIT_SAID;
+        return;
+    }
+    waiting->entries[index].slot = WAITING_NONE;
+    emit_give(waiting, slot);
+}
+
 static void done_later(struct waiting *waiting, uint32_t slot, uint32_t index)
 {
     struct waiting_entry *entry = &waiting->entries[index];
     waiting->counts.later++;
     if ((entry->flags & ENTRY_ENDED) != 0) { /* the last try was this one */
-        waiting->emits[slot].state = EMIT_SAID;
+        done_keep_text(waiting, slot, index);
         row_fail(waiting, index, NOTICE_REFUSED);
         return;
     }
@@ -250,7 +263,7 @@ static void done_refused(struct waiting *waiting, uint32_t slot, uint32_t index)
     char hex[ID_HEX_CHARS];
     id_to_hex(hex, &entry->id);
     if ((entry->flags & ENTRY_NOTICE) == 0) {
-        waiting->emits[slot].state = EMIT_SAID;
+        done_keep_text(waiting, slot, index);
         row_fail(waiting, index, NOTICE_REFUSED);
         return;
     }

@@ -534,6 +534,40 @@ static void spool_takes_and_gives_many(void **state)
     finish();
 }
 
+/* More than there are places for what the server said: each sender is told all the same, once. */
+static void each_sender_is_told_when_a_server_refuses_a_crowd(void **state)
+{
+    struct bulla_emission emissions[64];
+    uint32_t refused = 0;
+    uint32_t told = 0;
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    crowd_queue();
+    struct bulla_collector *collector = collect();
+    stand_in_start(bullad.service);
+    while (told < CROWD) {
+        const int n = bulla_collect_poll(collector, emissions, ARRAY_COUNT(emissions));
+        assert_true(n >= 0);
+        if (n == 0)
+            assert_int_equal(bulla_collect_wait(collector, WAIT_MS), 1);
+        for (int i = 0; i < n; i++) {
+            const bool mail = emissions[i].kind == BULLA_EMISSION_MAIL;
+            assert_int_equal(bulla_collect_done(collector, &emissions[i],
+                                                mail ? BULLA_EMIT_REFUSED : BULLA_EMIT_SENT, NULL,
+                                                mail ? "no such user" : "taken"),
+                             0);
+            refused += mail;
+            told += !mail;
+        }
+    }
+    assert_int_equal(refused, CROWD);
+    expect_at_last("waiting", 0);
+    assert_int_equal(status_number("notified"), CROWD);
+    bulla_collect_end(collector);
+    finish();
+}
+
 static void held_message_has_no_end(void **state)
 {
     (void)state;
@@ -625,6 +659,7 @@ int main(void)
         cmocka_unit_test(service_that_is_away_keeps_only_one_message_waiting),
         cmocka_unit_test(spool_holds_releases_and_removes_as_it_is_told),
         cmocka_unit_test(spool_takes_and_gives_many),
+        cmocka_unit_test(each_sender_is_told_when_a_server_refuses_a_crowd),
         cmocka_unit_test(held_message_has_no_end),
         cmocka_unit_test(spool_of_two_workers_goes_on_with_one),
         cmocka_unit_test(spool_is_not_opened_under_another_key),
