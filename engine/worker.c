@@ -45,6 +45,7 @@ static const char *const counter_names[WORKER_COUNTERS] = {
     [COUNTER_SPOOL_FAILURES] = "spool_failures",
     [COUNTER_SPOOL_DAMAGED] = "spool_damaged",
     [COUNTER_SPOOL_BYTES] = "spool_bytes",
+    [COUNTER_SPOOL_COMMITS] = "spool_commits",
 };
 
 static const char *const fault_words[WORKER_FAULTS] = {

@@ -146,8 +146,9 @@ enum worker_counter {
     COUNTER_SPOOL_FAILURES,
     COUNTER_SPOOL_DAMAGED,
     COUNTER_SPOOL_BYTES, /* of live records                       */
+    COUNTER_SPOOL_COMMITS,
 };
-#define WORKER_COUNTERS 28
+#define WORKER_COUNTERS 29
 
 const char *worker_counter_name(enum worker_counter counter);
 uint64_t worker_counter(const struct worker *worker, enum worker_counter counter);

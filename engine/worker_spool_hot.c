@@ -99,6 +99,7 @@ void worker_spool_count(struct worker *worker)
         {COUNTER_SPOOL_FAILURES, counts->refused},
         {COUNTER_SPOOL_DAMAGED, counts->damaged},
         {COUNTER_SPOOL_BYTES, spool.bytes_live},
+        {COUNTER_SPOOL_COMMITS, spool.commits},
     };
     for (uint32_t i = 0; i < ARRAY_COUNT(values); i++)
         atomic_store_explicit(&worker->counters[values[i].counter], values[i].value,
