@@ -7,9 +7,9 @@
  */
 #include "base/assert.h"
 #include "base/clock.h"
+#include "bench/raw_disk.h"
 #include "queue/spool.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@
 #define CONSTANT_BYTES 24000
 #define RECORDS_COUNT  1000000
 #define SYNCED_COUNT   400
-#define IN_FLIGHT      8
+#define SYNCED_NS_MAX  (10 * NS_PER_S)
 #define EVENTS_MAX     256
 
 static struct disk *disk;
@@ -145,59 +145,6 @@ static int64_t disk_do(const struct disk_request *request)
     return result.result;
 }
 
-/* A file of the size of what is written, overwritten once, then written again in this size. */
-static double raw_write(uint64_t write_bytes, uint64_t all_bytes)
-{
-    struct disk_request request = {.kind = DISK_CREATE, .name = "raw.bench", .bytes = all_bytes};
-    const int64_t file = disk_do(&request);
-    ASSERT(file >= 0);
-    request.file = (int32_t)file;
-    request.at = buffers;
-    double seconds = 0;
-    for (uint32_t pass = 0; pass < 2; pass++) {
-        const uint64_t from_ns = clock_monotonic_ns();
-        uint64_t sent = 0;
-        uint32_t out = 0;
-        request.kind = DISK_WRITE;
-        request.bytes = write_bytes;
-        while (sent + write_bytes <= all_bytes || out > 0) {
-            for (; out < IN_FLIGHT && sent + write_bytes <= all_bytes; out++) {
-                request.offset = sent;
-                ASSERT(disk->ops->submit(disk, &request));
-                sent += write_bytes;
-            }
-            struct disk_result results[IN_FLIGHT];
-            const uint32_t got = disk->ops->reap(disk, NS_PER_S, results, IN_FLIGHT);
-            for (uint32_t n = 0; n < got; n++)
-                ASSERT(results[n].result == (int64_t)write_bytes);
-            out -= got;
-        }
-        seconds = (double)(clock_monotonic_ns() - from_ns) / 1e9;
-    }
-    request.kind = DISK_CLOSE;
-    (void)disk_do(&request);
-    request.kind = DISK_UNLINK;
-    (void)disk_do(&request);
-    return seconds;
-}
-
-static double synced_write(const char *folder, uint32_t count)
-{
-    char path[4096];
-    (void)snprintf(path, sizeof(path), "%s/synced.bench", folder);
-    const int fd = open(path, O_CREAT | O_TRUNC | O_RDWR | O_CLOEXEC, 0600);
-    ASSERT(fd >= 0);
-    const uint64_t from_ns = clock_monotonic_ns();
-    for (uint32_t n = 0; n < count; n++) {
-        ASSERT(write(fd, bytes, HEAD_BYTES + BODY_BYTES) == HEAD_BYTES + BODY_BYTES);
-        ASSERT(fdatasync(fd) == 0);
-    }
-    const double seconds = (double)(clock_monotonic_ns() - from_ns) / 1e9;
-    (void)close(fd);
-    (void)unlink(path);
-    return seconds;
-}
-
 static uint64_t memory_used(void)
 {
     unsigned long long pages = 0;
@@ -227,16 +174,23 @@ static void intake(const char *folder)
     const uint64_t commits = after.commits - before.commits;
     const uint64_t all = after.bytes_live;
     const uint64_t one = (all / commits + 4095) / 4096 * 4096;
-    const double raw = raw_write(one, all / one * one);
-    const double synced = synced_write(folder, SYNCED_COUNT);
+    const struct raw_disk_config raw = {
+        .disk = disk, .at = buffers, .write_bytes = one, .all_bytes = all / one * one};
+    struct raw_disk_rates rates;
+    double synced_per_s;
+    const int raw_rc = raw_disk_run(&raw, &rates);
+    ASSERT(raw_rc == 0);
+    const int synced_rc = raw_disk_synced(folder, bytes, HEAD_BYTES + BODY_BYTES, SYNCED_COUNT,
+                                          SYNCED_NS_MAX, &synced_per_s);
+    ASSERT(synced_rc == 0);
     const double spool_mb = (double)all / 1e6 / seconds;
-    const double raw_mb = (double)(all / one * one) / 1e6 / raw;
     (void)printf("intake    %8.0f msg/s %6.0f MB/s, %.0f KiB a commit\n", MAILS_COUNT / seconds,
                  spool_mb, (double)all / (double)commits / 1024);
     (void)printf("raw       %8s       %6.0f MB/s in writes of %.0f KiB, %d in flight: %.0f %%\n",
-                 "", raw_mb, (double)one / 1024, IN_FLIGHT, 100 * spool_mb / raw_mb);
-    (void)printf("synced    %8.0f msg/s by write+fdatasync: %.1f times\n", SYNCED_COUNT / synced,
-                 MAILS_COUNT / seconds / (SYNCED_COUNT / synced));
+                 "", rates.write_mb_per_s, (double)one / 1024, RAW_DISK_WRITES,
+                 100 * spool_mb / rates.write_mb_per_s);
+    (void)printf("synced    %8.0f msg/s by write+fdatasync: %.1f times\n", synced_per_s,
+                 MAILS_COUNT / seconds / synced_per_s);
 }
 
 static void recovery(uint64_t count)
