@@ -23,6 +23,10 @@ static int engine_view_read(struct engine_view *view, const json_t *status)
             .cpu = (uint32_t)member(worker, "cpu"),
             .sealed_count = member(worker, "sealed"),
             .mail_bytes = member(worker, "mail_bytes"),
+            .waiting = member(worker, "waiting"),
+            .recovered = member(worker, "recovered"),
+            .spool_bytes = member(worker, "spool_bytes"),
+            .spool_commits = member(worker, "spool_commits"),
         };
     }
     view->workers_count = (uint32_t)count;

@@ -18,6 +18,10 @@ struct engine_view_worker {
     uint32_t cpu;
     uint64_t sealed_count;
     uint64_t mail_bytes;
+    uint64_t waiting; /* in the spool now */
+    uint64_t recovered;
+    uint64_t spool_bytes; /* of what waits */
+    uint64_t spool_commits;
 };
 
 struct engine_view {

@@ -162,6 +162,7 @@ static bool load_reserve(struct load *load, uint32_t stream_index)
         .sender = load->config->sender,
         .recipients = &load->config->recipient,
         .recipients_count = 1,
+        .flags = load->config->queue ? BULLA_QUEUE : 0,
         .mail_bytes = stream->waiting->bytes,
         .user = flight,
     };
@@ -262,6 +263,10 @@ static void load_count(struct load *load, const struct bulla_completion *complet
             result->mail_bytes += flight->mail_bytes;
             result->sealed_bytes += completion->mail_bytes;
         }
+    } else if (completion->status == BULLA_QUEUED && load->config->queue) {
+        if (measured)
+            histogram_record(load->streams[flight->stream].latency, now_ns - flight->due_ns);
+        result->queued_count += now_ns >= load->measure_start_ns && now_ns < load->measure_end_ns;
     } else {
         load_late(load, flight, now_ns);
         if (result->other_count++ == 0)
@@ -350,6 +355,9 @@ static int load_loop(struct load *load)
             (void)bulla_wait(load->clients[0], LOAD_SLEEP_MS); /* its end is the poll's to tell */
         rc = load_poll(load);
         now_ns = clock_monotonic_ns();
+        if (started && load->config->hooks.turn != NULL &&
+            !load->config->hooks.turn(load->config->hooks.user))
+            load->measure_end_ns = MAX(now_ns, load->measure_start_ns + 1);
     }
     load_hook(load, load->config->hooks.end);
     for (uint32_t i = 0; i < load->streams_count; i++)
@@ -365,7 +373,8 @@ static int load_loop(struct load *load)
     load_charge_unanswered(load, now_ns);
     load->result->unanswered_count = load->out_count;
     load->result->other_offered_count = load->streams[1].arrivals_count;
-    load->result->seconds = (double)load->config->duration_ns / (double)NS_PER_S;
+    load->result->seconds =
+        (double)(load->measure_end_ns - load->measure_start_ns) / (double)NS_PER_S;
     load->result->offered_per_s = (double)load->streams[0].arrivals_count / load->result->seconds;
     return rc;
 }
@@ -400,7 +409,7 @@ bool load_sound(const struct load_result *result, char why[MAILSET_WHY_BYTES])
     else if (result->unanswered_count > 0)
         (void)snprintf(why, MAILSET_WHY_BYTES, "%lu messages were never answered",
                        (unsigned long)result->unanswered_count);
-    else if (result->sealed_count == 0 || result->latency.count == 0)
+    else if (result->sealed_count + result->queued_count == 0 || result->latency.count == 0)
         (void)snprintf(why, MAILSET_WHY_BYTES, "nothing was sealed in the measured time");
     else
         return true;

@@ -30,6 +30,7 @@
 struct load_hooks {
     void (*start)(void *user); /* while warming up: the measured time waits for it */
     void (*end)(void *user);   /* after it, before what is under way is waited for */
+    bool (*turn)(void *user);  /* in each turn of the measured time; false ends that */
     void *user;
 };
 
@@ -54,6 +55,7 @@ struct load_config {
     bool in_place;
     /* Sleeps when there is nothing to do, for a processor that others need; it costs latency. */
     bool sleeps;
+    bool queue; /* the engine may keep the mail: QUEUED is as good as sealed */
     struct load_hooks hooks;
     /* One of our own, for result->worker_preempted_per_s; NULL: another's. */
     const struct spawn *engine;
@@ -64,7 +66,8 @@ struct load_config {
 
 struct load_result {
     uint64_t sealed_count;
-    uint64_t other_count; /* REFUSED, RETRY, PASSED, QUEUED */
+    uint64_t queued_count; /* with config.queue                                      */
+    uint64_t other_count;  /* REFUSED, RETRY, PASSED; without config.queue, QUEUED */
     uint64_t unanswered_count;
     uint64_t mail_bytes;
     uint64_t sealed_bytes;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -21,6 +22,8 @@
 #define SPAWN_STOP_MS_MAX  20000
 #define SPAWN_PAUSE_MS     5
 #define SPAWN_FILE_BYTES   (SPAWN_PATH_BYTES + 32)
+
+#define SPAWN_SPOOL_KEY_BYTES 32 /* engine/spool_key.h */
 
 static void spawn_pause(void)
 {
@@ -67,6 +70,36 @@ uint64_t spawn_memory_kib(pid_t pid, const char *name)
     return kib;
 }
 
+/* The one that an earlier engine had of the same spool is taken again. */
+static int spawn_write_spool_key(const char *spool)
+{
+    char path[PATH_MAX];
+    uint8_t key[SPAWN_SPOOL_KEY_BYTES];
+    (void)snprintf(path, sizeof(path), "%s.key", spool);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno == EEXIST ? 0 : -errno;
+    const bool written = getrandom(key, sizeof(key), 0) == (ssize_t)sizeof(key) &&
+                         write(fd, key, sizeof(key)) == (ssize_t)sizeof(key);
+    (void)close(fd);
+    return written ? 0 : -EIO;
+}
+
+/* The switch, before anybody has mapped its page. */
+static int spawn_write_away(const struct spawn *spawn)
+{
+    char path[SPAWN_FILE_BYTES];
+    const uint32_t away = 1;
+    (void)snprintf(path, sizeof(path), "%s/counts", spawn->folder);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    const bool written = pwrite(fd, &away, sizeof(away), offsetof(struct counts_page, keys_away)) ==
+                         (ssize_t)sizeof(away);
+    (void)close(fd);
+    return written ? 0 : -EIO;
+}
+
 /* The key service is named and never spoken to; its files must only be there. */
 static int spawn_write_files(const struct spawn *spawn, const struct spawn_config *config)
 {
@@ -79,6 +112,11 @@ static int spawn_write_files(const struct spawn *spawn, const struct spawn_confi
             return -errno;
         (void)close(fd);
     }
+    int rc = config->keys_away ? spawn_write_away(spawn) : 0;
+    if (rc == 0 && config->spool != NULL)
+        rc = spawn_write_spool_key(config->spool);
+    if (rc != 0)
+        return rc;
     (void)snprintf(path, sizeof(path), "%s/bulla.conf", spawn->folder);
     FILE *file = fopen(path, "wxe");
     if (file == NULL)
@@ -93,6 +131,9 @@ static int spawn_write_files(const struct spawn *spawn, const struct spawn_confi
                       (unsigned long)((config->output_arena_bytes + 1023) / 1024));
     if (config->jobs_count != 0)
         (void)fprintf(file, "  jobs = %u\n", config->jobs_count);
+    if (config->spool != NULL)
+        (void)fprintf(file, "  spool = \"%s\"\n  spool_key = \"%s.key\"\n  spool_size = %luKiB\n",
+                      config->spool, config->spool, (unsigned long)(config->spool_bytes / 1024));
     (void)fprintf(file,
                   "}\nkey_service \"instant\" {\n  url = \"https://keys.example.com\"\n"
                   "  engine_url = \"https://127.0.0.1:9\"\n  ca = \"ca.pem\"\n"
@@ -156,10 +197,10 @@ static int spawn_map_counts(struct spawn *spawn)
 {
     char path[SPAWN_FILE_BYTES];
     (void)snprintf(path, sizeof(path), "%s/counts", spawn->folder);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    void *at = mmap(NULL, sizeof(struct counts_page), PROT_READ, MAP_SHARED, fd, 0);
+    void *at = mmap(NULL, sizeof(struct counts_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     const int rc = at == MAP_FAILED ? -errno : 0;
     (void)close(fd);
     if (rc == 0)
@@ -218,6 +259,21 @@ int spawn_open(struct spawn **spawn, const struct spawn_config *config, char why
     return 0;
 }
 
+void spawn_keys_away(struct spawn *spawn, bool away)
+{
+    /* Relaxed: nothing else is told by it. */
+    atomic_store_explicit(&spawn->counts->keys_away, away ? 1 : 0, memory_order_relaxed);
+}
+
+void spawn_kill(struct spawn *spawn)
+{
+    if (spawn->pid <= 0)
+        return;
+    (void)kill(spawn->pid, SIGKILL);
+    (void)waitpid(spawn->pid, NULL, 0);
+    spawn->pid = 0;
+}
+
 void spawn_close(struct spawn *spawn)
 {
     if (spawn == NULL)
@@ -236,7 +292,7 @@ void spawn_close(struct spawn *spawn)
         }
     }
     if (spawn->counts != NULL)
-        (void)munmap((void *)(uintptr_t)spawn->counts, sizeof(*spawn->counts));
+        (void)munmap(spawn->counts, sizeof(*spawn->counts));
     folder_remove(spawn->folder);
     free(spawn);
 }

@@ -27,6 +27,9 @@ struct spawn_config {
     bool sleeping;    /* adaptive waiting instead of busy_poll = true */
     uint64_t output_arena_bytes;
     uint32_t jobs_count;
+    const char *spool; /* an existing folder, which stays; its key lies beside it; NULL: none */
+    uint64_t spool_bytes;
+    bool keys_away;       /* from the start: spawn_keys_away() */
     const char *profiles; /* more of them, as bulla.conf says it; NULL: "default" alone */
 };
 
@@ -34,13 +37,18 @@ struct spawn {
     pid_t pid;
     char folder[SPAWN_PATH_BYTES];
     char socket_path[SPAWN_PATH_BYTES + 16];
-    const struct counts_page *counts;
+    struct counts_page *counts;
 };
 
 /* Returns when the engine answers at its socket. */
 MUST_USE int spawn_open(struct spawn **spawn, const struct spawn_config *config,
                         char why[MAILSET_WHY_BYTES]);
 void spawn_close(struct spawn *spawn); /* NULL is harmless */
+
+/* Its key service goes away, or comes back: bench/engine/instant_keys.c. */
+void spawn_keys_away(struct spawn *spawn, bool away);
+/* SIGKILL, as a crash; spawn_close() removes the rest. */
+void spawn_kill(struct spawn *spawn);
 
 /* The folder of this program in the build tree, ".../bench". */
 MUST_USE int spawn_program_folder(char *folder, size_t folder_bytes);

@@ -24,10 +24,10 @@ static const char usage[] =
     "                         [--priority]\n"
     "\n"
     "  --json FILE       writes figures and claims as JSON\n"
-    "  --short           two minutes at most: the figures are rough\n"
+    "  --short           some two minutes: the figures are rough\n"
     "  --corpus FOLDER   the real mail to seal (../shared/corpus/ham beside the sources)\n"
     "  --only ROWS       of small, large, corpus, size, browser, latency, tail, hotpath, memory,\n"
-    "                    idle, keyservice, scaling; the other claims stand as not measured\n"
+    "                    idle, keyservice, spool, scaling; the other claims stand as not measured\n"
     "  --priority        goes before the machine's other programs: nice -15\n";
 
 /* Runs, warming up, engine, peers, rooflines, tail, idling; outage. */
@@ -238,6 +238,7 @@ static void suite_rows(struct suite *suite)
         {"idling", row_idle},
         {"workers, mixes, clients", row_scaling},
         {"the real key service", row_keyservice},
+        {"the spool", row_spool},
         {"browsers", row_browser},
     };
     const uint64_t start_ns = clock_monotonic_ns();
@@ -277,7 +278,8 @@ int suite_main(int argc, char **argv)
         return EX_UNAVAILABLE;
     }
     if (suite_open(&suite) != 0) {
-        (void)fprintf(stderr, "bulla-bench: no folder in /tmp: %s\n", strerror(errno));
+        (void)fprintf(stderr, "bulla-bench: no folder in TMPDIR, or else /tmp: %s\n",
+                      strerror(errno));
         return EX_CANTCREAT;
     }
     const uint64_t start_ns = clock_monotonic_ns();

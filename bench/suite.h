@@ -78,6 +78,7 @@ void row_hotpath(struct suite *suite);    /* hotpath                            
 void row_memory(struct suite *suite);     /* memory                                */
 void row_idle(struct suite *suite);       /* idle                                  */
 void row_keyservice(struct suite *suite); /* keyservice, and the real engine's way */
+void row_spool(struct suite *suite);      /* spool                                 */
 void row_scaling(struct suite *suite);    /* scaling; workers, mixes, clients      */
 
 #endif

@@ -54,6 +54,12 @@ int counts_open(const char *path)
     return 0;
 }
 
+bool counts_keys_away(void)
+{
+    /* Relaxed: nothing else is told by it. */
+    return atomic_load_explicit(&counts_page->keys_away, memory_order_relaxed) != 0;
+}
+
 /* The linker's names: a call of f() arrives at __wrap_f(), and __real_f() is the library's own. */
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);

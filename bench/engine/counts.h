@@ -1,7 +1,8 @@
 /*
- * counts: what each thread of the bench's engine called that a hot path must not.
+ * counts: what each thread of the bench's engine called that a hot path must not, and a switch.
  * Ownership: counts_open() maps a file that the bench has mapped too; it stays until the end.
- * Threads:   each writes its own entry; the bench reads them all, at any time.
+ * Threads:   each writes its own entry; the bench reads them all, and throws the switch, at any
+ *            time.
  * Units:     calls, records and bytes since the start.
  * Errors:    -errno; a thread beyond COUNTS_THREADS_MAX shares the last entry.
  *
@@ -14,6 +15,7 @@
 #include "base/macros.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define COUNTS_MAGIC       UINT32_C(0x31544e43) /* "CNT1" */
@@ -36,12 +38,15 @@ _Static_assert(sizeof(struct counts_thread) == 64, "a line each");
 struct counts_page {
     _Atomic uint32_t magic;
     _Atomic uint32_t threads_count;
-    uint32_t reserved[14];
+    _Atomic uint32_t keys_away; /* the bench writes it: the key service answers nothing */
+    uint32_t reserved[13];
     struct counts_thread threads[COUNTS_THREADS_MAX];
 };
 
 /* Before any other thread is started. */
 MUST_USE int counts_open(const char *path);
+/* The bench's switch; false without a file. */
+bool counts_keys_away(void);
 /* The calling thread's. */
 struct counts_thread *counts_mine(void);
 

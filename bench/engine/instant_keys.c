@@ -10,6 +10,10 @@
  * write to an eventfd by which key_thread_wake() wakes it: one a burst of requests, none while the
  * key thread is at work. Nothing is stored: what it lets be sealed can
  * never be opened. It exists in bulla-bench-engine alone, and no option of bullad selects it.
+ *
+ * By a switch of the counts page it is away: what it was asked then is answered after it is back,
+ * with the next request. A worker asks no more of it for mail that may be spooled once it has been
+ * away for a second, and by its waiting mail one record at a time.
  */
 #include "base/assert.h"
 #include "base/bytes.h"
@@ -83,6 +87,8 @@ void key_thread_wake(struct key_thread *thread, const struct key_link *link)
     const uint32_t index = rte_lcore_id() - 1;
     ASSERT(index == worker_index(link->worker));
     ASSERT(index < CONFIG_WORKERS_MAX);
+    if (counts_keys_away())
+        return;
     struct counts_thread *counts = counts_mine();
     atomic_store_explicit(&counts->worker_index, index, memory_order_relaxed);
     uint32_t count;
@@ -107,7 +113,7 @@ void key_thread_wake(struct key_thread *thread, const struct key_link *link)
 bool key_thread_up(const struct key_thread *thread)
 {
     (void)thread;
-    return true;
+    return !counts_keys_away();
 }
 
 uint64_t key_thread_stored(const struct key_thread *thread)

@@ -11,10 +11,11 @@ import sys
 import tempfile
 
 CLAIMS_OF_ROW = {"small": 1, "large": 3, "corpus": 2, "size": 4, "browser": 6, "latency": 2, "tail": 1, "hotpath": 4,
-                 "memory": 3, "idle": 1, "keyservice": 1, "scaling": 1}
+                 "memory": 3, "idle": 1, "keyservice": 1, "spool": 6,
+                 "scaling": 1}
 MEASURED_EVERYWHERE = {"small", "large", "latency", "tail", "memory", "idle", "keyservice"}
 FIGURES = {"small", "large", "size", "latency_half_load", "latency_curve", "tail", "hotpath", "memory", "idle",
-           "workers", "mixed_sizes", "many_clients", "keyservice", "real"}
+           "workers", "mixed_sizes", "many_clients", "keyservice", "real", "spool"}
 TOO_BUSY = ("nothing was sealed", "of ")  # on a machine that gives the engine no time: no fault of the suite
 COMPARES = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b, "<": lambda a, b: a < b}
 
@@ -50,6 +51,22 @@ def check_claim(claim):
         assert side is None or (side["name"] and side["unit"] and side["value"] >= 0), claim
 
 
+def check_spool(found):
+    """What was taken over was drained and found again; where no disk is, the reason says so."""
+    figures = found["figures"]["spool"]
+    claims = [claim for claim in found["claims"] if claim["row"] == "spool"]
+    assert all(claim["peer"] or claim["limit"] for claim in claims if claim["value"] is not None), claims
+    for turn in figures["turns"]:
+        assert turn["drained"] > 0 and turn["bytes_a_message"] > 4096 and turn["bytes_a_write"] >= 4096, turn
+        assert min(turn["raw_mb_per_s"], turn["raw_reads_per_s"], turn["synced_per_s"]) > 0, turn
+    if "waiting" in figures:
+        waiting = figures["waiting"]
+        assert waiting["messages"] > 0 and waiting["disk_bytes_each"] > 1024, waiting
+        assert waiting["resident_mib"] > waiting["resident_mib_before"] > 0, waiting
+    memory = next(claim for claim in claims if claim["unit"] == "MiB")
+    assert memory["value"] is None or "reckoned from" in memory["why"], memory
+
+
 def check_everything(program):
     done, found = suite(program)
     print(done.stdout, done.stderr, sep="\n")
@@ -78,7 +95,7 @@ def check_everything(program):
     for name in ("mixed_sizes", "many_clients"):
         assert found["figures"][name]["worker_preemptions_per_s"]["min"] >= 0, name
 
-
+    check_spool(found)
     scaling = next(claim for claim in found["claims"] if claim["row"] == "scaling")
     if len(os.sched_getaffinity(0)) < 4:  # on more they may be hyperthreads: then either is right
         assert scaling["value"] is None and "four cores" in scaling["why"], scaling
