@@ -151,6 +151,8 @@ struct waiting_counts {
 };
 const struct waiting_counts *waiting_counts(const struct waiting *waiting);
 void waiting_spool_stats(const struct waiting *waiting, struct spool_stats *stats);
+/* spool_counts() */
+HOT void waiting_spool_counts(const struct waiting *waiting, struct spool_stats *stats);
 const char *waiting_state_name(enum waiting_state state);
 
 /*

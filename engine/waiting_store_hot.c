@@ -153,6 +153,11 @@ static bool mail_put(struct waiting *waiting, const struct waiting_mail *mail, u
     return true;
 }
 
+void waiting_spool_counts(const struct waiting *waiting, struct spool_stats *stats)
+{
+    spool_counts(waiting->spool, stats);
+}
+
 uint32_t waiting_put_burst(struct waiting *waiting, const struct waiting_mail *mails,
                            const uint32_t *job_indexes, uint32_t count)
 {

@@ -79,7 +79,7 @@ void worker_spool_count(struct worker *worker)
 {
     const struct waiting_counts *counts = waiting_counts(worker->waiting);
     struct spool_stats spool;
-    waiting_spool_stats(worker->waiting, &spool);
+    waiting_spool_counts(worker->waiting, &spool);
     uint64_t now = 0;
     for (uint32_t state = WAITING_FREE + 1; state < WAITING_STATES; state++)
         now += counts->states[state];
@@ -97,7 +97,7 @@ void worker_spool_count(struct worker *worker)
         {COUNTER_EXPIRED, counts->expired},
         {COUNTER_NOTIFIED, counts->notified},
         {COUNTER_SPOOL_FAILURES, counts->refused},
-        {COUNTER_SPOOL_DAMAGED, counts->damaged},
+        {COUNTER_SPOOL_DAMAGED, counts->damaged + spool.damaged},
         {COUNTER_SPOOL_BYTES, spool.bytes_live},
         {COUNTER_SPOOL_COMMITS, spool.commits},
     };

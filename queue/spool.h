@@ -131,5 +131,7 @@ struct spool_stats {
     uint64_t failed;  /* writes and syncs */
 };
 void spool_stats(const struct spool *spool, struct spool_stats *stats);
+/* The same without the segments, each of which has to be looked at: for every pass. */
+HOT void spool_counts(const struct spool *spool, struct spool_stats *stats);
 
 #endif

@@ -595,6 +595,11 @@ bool spool_mark(struct spool *spool, uint64_t place, bool held, uint64_t tag)
     return op_add(spool, place, held ? FORMAT_NOTE_HOLD : FORMAT_NOTE_RELEASE, tag);
 }
 
+void spool_counts(const struct spool *spool, struct spool_stats *stats)
+{
+    *stats = spool->stats;
+}
+
 static void result_take(struct spool *spool, const struct disk_result *result)
 {
     const uint32_t lane = (uint32_t)(result->tag >> 40) & 0xffff;

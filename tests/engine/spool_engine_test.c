@@ -628,6 +628,38 @@ static void spool_is_not_opened_under_another_key(void **state)
     finish();
 }
 
+/* Changes a byte of the first mail. */
+static void damage_first_mail(void)
+{
+    static const char shows[] = "multipart/mixed";
+    static uint8_t bytes[1 << 20];
+    char path[DAEMON_PATH_BYTES + 256];
+    (void)snprintf(path, sizeof(path), "%s/00-00000001.log", spool);
+    FILE *file = fopen(path, "r+e");
+    assert_non_null(file);
+    const size_t count = fread(bytes, 1, sizeof(bytes), file);
+    const uint8_t *at = memmem(bytes, count, shows, sizeof(shows) - 1);
+    assert_non_null(at);
+    assert_int_equal(fseek(file, (long)(at - bytes), SEEK_SET), 0);
+    assert_int_equal(fputc('M', file), 'M');
+    assert_int_equal(fclose(file), 0);
+}
+
+static void status_tells_of_damage_that_a_start_finds(void **state)
+{
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    queue_mails();
+    assert_int_equal(daemon_stop(&bullad), 0);
+    damage_first_mail();
+    daemon_launch(&bullad, 0);
+    assert_int_equal(status_number("recovered"), MAILS - 1);
+    assert_true(status_number("spool_damaged") > 0);
+    assert_true(daemon_logged(&bullad, "spool_damaged file="));
+    finish();
+}
+
 static void second_engine_does_not_touch_the_spool(void **state)
 {
     (void)state;
@@ -663,6 +695,7 @@ int main(void)
         cmocka_unit_test(held_message_has_no_end),
         cmocka_unit_test(spool_of_two_workers_goes_on_with_one),
         cmocka_unit_test(spool_is_not_opened_under_another_key),
+        cmocka_unit_test(status_tells_of_damage_that_a_start_finds),
         cmocka_unit_test(second_engine_does_not_touch_the_spool),
     };
     cmocka_set_test_filter(getenv("ONLY"));
