@@ -1,13 +1,11 @@
 /* `bulla queue` against a real engine whose key service is away: shows, holds, releases, removes.
  */
-#include "tests/engine/daemon.h"
+#include "tests/engine/spool_folder.h"
 
 #include "base/clock.h"
 #include "base/macros.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
 #include <setjmp.h>
@@ -32,45 +30,20 @@
 #define NOBODY     65534 /* user and group without rights of their own */
 
 static struct daemon bullad;
-static char spool[DAEMON_PATH_BYTES];
-static char spool_key[DAEMON_PATH_BYTES + 8];
+static struct spool_folder spool;
 static char text[TEXT_BYTES];
 
 /* Two workers: what waits lies with both, or with either. */
 static void start(const char *engine)
 {
-    const char *folder = getenv("TMPDIR");
-    char options[3 * DAEMON_PATH_BYTES];
-    (void)snprintf(spool, sizeof(spool), "%.200s/bulla-queue-XXXXXX",
-                   folder == NULL ? "/tmp" : folder);
-    assert_non_null(mkdtemp(spool));
-    (void)snprintf(spool_key, sizeof(spool_key), "%s.key", spool);
-    const int fd = open(spool_key, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, "0123456789abcdef0123456789ABCDEF", 32), 32);
-    assert_int_equal(close(fd), 0);
-    (void)snprintf(options, sizeof(options),
-                   "workers = 2\n spool = \"%s\"\n spool_key = \"%s\"\n spool_size = 512MB\n"
-                   " spool_segment = 4MB\n %s",
-                   spool, spool_key, engine);
-    daemon_start(&bullad, options, "", 0);
+    char options[DAEMON_PATH_BYTES];
+    (void)snprintf(options, sizeof(options), "workers = 2\n spool_size = 512MB\n %s", engine);
+    spool_folder_start(&spool, &bullad, options, "");
 }
 
 static void finish(void)
 {
-    char path[DAEMON_PATH_BYTES + 256];
-    assert_int_equal(daemon_stop(&bullad), 0);
-    daemon_fini(&bullad);
-    DIR *folder = opendir(spool);
-    assert_non_null(folder);
-    const struct dirent *entry;
-    while ((entry = readdir(folder)) != NULL) {
-        (void)snprintf(path, sizeof(path), "%s/%s", spool, entry->d_name);
-        (void)unlink(path); /* . and .. stay */
-    }
-    (void)closedir(folder);
-    assert_int_equal(rmdir(spool), 0);
-    assert_int_equal(unlink(spool_key), 0);
+    spool_folder_finish(&spool, &bullad);
 }
 
 /* Runs `bulla queue` with these words; what it says, on both streams, is `text`. */

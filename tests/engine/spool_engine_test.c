@@ -1,12 +1,11 @@
 /* What the engine has taken over because the key service was away: nothing of it is lost. */
-#include "tests/engine/daemon.h"
+#include "tests/engine/spool_folder.h"
 
 #include "base/clock.h"
 #include "base/macros.h"
 #include "engine/spool_key.h"
 #include "envelope/unsealed.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,8 +31,7 @@
 #define PROFILE_BRIEF "profile \"brief\" {\n key_service = main\n wait = 4s\n}\n"
 
 static struct daemon bullad;
-static char spool[DAEMON_PATH_BYTES];
-static char spool_key[DAEMON_PATH_BYTES + 8];
+static struct spool_folder spool;
 
 static void pause_ms(uint32_t ms)
 {
@@ -40,44 +39,14 @@ static void pause_ms(uint32_t ms)
     (void)nanosleep(&pause, NULL);
 }
 
-/* As small as they may be: each is written from end to end before it is used. */
-#define SEGMENTS " spool_segment = 4MB\n"
-
 static void start(const char *engine, const char *profiles)
 {
-    const char *folder = getenv("TMPDIR");
-    char options[3 * DAEMON_PATH_BYTES];
-    char why[SPOOL_KEY_WHY_BYTES] = "";
-    (void)snprintf(spool, sizeof(spool), "%.200s/bulla-spool-XXXXXX",
-                   folder == NULL ? "/tmp" : folder);
-    assert_non_null(mkdtemp(spool));
-    (void)snprintf(spool_key, sizeof(spool_key), "%s.key", spool);
-    assert_int_equal(spool_key_make(spool_key, why), 0);
-    (void)snprintf(options, sizeof(options), "%s\n spool = \"%s\"\n spool_key = \"%s\"\n" SEGMENTS,
-                   engine[0] == '\0' ? "workers = 1" : engine, spool, spool_key);
-    daemon_start(&bullad, options, profiles, 0);
-}
-
-static void folder_remove(void)
-{
-    char path[DAEMON_PATH_BYTES + 256];
-    DIR *folder = opendir(spool);
-    assert_non_null(folder);
-    const struct dirent *entry;
-    while ((entry = readdir(folder)) != NULL) {
-        (void)snprintf(path, sizeof(path), "%s/%s", spool, entry->d_name);
-        (void)unlink(path); /* . and .. stay */
-    }
-    (void)closedir(folder);
-    assert_int_equal(rmdir(spool), 0);
+    spool_folder_start(&spool, &bullad, engine[0] == '\0' ? "workers = 1" : engine, profiles);
 }
 
 static void finish(void)
 {
-    assert_int_equal(daemon_stop(&bullad), 0);
-    daemon_fini(&bullad);
-    folder_remove();
-    assert_int_equal(unlink(spool_key), 0);
+    spool_folder_finish(&spool, &bullad);
 }
 
 static void die(void)
@@ -587,34 +556,22 @@ static void held_message_has_no_end(void **state)
 
 static void spool_of_two_workers_goes_on_with_one(void **state)
 {
-    char options[3 * DAEMON_PATH_BYTES];
     (void)state;
     start("workers = 2", "");
     stand_in_stop(bullad.service);
     queue_mails();
     assert_int_equal(daemon_stop(&bullad), 0);
-    (void)snprintf(options, sizeof(options),
-                   "workers = 1\n spool = \"%s\"\n spool_key = \"%s\"\n" SEGMENTS, spool,
-                   spool_key);
-    daemon_write_config(&bullad, options, "");
+    spool_folder_config(&spool, &bullad, "workers = 1");
     stand_in_start(bullad.service);
     daemon_launch(&bullad, 0);
     take_mails();
     finish();
 }
 
-/* Under a wrong key all that waits would look damaged, and every sender be told so. */
-static void spool_is_not_opened_under_another_key(void **state)
+/* An engine with this configuration does not come up, and says why by its exit status. */
+static void expect_engine_ends(int exit_status)
 {
-    char why[SPOOL_KEY_WHY_BYTES] = "";
-    char kept[DAEMON_PATH_BYTES + 16];
     int status;
-    (void)state;
-    start("", "");
-    assert_int_equal(daemon_stop(&bullad), 0);
-    (void)snprintf(kept, sizeof(kept), "%s.kept", spool_key);
-    assert_int_equal(rename(spool_key, kept), 0);
-    assert_int_equal(spool_key_make(spool_key, why), 0);
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
@@ -622,8 +579,22 @@ static void spool_is_not_opened_under_another_key(void **state)
         _exit(127);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 78); /* EX_CONFIG */
-    assert_int_equal(rename(kept, spool_key), 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == exit_status);
+}
+
+/* Under a wrong key all that waits would look damaged, and every sender be told so. */
+static void spool_is_not_opened_under_another_key(void **state)
+{
+    char why[SPOOL_KEY_WHY_BYTES] = "";
+    char kept[DAEMON_PATH_BYTES + 16];
+    (void)state;
+    start("", "");
+    assert_int_equal(daemon_stop(&bullad), 0);
+    (void)snprintf(kept, sizeof(kept), "%s.kept", spool.key);
+    assert_int_equal(rename(spool.key, kept), 0);
+    assert_int_equal(spool_key_make(spool.key, why), 0);
+    expect_engine_ends(EX_CONFIG);
+    assert_int_equal(rename(kept, spool.key), 0);
     daemon_launch(&bullad, 0);
     finish();
 }
@@ -664,15 +635,7 @@ static void second_engine_does_not_touch_the_spool(void **state)
 {
     (void)state;
     start("", "");
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        (void)execl(BULLAD_PATH, "bullad", "--config", bullad.config, (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 69); /* EX_UNAVAILABLE */
+    expect_engine_ends(EX_UNAVAILABLE);
     finish();
 }
 
