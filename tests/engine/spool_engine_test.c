@@ -602,7 +602,7 @@ static void damage_first_mail(void)
     static const char shows[] = "multipart/mixed";
     static uint8_t bytes[1 << 20];
     char path[DAEMON_PATH_BYTES + 256];
-    (void)snprintf(path, sizeof(path), "%s/00-00000001.log", spool);
+    (void)snprintf(path, sizeof(path), "%s/00-00000001.log", spool.path);
     FILE *file = fopen(path, "r+e");
     assert_non_null(file);
     const size_t count = fread(bytes, 1, sizeof(bytes), file);
