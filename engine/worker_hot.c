@@ -120,13 +120,14 @@ static bool job_answer(struct worker *worker, struct job *job)
     struct ipc_completion completion = {.request_id = job->submission.request_id};
     ASSERT(job->state == JOB_WAIT_ANSWER);
     answer_status(job->verdict, &completion);
+    if (job->verdict == VERDICT_SEALED || job->verdict == VERDICT_QUEUED)
+        memcpy(completion.envelope_id, job->id.bytes, sizeof(completion.envelope_id));
     if (job->verdict == VERDICT_SEALED) {
         completion.spans_count = WORKER_SPANS;
         completion.spans_offset = (uint32_t)job->space_offset;
         completion.mail_bytes = job->prologue_bytes + job->epilogue_bytes +
                                 (uint32_t)job->body_bytes + job->shell->head.bytes +
                                 job->shell->tail.bytes;
-        memcpy(completion.envelope_id, job->id.bytes, sizeof(completion.envelope_id));
     } else {
         vector_give_room(worker, job);
         if (!answer_write(worker, job, &completion))

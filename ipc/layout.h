@@ -148,7 +148,7 @@ struct ipc_completion {
     uint32_t text_offset;    /* one line of printable ASCII for REFUSED and RETRY      */
     uint32_t text_bytes;     /* ≤ IPC_TEXT_BYTES_MAX; an EMIT's ≤ IPC_META_BYTES_MAX   */
     uint32_t mail_bytes;     /* sum of the spans                                       */
-    uint8_t envelope_id[16]; /* of a sealed mail, or of what an EMIT is about          */
+    uint8_t envelope_id[16]; /* of what was sealed or queued, or an EMIT is about      */
     uint8_t emission;        /* enum ipc_emission; 0 unless EMIT                       */
     uint8_t reserved2[15];
 };

@@ -114,7 +114,7 @@ struct bulla_completion {
     struct iovec spans[BULLA_SPANS_MAX]; /* the sealed mail, ready for writev(2) */
     uint32_t spans_count;
     size_t mail_bytes;    /* sum of the spans */
-    char envelope_id[33]; /* 32 hex digits; "" unless sealed */
+    char envelope_id[33]; /* 32 hex digits; "" unless SEALED or QUEUED */
     uint64_t id;          /* the library's */
 };
 

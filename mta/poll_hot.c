@@ -85,7 +85,7 @@ static void completion_words(const struct bulla *bulla, const struct ipc_complet
                        slot->enhanced_status[0], slot->enhanced_status[1],
                        slot->enhanced_status[2]);
     completion->envelope_id[0] = '\0';
-    if (slot->status == IPC_SEALED)
+    if (slot->status == IPC_SEALED || slot->status == IPC_QUEUED)
         attachment_id_text(slot->envelope_id, completion->envelope_id);
 }
 

@@ -140,8 +140,10 @@ static bool echo_complete_words(struct echo_session *session,
 static bool echo_complete_bare(struct echo_session *session,
                                const struct ipc_submission *submission, enum ipc_status status)
 {
-    const struct ipc_completion completion = {.request_id = submission->request_id,
-                                              .status = (uint8_t)status};
+    struct ipc_completion completion = {.request_id = submission->request_id,
+                                        .status = (uint8_t)status};
+    if (status == IPC_QUEUED)
+        memset(completion.envelope_id, 0xab, sizeof(completion.envelope_id));
     const bool held = channel_complete(session->channel, &completion, 0, 0);
     ASSERT(held);
     return true;

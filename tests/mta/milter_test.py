@@ -2,6 +2,7 @@
 import os
 import pathlib
 import random
+import re
 import signal
 import tempfile
 import threading
@@ -473,6 +474,10 @@ class Kept(Alone):
         self.assertEqual([], self.sink.mails, "nothing leaves before its key is stored")
         os.kill(self.keyd, signal.SIGCONT)
         self.assert_arrived(mails)
+        taken, sent = (re.findall(f"{words} .*envelope=([0-9a-f]{{32}}) ", milter.log_text())
+                       for words in ("message .*status=queued", "emission status=sent"))
+        self.assertEqual(sorted(taken), sorted(sent), "one id from Postfix's queue id to the end")
+        self.assertEqual(len(mails), len(set(taken)))
 
     def test_milter_loses_nothing_when_engine_and_milter_are_killed_meanwhile(self):
         milter = self.milter(self.engine.socket, reinject=self.sink.address)

@@ -225,7 +225,10 @@ static int seal_completed(const struct seal_options *options,
 {
     switch (completion->status) {
     case BULLA_SEALED: return seal_write(completion->spans, completion->spans_count);
-    case BULLA_QUEUED: command_note("the engine keeps the message and will send it on"); return 0;
+    case BULLA_QUEUED:
+        command_note("the engine keeps the message as %s and will send it on",
+                     completion->envelope_id);
+        return 0;
     case BULLA_PASSED: return seal_passed(options, mail);
     case BULLA_REFUSED: return seal_refused(completion);
     case BULLA_RETRY:
