@@ -1,5 +1,6 @@
 /* bullad: the engine daemon; see bullad(8). */
 #include "base/log.h"
+#include "base/startup.h"
 #include "engine/config.h"
 #include "engine/control.h"
 #include "engine/engine.h"
@@ -8,11 +9,9 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 
@@ -53,42 +52,16 @@ static int options_read(struct options *options, int argc, char **argv)
     return optind == argc ? 0 : -EINVAL;
 }
 
-/* No core and no debugger may see keys or mail; both limits may be lowered by anyone. */
-static void guard_secrets(void)
+/* As much as may be had for the pages that hold keys and plaintext. */
+static void raise_locked(void)
 {
-    const struct rlimit none = {0, 0};
     struct rlimit locked;
-    (void)setrlimit(RLIMIT_CORE, &none);
-    (void)prctl(PR_SET_DUMPABLE, 0);
-    /* As much as may be had for the pages that hold keys and plaintext. */
     if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
         const struct rlimit endless = {RLIM_INFINITY, RLIM_INFINITY};
         locked.rlim_cur = locked.rlim_max;
         if (setrlimit(RLIMIT_MEMLOCK, &endless) != 0)
             (void)setrlimit(RLIMIT_MEMLOCK, &locked);
     }
-}
-
-/* Each of 256 sessions has a socket, two memfds and a doorbell. */
-static void raise_files(void)
-{
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
-        return;
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
-}
-
-/* Before any thread starts: signals are read from a descriptor by control alone. */
-static void block_signals(void)
-{
-    sigset_t signals;
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGHUP);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
 }
 
 static int explain_placement(const struct config *config)
@@ -124,9 +97,12 @@ static int serve(const char *config_path, const struct config *config)
     static struct engine engine;
     char why[ENGINE_WHY_BYTES] = "";
     struct control *control = NULL;
-    guard_secrets();
-    raise_files();
-    block_signals();
+    sigset_t signals;
+    startup_hide_memory();
+    raise_locked();
+    startup_raise_files(); /* each of 256 sessions has a socket, two memfds and a doorbell */
+    /* Before any thread starts: signals are read from a descriptor by control alone. */
+    startup_block_signals(&signals);
     int rc = engine_start(&engine, config_path, config, why);
     if (rc != 0) {
         log_line(LOG_LEVEL_ERROR, "start", "why=\"%s\"", why);

@@ -7,6 +7,7 @@
  * --instant` and `bulla-bench suite` start and stop it by themselves.
  */
 #include "base/log.h"
+#include "base/startup.h"
 #include "bench/engine/counts.h"
 #include "engine/config.h"
 #include "engine/control.h"
@@ -15,7 +16,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,21 +31,14 @@ static const char usage[] =
 /* As bullad does, so that both run under the same limits; but a bench may look inside. */
 static void process_prepare(void)
 {
-    static const int limits[] = {RLIMIT_MEMLOCK, RLIMIT_NOFILE};
+    struct rlimit locked;
     sigset_t signals;
-    for (size_t i = 0; i < ARRAY_COUNT(limits); i++) {
-        struct rlimit limit;
-        if (getrlimit((__rlimit_resource_t)limits[i], &limit) == 0) {
-            limit.rlim_cur = limit.rlim_max;
-            (void)setrlimit((__rlimit_resource_t)limits[i], &limit);
-        }
+    if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0) {
+        locked.rlim_cur = locked.rlim_max;
+        (void)setrlimit(RLIMIT_MEMLOCK, &locked);
     }
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGHUP);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
+    startup_raise_files();
+    startup_block_signals(&signals);
     /* Ends with the bench that started it; and the bench may count its system calls. */
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);

@@ -1,10 +1,9 @@
 /* bulla-keyd: keeps the keys of sealed mail and gives them to recipients. bulla-keyd(8). */
+#include "base/startup.h"
 #include "keyservice/server/command.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 
@@ -24,9 +23,7 @@ static const struct {
 /* No core, no debugger of the same user, no file that others may read. */
 static void harden(void)
 {
-    const struct rlimit none = {.rlim_cur = 0, .rlim_max = 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    startup_hide_memory();
     (void)umask(077);
 }
 

@@ -2,6 +2,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/startup.h"
 #include "crypto/secret.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/command.h"
@@ -381,12 +382,7 @@ int command_serve(int argc, char **argv)
         return status;
     log_init("bulla-keyd", options.debug ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
     /* Blocked before any thread is made, so that every thread leaves them to serve_wait(). */
-    (void)sigemptyset(&signals);
-    (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
-    (void)sigaddset(&signals, SIGHUP);
-    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
+    startup_block_signals(&signals);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     api_json_init();
 

@@ -1,5 +1,6 @@
 /* bulla-milter: attaches a mail server to the engine; see bulla-milter(8). */
 #include "base/log.h"
+#include "base/startup.h"
 #include "engine/config.h"
 #include "mta/milter/service.h"
 
@@ -9,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -50,14 +49,6 @@ static int options_read(struct options *options, int argc, char **argv)
     return optind == argc ? 0 : -EINVAL;
 }
 
-/* No core and no debugger may see mail. */
-static void guard_secrets(void)
-{
-    const struct rlimit none = {0, 0};
-    (void)setrlimit(RLIMIT_CORE, &none);
-    (void)prctl(PR_SET_DUMPABLE, 0);
-}
-
 /* Nothing selected is a lawful configuration, and hardly ever what was meant. */
 static bool selects_something(const struct config *config)
 {
@@ -95,7 +86,7 @@ int main(int argc, char **argv)
         code = 0;
         goto free_config;
     }
-    guard_secrets();
+    startup_hide_memory();
     log_init("bulla-milter", config->milter.log_level);
     code = service_run(options.config_path, options.pid_file, config);
     /* libmilter's threads are still there: exit() would take from under them what they use. */
