@@ -173,6 +173,8 @@ static void buffers_share(struct spool *spool)
     spool->buffers_count = (uint32_t)MIN(half / GROUP_BYTES, (size_t)GROUPS_MAX);
     spool->read_buffers = config->buffers + spool->buffers_count * GROUP_BYTES;
     spool->reads_count = (uint32_t)MIN(half / READ_BYTES, (size_t)READS_MAX);
+    for (uint32_t n = 0; n < spool->reads_count; n++)
+        spool->reads_in[READ_FREE][n / 64] |= UINT64_C(1) << n % 64;
     for (uint32_t n = 0; n < spool->buffers_count; n++)
         spool->buffers_free[spool->buffers_free_count++] = n;
 }

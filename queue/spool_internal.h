@@ -21,6 +21,7 @@
 #define GROUPS_EARLY    2                  /* so many may be out however small they are  */
 #define GROUP_BYTES_MIN ((size_t)96 << 10) /* beyond those, a group waits to be so large */
 #define READ_BYTES      ((size_t)64 << 10)
+#define READ_HEAD_BYTES ((size_t)1 << 10) /* more than most heads have, spans included */
 #define READS_MAX       128
 #define PUTS_MAX        1024
 #define OPS_MAX         4096
@@ -244,6 +245,7 @@ struct lane {
 };
 
 enum read_state { READ_FREE, READ_WANTED, READ_OUT, READ_ENDED };
+#define READ_STATES 4
 
 struct read {
     enum read_state state;
@@ -305,6 +307,7 @@ struct spool {
     struct read *reads;
     uint8_t *read_buffers;
     uint32_t reads_out;
+    uint64_t reads_in[READ_STATES][READS_MAX / 64]; /* which are in each state */
     struct cached cached[CACHE_COUNT];
     uint8_t *cache;
     uint64_t cache_clock;

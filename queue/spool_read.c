@@ -6,19 +6,39 @@
 #include <errno.h>
 #include <string.h>
 
+static void read_enter(struct spool *spool, struct read *read, enum read_state state)
+{
+    const uint32_t n = (uint32_t)(read - spool->reads);
+    const uint64_t bit = UINT64_C(1) << n % 64;
+    ASSERT(n < spool->reads_count);
+    ASSERT((spool->reads_in[read->state][n / 64] & bit) != 0);
+    spool->reads_in[read->state][n / 64] &= ~bit;
+    spool->reads_in[state][n / 64] |= bit;
+    read->state = state;
+}
+
+/* The first one in that state from `from` on, or READS_MAX: those in other states stay untouched,
+ * each being as large as several cache lines. */
+static uint32_t reads_next(const struct spool *spool, enum read_state state, uint32_t from)
+{
+    for (uint32_t n = from; n < READS_MAX; n = (n / 64 + 1) * 64) {
+        const uint64_t left = spool->reads_in[state][n / 64] >> n % 64;
+        if (left != 0)
+            return n + (uint32_t)__builtin_ctzll(left);
+    }
+    return READS_MAX;
+}
+
 static bool read_begin(struct spool *spool, uint64_t place, uint8_t *dst, size_t room, uint64_t tag,
                        bool all)
 {
     const struct entry *entry = entry_of(spool, place);
     if (spool->reads_out == spool->reads_count)
         return false;
-    uint32_t n = 0;
-    while (spool->reads[n].state != READ_FREE)
-        n++;
-    struct read *read = &spool->reads[n];
+    struct read *read = &spool->reads[reads_next(spool, READ_FREE, 0)];
     struct segment *segment = &spool->segments[entry->segment];
     *read = (struct read){
-        .state = READ_WANTED,
+        .state = READ_FREE,
         .all = all,
         .tag = tag,
         .place = place,
@@ -32,6 +52,7 @@ static bool read_begin(struct spool *spool, uint64_t place, uint8_t *dst, size_t
         .bytes = entry->bytes,
         .constant_span = NONE,
     };
+    read_enter(spool, read, READ_WANTED);
     segment->reads_count++;
     spool->reads_out++;
     return true;
@@ -47,9 +68,9 @@ bool spool_read_all(struct spool *spool, uint64_t place, uint8_t *dst, size_t ro
     return read_begin(spool, place, dst, room, tag, true);
 }
 
-static void read_end(struct read *read, int error)
+static void read_end(struct spool *spool, struct read *read, int error)
 {
-    read->state = READ_ENDED;
+    read_enter(spool, read, READ_ENDED);
     read->error = error;
 }
 
@@ -229,7 +250,7 @@ static void constants_next(struct spool *spool, struct read *read, uint32_t from
                 read->at = span->constant_at;
                 read->bytes = format_record_bytes(0, 0, span->bytes);
                 read->done = 0;
-                read->state = READ_WANTED;
+                ASSERT(read->state == READ_WANTED);
                 return;
             }
             cached->used = ++spool->cache_clock;
@@ -238,7 +259,7 @@ static void constants_next(struct spool *spool, struct read *read, uint32_t from
         }
         at += span->bytes;
     }
-    read_end(read, 0);
+    read_end(spool, read, 0);
 }
 
 static void record_taken(struct spool *spool, struct read *read)
@@ -266,16 +287,16 @@ void read_done(struct spool *spool, uint32_t read_index, int64_t result)
     ASSERT(read->state == READ_OUT);
     const uint64_t from = (read->at + read->done) % DISK_BLOCK_BYTES;
     if (result <= (int64_t)from) {
-        read_end(read, result < 0 ? (int)result : -EIO);
+        read_end(spool, read, result < 0 ? (int)result : -EIO);
         return;
     }
     const uint8_t *at = spool->read_buffers + read_index * READ_BYTES + from;
     uint64_t left = MIN((uint64_t)result - from, read->bytes - read->done);
-    read->state = READ_WANTED;
+    read_enter(spool, read, READ_WANTED);
     while (left > 0) { /* every pass takes some */
         const int64_t took = take_some(read, at, left);
         if (took < 0) {
-            read_end(read, (int)took);
+            read_end(spool, read, (int)took);
             return;
         }
         ASSERT(took > 0);
@@ -284,7 +305,7 @@ void read_done(struct spool *spool, uint32_t read_index, int64_t result)
         read->done += (uint64_t)took;
         if (head_is_enough(read)) {
             read->mail = read->head;
-            read_end(read, 0);
+            read_end(spool, read, 0);
             return;
         }
     }
@@ -292,19 +313,23 @@ void read_done(struct spool *spool, uint32_t read_index, int64_t result)
         record_taken(spool, read);
 }
 
+/* Of a record of which the head alone is wanted, no more than most heads have: a disk gives blocks
+ * by the second. */
+static uint64_t read_ahead(const struct read *read)
+{
+    return read->all ? READ_BYTES : READ_HEAD_BYTES;
+}
+
 void read_step(struct spool *spool)
 {
-    uint32_t left = spool->reads_out;
-    for (uint32_t n = 0; left > 0 && n < spool->reads_count; n++) {
+    for (uint32_t n = reads_next(spool, READ_WANTED, 0);
+         n < READS_MAX && spool->disk_out < DISK_REQUESTS_MAX;
+         n = reads_next(spool, READ_WANTED, n + 1)) {
         struct read *read = &spool->reads[n];
-        if (read->state == READ_FREE)
-            continue;
-        left--;
-        if (read->state != READ_WANTED || spool->disk_out == DISK_REQUESTS_MAX)
-            continue;
         const uint64_t from = read->at + read->done;
         const uint64_t offset = from / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
-        const uint64_t bytes = format_blocks(read->at + read->bytes) - offset;
+        const uint64_t end = read->at + MIN(read->bytes, read->done + read_ahead(read));
+        const uint64_t bytes = format_blocks(end) - offset;
         const struct disk_request request = {
             .kind = DISK_READ,
             .file = spool->segments[read->segment].file,
@@ -314,21 +339,16 @@ void read_step(struct spool *spool)
             .tag = TAG(TAG_READ, 0, n),
         };
         if (spool_submit(spool, &request))
-            read->state = READ_OUT;
+            read_enter(spool, read, READ_OUT);
     }
 }
 
 uint32_t read_retire(struct spool *spool, struct spool_event *events, uint32_t events_max)
 {
     uint32_t count = 0;
-    uint32_t left = spool->reads_out;
-    for (uint32_t n = 0; left > 0 && n < spool->reads_count && count < events_max; n++) {
+    for (uint32_t n = reads_next(spool, READ_ENDED, 0); n < READS_MAX && count < events_max;
+         n = reads_next(spool, READ_ENDED, n + 1)) {
         struct read *read = &spool->reads[n];
-        if (read->state == READ_FREE)
-            continue;
-        left--;
-        if (read->state != READ_ENDED)
-            continue;
         struct segment *segment = &spool->segments[read->segment];
         ASSERT(segment->reads_count > 0);
         segment->reads_count--;
@@ -344,7 +364,7 @@ uint32_t read_retire(struct spool *spool, struct spool_event *events, uint32_t e
             .place = read->place,
             .bytes = read->error == 0 ? read->mail.head_bytes + body : 0,
         };
-        read->state = READ_FREE;
+        read_enter(spool, read, READ_FREE);
     }
     return count;
 }
