@@ -81,8 +81,7 @@ int raw_disk_run(const struct raw_disk_config *config, struct raw_disk_rates *ra
     if (file < 0)
         return (int)file;
     const int rc = raw_passes(config, (int32_t)file, &found);
-    request.file = (int32_t)file;
-    request.kind = DISK_CLOSE;
+    request = (struct disk_request){.kind = DISK_CLOSE, .name = RAW_NAME, .file = (int32_t)file};
     (void)raw_do(config->disk, &request);
     request.kind = DISK_UNLINK;
     (void)raw_do(config->disk, &request);
