@@ -49,7 +49,7 @@
 #define WORKER_AWAY_NS         NS_PER_S       /* a service away for so long is known to be away   */
 #define WORKER_QUEUE_WAIT_NS   (2 * NS_PER_S) /* for a key, when the mail may go to the spool     */
 #define WORKER_SPOOL_BUDGET    32             /* what of the spool is begun a pass ...            */
-#define WORKER_SPOOL_SHARE     8              /* ... and while new mail is sealed                 */
+#define WORKER_SPOOL_SHARE     4              /* ... and while new mail came lately               */
 
 _Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
 _Static_assert(WORKER_VECTOR_MAX <= CHANNEL_AHEAD_MAX, "a vector can be looked at ahead");

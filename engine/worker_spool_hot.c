@@ -108,10 +108,11 @@ void worker_spool_count(struct worker *worker)
 
 uint32_t worker_spool_run(struct worker *worker)
 {
-    const bool sealing = worker->small_ns == worker->now_ns;
+    /* What comes while a waiting mail is handed over waits for the end of the pass. */
+    const bool lately = worker->now_ns - worker->small_ns < WORKER_LATELY_NS;
     uint32_t done = worker->spooling.count > 0 ? spool_put_jobs(worker) : 0;
     done += waiting_run(worker->waiting, worker->now_ns, worker->unix_ns,
-                        sealing ? WORKER_SPOOL_SHARE : WORKER_SPOOL_BUDGET);
+                        lately ? WORKER_SPOOL_SHARE : WORKER_SPOOL_BUDGET);
     if (done > 0)
         worker_spool_count(worker);
     return done;
