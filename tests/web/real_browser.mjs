@@ -14,6 +14,7 @@ import { layOut, parseMail } from '../../web/opener/mime.js';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
 import { CORPUS, SOURCE, WEB_BUILD, corpusFiles } from './support/paths.mjs';
+import { plainText } from './support/shown.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
 const IS_CHROMIUM = NAME === 'chromium';
@@ -141,7 +142,7 @@ test('at_level_medium_a_session_spares_the_password_but_not_the_click', async ()
     assert.equal(await state(), 'waiting');
     await release(popup);
     assert.equal(await state(), 'shown');
-    assert.match(await text(tab, '.text'), /^Liebe Anna,/);
+    assert.match(await plainText(tab), /^Liebe Anna,/);
     assert.equal(await text(tab, '#app h1'), 'Grüße aus Zürich 📬');
 });
 
@@ -182,7 +183,7 @@ test('shows_messages_of_the_corpus', async (t) => {
         const root = parseMail(new Uint8Array(mail));
         const { bodies, attachments } = layOut(root, { attachment: words.attachment, message: words.message });
         assert.equal(await text(tab, '#app h1'), squeeze(shownField(root.fields, 'subject')) || words.no_subject, name);
-        const shown = squeeze(await text(tab, '.body'));
+        const shown = squeeze(await plainText(tab));
         for (const part of bodies.filter(({ mime }) => mime === 'text/plain')) {
             const start = squeeze(part.text()).slice(0, 2000);
             assert.ok(shown.includes(start), `${name}: ${start.slice(0, 80)} in ${shown.slice(0, 80)}`);
@@ -254,7 +255,7 @@ test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () =
         await signIn(popup, newcomer, 'a long enough secret');
     await release(popup);
     assert.equal(await state(), 'shown');
-    assert.match(await text(tab, '.text'), /^Liebe Anna,/);
+    assert.match(await plainText(tab), /^Liebe Anna,/);
 });
 
 test('without_the_service_the_envelope_says_so', async () => {
