@@ -11,6 +11,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { assemblePages } from './pages.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const LINE_CHARS_MAX = 998; // RFC 5322, 2.1.1: the envelope travels as 7bit.
@@ -307,6 +308,7 @@ async function main() {
     writeFileSync(join(OUT, 'opener', 'opener.sha256'), record);
     copyFolder('templates');
     copyFolder('pages');
+    assemblePages(join(OUT, 'dist/pages'));
     writeFileSync(join(OUT, 'dist/pages/view.js'), await bundleView());
     mkdirSync(join(OUT, 'dist/pages/words'));
     for (const locale of LOCALES)

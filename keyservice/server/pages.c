@@ -11,7 +11,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define PAGES_COUNT      5
 #define PAGE_BYTES_MAX   (256 * 1024)
 #define PAGE_NAME_BYTES  64
 #define PAGES_ACCEPT_MAX 16        /* languages of Accept-Language that are looked at */
@@ -36,13 +35,19 @@ static const struct {
     const char *asset;
     const char *policy;
     bool keep_opener;
-} page_list[PAGES_COUNT] = {
+} page_list[] = {
     {"/", "pages/home.html", PAGES_POLICY, false},
     {"/signin", "pages/signin.html", PAGES_POLICY, false},
     {"/register", "pages/register.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},
     {PAGES_ONLINE, "pages/online.html", PAGES_MESSAGE_POLICY, false},
 };
+#define PAGES_COUNT ARRAY_COUNT(page_list)
+
+/* The folders of web/pages/strings/. Every page has those of the first, and the others that it
+ * names. */
+static const char *const string_parts[] = {"core"};
+#define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
     [PAGES_NOTICE_AWAY] = "error_away",
@@ -66,7 +71,8 @@ struct page_text {
 };
 
 struct pages {
-    json_t *strings[PAGES_LOCALES_COUNT];
+    json_t *strings[PAGES_LOCALES_COUNT]; /* of all parts */
+    json_t *parts[PAGES_LOCALES_COUNT][PARTS_COUNT];
     struct page_text texts[PAGES_LOCALES_COUNT][PAGES_COUNT];
     struct page_text notices[PAGES_LOCALES_COUNT][PAGES_NOTICES_COUNT];
 };
@@ -165,11 +171,23 @@ static bool write_words(struct page_writer *writer, uint32_t locale)
     return true;
 }
 
-static bool write_strings(struct page_writer *writer, const struct pages *pages, uint32_t locale)
+/* `names`: parts beside the first, each behind a blank. */
+static bool write_strings(struct page_writer *writer, const struct pages *pages, uint32_t locale,
+                          const char *names)
 {
-    json_t *all = json_deep_copy(pages->strings[0]);
+    json_t *all = json_object();
     char *text = NULL;
-    if (all != NULL && json_object_update(all, pages->strings[locale]) == 0)
+    bool whole = all != NULL;
+    for (size_t part = 0; part < PARTS_COUNT; part++) {
+        const size_t chars = strlen(string_parts[part]);
+        const char *found = strstr(names, string_parts[part]);
+        const bool named = found != NULL && found > names && found[-1] == ' ' &&
+                           (found[chars] == ' ' || found[chars] == '\0');
+        if (part == 0 || named)
+            whole = whole && json_object_update(all, pages->parts[0][part]) == 0 &&
+                    json_object_update(all, pages->parts[locale][part]) == 0;
+    }
+    if (whole)
         text = json_dumps(all, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(all);
     if (text == NULL)
@@ -192,8 +210,8 @@ static bool write_marker(struct page_writer *writer, const struct pages *pages, 
         write_bytes(writer, right_to_left ? "rtl" : "ltr", 3);
         return true;
     }
-    if (strcmp(name, "#strings") == 0)
-        return write_strings(writer, pages, locale);
+    if (strncmp(name, "#strings", 8) == 0)
+        return write_strings(writer, pages, locale, name + 8);
     if (strcmp(name, "#words") == 0)
         return write_words(writer, locale);
     if (strcmp(name, "#notice") == 0 && notice != NULL)
@@ -245,29 +263,51 @@ static int page_render(struct page_text *text, const struct pages *pages, uint32
     return 0;
 }
 
+/* A part's strings in a language; English throughout where the part has no such language. */
+static int part_load(struct pages *pages, uint32_t locale, size_t part, char why[PAGES_WHY_BYTES])
+{
+    char name[PAGE_NAME_BYTES];
+    const char *key;
+    json_t *text;
+    (void)snprintf(name, sizeof(name), "pages/strings/%s/%s.json", string_parts[part],
+                   locales[locale]);
+    const struct asset *asset = asset_find(name);
+    json_t *strings = asset == NULL ? (locale == 0 ? NULL : json_object())
+                                    : json_loadb((const char *)asset->bytes_at, asset->bytes,
+                                                 JSON_REJECT_DUPLICATES, NULL);
+    pages->parts[locale][part] = strings;
+    if (!json_is_object(strings)) {
+        (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing or not JSON", name);
+        return -EBADMSG;
+    }
+    json_object_foreach(strings, key, text)
+    {
+        if (!json_is_string(text) || json_object_get(pages->strings[locale], key) != NULL) {
+            (void)snprintf(why, PAGES_WHY_BYTES, "%s: \"%s\" is no string, or another part has it",
+                           name, key);
+            return -EBADMSG;
+        }
+        if (json_object_set(pages->strings[locale], key, text) != 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
 {
     static const char *const needed[] = {"mail_code_subject", "mail_code_text",
                                          "mail_known_subject", "mail_known_text"};
     for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
-        char name[PAGE_NAME_BYTES];
-        (void)snprintf(name, sizeof(name), "pages/strings/%s.json", locales[i]);
-        const struct asset *asset = asset_find(name);
-        if (asset == NULL && i > 0) {
-            pages->strings[i] = json_object(); /* English throughout */
-            continue;
-        }
-        pages->strings[i] = asset == NULL ? NULL
-                                          : json_loadb((const char *)asset->bytes_at, asset->bytes,
-                                                       JSON_REJECT_DUPLICATES, NULL);
-        if (!json_is_object(pages->strings[i])) {
-            (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing or not JSON", name);
-            return -EBADMSG;
-        }
+        pages->strings[i] = json_object();
+        int rc = pages->strings[i] == NULL ? -ENOMEM : 0;
+        for (size_t part = 0; rc == 0 && part < PARTS_COUNT; part++)
+            rc = part_load(pages, i, part, why);
+        if (rc != 0)
+            return rc;
     }
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
         if (!json_is_string(json_object_get(pages->strings[0], needed[i]))) {
-            (void)snprintf(why, PAGES_WHY_BYTES, "pages/strings/en.json: no \"%s\"", needed[i]);
+            (void)snprintf(why, PAGES_WHY_BYTES, "pages/strings: no \"%s\" in English", needed[i]);
             return -EBADMSG;
         }
     return 0;
@@ -280,7 +320,7 @@ int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
         return -ENOMEM;
     int rc = strings_load(made, why);
     for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++) {
-        for (uint32_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
+        for (size_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
             rc = page_render(&made->texts[i][page], made, i, page_list[page].asset, NULL, why);
         for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
             rc = page_render(&made->notices[i][notice], made, i, PAGES_NOTICE, notice_names[notice],
@@ -300,7 +340,9 @@ void pages_close(struct pages *pages)
         return;
     for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
         json_decref(pages->strings[i]);
-        for (uint32_t page = 0; page < PAGES_COUNT; page++)
+        for (size_t part = 0; part < PARTS_COUNT; part++)
+            json_decref(pages->parts[i][part]);
+        for (size_t page = 0; page < PAGES_COUNT; page++)
             free(pages->texts[i][page].bytes_at);
         for (uint32_t notice = 0; notice < PAGES_NOTICES_COUNT; notice++)
             free(pages->notices[i][notice].bytes_at);
@@ -366,7 +408,7 @@ void pages_get(void *context, struct http_request *request)
 {
     const struct service *service = context;
     const uint32_t locale = pages_locale(request->language);
-    for (uint32_t page = 0; page < PAGES_COUNT; page++) {
+    for (size_t page = 0; page < PAGES_COUNT; page++) {
         if (!page_fits(page_list[page].path, request->path))
             continue;
         page_answer(request, 200, &service->pages->texts[locale][page], locale);

@@ -2,7 +2,7 @@
  * pages: the web pages and their strings, one rendering a locale, made once at start.
  * Ownership: pages_open() renders; the opener closes. Answers borrow for the server's life.
  * Threads:   constant after open; any.
- * Units:     bytes; locales are the names of web/pages/strings/ *.json.
+ * Units:     bytes; locales are the names of the files in each folder of web/pages/strings/.
  * Errors:    pages_open(): -ENOENT for a missing asset, -EBADMSG for a string that is not there,
  *            each with a sentence in `why`.
  */

@@ -21,7 +21,7 @@ requireBrowser(NAME);
 const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR, BULLA_DEMO_ENGINE_PID } = process.env;
 const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
 const SHOTS = join(WEB_BUILD, 'screenshots');
-const words = JSON.parse(readFileSync(join(SOURCE, 'web/pages/strings/en.json'), 'utf8'));
+const words = JSON.parse(readFileSync(join(SOURCE, 'web/pages/strings/core/en.json'), 'utf8'));
 const BUTTON = '#bulla button';
 const CLICK = '#message button[type=submit]';
 

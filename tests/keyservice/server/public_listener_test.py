@@ -142,7 +142,7 @@ class Open(keyd.Case):
     def test_unknown_methods_and_paths_are_refused(self):
         self.assert_refused(self.service.call("GET", "/v1/open"), 405, "bad_request")
         self.assert_refused(self.service.call("DELETE", "/v1/health"), 405, "bad_request")
-        for path in ("/v2", "/open/", "/static/../strings/en.json", "/static/strings/en.json",
+        for path in ("/v2", "/open/", "/static/../strings/core/en.json", "/static/strings/core/en.json",
                      "/static/open.html", "/pickup/zz"):
             self.assertEqual(self.service.call("GET", path).status, 404, path)
 
@@ -320,20 +320,21 @@ class Window(keyd.Case):
 
     def test_every_locale_is_whole(self):
         folder = os.path.join(os.path.dirname(__file__), "../../../web/pages/strings")
-        def read(name):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
+        def read(part, name):
+            with open(os.path.join(folder, part, name), encoding="utf-8") as file:
                 return json.load(file)
         def markers(text):
             return sorted(re.findall(r"\{+\w+\}+", text))
-        names = sorted(os.listdir(folder))
-        self.assertEqual(len(names), 12)
-        english = read("en.json")
-        for name in names:
-            strings = read(name)
-            self.assertEqual(list(strings), list(english), name)
-            for key, text in strings.items():
-                self.assertTrue(text.strip(), (name, key))
-                self.assertEqual(markers(text), markers(english[key]), (name, key))
+        for part in sorted(os.listdir(folder)):
+            names = sorted(os.listdir(os.path.join(folder, part)))
+            self.assertEqual(len(names), 12, part)
+            english = read(part, "en.json")
+            for name in names:
+                strings = read(part, name)
+                self.assertEqual(list(strings), list(english), (part, name))
+                for key, text in strings.items():
+                    self.assertTrue(text.strip(), (part, name, key))
+                    self.assertEqual(markers(text), markers(english[key]), (part, name, key))
 
     def test_a_mail_is_written_in_the_readers_language(self):
         browser = keyd.Browser(self.service)
