@@ -95,6 +95,7 @@ void api_missing(void *context, struct http_request *request)
 {
     (void)context;
     switch (request->status) {
+    case MHD_HTTP_BAD_REQUEST: api_refuse(request, API_BAD_REQUEST, NULL); break;
     case MHD_HTTP_METHOD_NOT_ALLOWED: api_refuse(request, API_METHOD, NULL); break;
     case MHD_HTTP_CONTENT_TOO_LARGE: api_refuse(request, API_TOO_LARGE, NULL); break;
     case MHD_HTTP_FORBIDDEN: api_refuse(request, API_FORBIDDEN, NULL); break;

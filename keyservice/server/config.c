@@ -111,19 +111,37 @@ static int text_set(char *dst, size_t room, cfg_t *cfg, const char *name, char *
     return -EINVAL;
 }
 
-static int tls_set(enum mail_tls *tls, cfg_t *cfg, char *why)
+/* The index of the setting's value among `names`. */
+static int name_set(uint32_t *index, cfg_t *cfg, const char *name, const char *const names[3],
+                    char *why)
 {
-    static const char *const names[] = {
-        [MAIL_TLS_TRY] = "try", [MAIL_TLS_REQUIRE] = "require", [MAIL_TLS_NONE] = "none"};
-    const char *text = cfg_getstr(cfg, "smtp_tls");
-    for (uint32_t i = 0; text != NULL && i < ARRAY_COUNT(names); i++) {
+    const char *text = cfg_getstr(cfg, name);
+    for (uint32_t i = 0; text != NULL && i < 3; i++) {
         if (strcmp(text, names[i]) == 0) {
-            *tls = (enum mail_tls)i;
+            *index = i;
             return 0;
         }
     }
-    (void)snprintf(why, CONFIG_WHY_BYTES, "smtp_tls: write try, require or none");
+    (void)snprintf(why, CONFIG_WHY_BYTES, "%s: write %s, %s or %s", name, names[0], names[1],
+                   names[2]);
     return -EINVAL;
+}
+
+static int names_fill(struct config *config, cfg_t *cfg, char *why)
+{
+    static const char *const tls_names[] = {
+        [MAIL_TLS_TRY] = "try", [MAIL_TLS_REQUIRE] = "require", [MAIL_TLS_NONE] = "none"};
+    static const char *const confine_names[] = {[CONFIG_CONFINE_TRY] = "try",
+                                                [CONFIG_CONFINE_REQUIRE] = "require",
+                                                [CONFIG_CONFINE_NO] = "no"};
+    uint32_t tls = 0;
+    uint32_t confine = 0;
+    int rc = name_set(&tls, cfg, "smtp_tls", tls_names, why);
+    if (rc == 0)
+        rc = name_set(&confine, cfg, "confine", confine_names, why);
+    config->smtp_tls = (enum mail_tls)tls;
+    config->confine = (enum config_confine)confine;
+    return rc;
 }
 
 static int path_set(char *dst, cfg_t *cfg, const char *name, const char *folder, char *why)
@@ -203,7 +221,9 @@ static int config_fill(struct config *config, cfg_t *cfg, const char *folder, ch
     if (rc == 0)
         rc = text_set(config->smtp_relay, sizeof(config->smtp_relay), cfg, "smtp_relay", why);
     if (rc == 0)
-        rc = tls_set(&config->smtp_tls, cfg, why);
+        rc = names_fill(config, cfg, why);
+    if (rc == 0)
+        rc = text_set(config->user, sizeof(config->user), cfg, "user", why);
     if (rc == 0)
         rc = path_set(config->smtp_ca_file, cfg, "smtp_ca_file", folder, why);
     if (rc == 0)
@@ -272,6 +292,8 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR("smtp_ca_file", "", CFGF_NONE),
         CFG_STR("mail_spool_dir", "mail", CFGF_NONE),
         CFG_STR("mail_from", "bulla@localhost", CFGF_NONE),
+        CFG_STR("user", "", CFGF_NONE),
+        CFG_STR("confine", "try", CFGF_NONE),
         CFG_STR("session_idle", "30min", CFGF_NONE),
         CFG_STR("session_life", "12h", CFGF_NONE),
         CFG_STR("request_head_time", "20s", CFGF_NONE),

@@ -19,6 +19,12 @@
 #define CONFIG_PATH_BYTES 1024
 #define CONFIG_TEXT_BYTES 256
 
+enum config_confine {
+    CONFIG_CONFINE_TRY, /* as far as the kernel can */
+    CONFIG_CONFINE_REQUIRE,
+    CONFIG_CONFINE_NO,
+};
+
 struct config {
     char listen[CONFIG_TEXT_BYTES]; /* ADDR:PORT, [ADDR6]:PORT; port 0: any free one */
     char engine_listen[CONFIG_TEXT_BYTES];
@@ -35,6 +41,8 @@ struct config {
     char smtp_ca_file[CONFIG_PATH_BYTES]; /* "": the system's authorities */
     char mail_spool_dir[CONFIG_PATH_BYTES];
     char mail_from[CONFIG_TEXT_BYTES];
+    char user[CONFIG_TEXT_BYTES]; /* "": stays who it is */
+    enum config_confine confine;
     uint32_t session_idle_s;
     uint32_t session_life_s;
     uint32_t connections_max;

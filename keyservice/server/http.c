@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "keyservice/server/http_framing.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -57,7 +58,8 @@ struct task {
     struct MHD_Connection *connection;
     struct connection *known;
     bool pushed;
-    bool done; /* the library's own locks order it: suspend, resume, call */
+    bool closes; /* where the next request begins is not known */
+    bool done;   /* the library's own locks order it: suspend, resume, call */
     size_t body_room;
     uint64_t length_bytes;    /* Content-Length; 0: none */
     uint64_t discarded_bytes; /* of a refused upload */
@@ -336,6 +338,8 @@ static enum MHD_Result response_queue(struct task *task)
         return MHD_NO;
     request->answer = NULL; /* the response's now */
     response_headers(task->http, request, response);
+    if (task->closes)
+        (void)MHD_add_response_header(response, "Connection", "close");
     log_line(LOG_LEVEL_DEBUG, "request", "path=%s status=%u from=%s",
              request->route == NULL ? "-" : request->route->path, request->status, request->client);
     deadline_set(task->known,
@@ -441,7 +445,8 @@ static bool body_append(struct task *task, const char *bytes, size_t count)
 }
 
 static enum MHD_Result request_begin(struct http *http, struct MHD_Connection *connection,
-                                     const char *path, const char *method, void **context)
+                                     const char *path, const char *method, const char *version,
+                                     void **context)
 {
     struct task *task = calloc(1, sizeof(*task));
     if (task == NULL)
@@ -456,6 +461,11 @@ static enum MHD_Result request_begin(struct http *http, struct MHD_Connection *c
     request_fill(task, path);
     task->request.route = route_find(http, method, path, &status);
     deadline_set(task->known, http->config.body_s);
+    if (!http_framing_sound(connection, version)) {
+        task->closes = true;
+        task->request.route = NULL;
+        return answer_missing(task, MHD_HTTP_BAD_REQUEST);
+    }
     if (task->request.route == NULL)
         return answer_missing(task, status);
     if (http->config.client_ca_pem != NULL && !fingerprint_fill(&task->request, connection))
@@ -510,9 +520,8 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
                                   const char *path, const char *method, const char *version,
                                   const char *upload, size_t *upload_bytes, void **request_context)
 {
-    (void)version;
     if (*request_context == NULL)
-        return request_begin(context, connection, path, method, request_context);
+        return request_begin(context, connection, path, method, version, request_context);
     struct task *task = *request_context;
     if (*upload_bytes > 0) {
         /* An oversized body without a length is cut: an answer would wait for its end. */
@@ -568,6 +577,7 @@ static struct MHD_Daemon *daemon_start(struct http *http)
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)HTTP_PRIORITIES},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
+        {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)config->connections_max, NULL},
         {MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)config->connections_per_address_max, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)config->idle_s, NULL},

@@ -6,6 +6,7 @@
 #include "crypto/secret.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/command.h"
+#include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
 
 #include <arpa/inet.h>
@@ -354,11 +355,14 @@ static int serve_start(struct serve *serve, const struct serve_options *options)
     if (status == 0)
         status = pem_read(serve->config.ca_certificate_file, false, serve->ca);
     if (status == 0)
-        status = parts_open(serve);
-    if (status == 0)
         status = listener_bind(&serve->public, serve->config.listen);
     if (status == 0)
         status = listener_bind(&serve->engine, serve->config.engine_listen);
+    /* Behind what needs root's rights, before any thread and any secret. */
+    if (status == 0)
+        status = serve_confine(&serve->config, options->ports_file);
+    if (status == 0)
+        status = parts_open(serve);
     if (status != 0)
         return status;
     if (serve->config.public_url[0] != '\0')
