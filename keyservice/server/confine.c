@@ -38,6 +38,13 @@
      LANDLOCK_ACCESS_FS_REMOVE_FILE | FS_TRUNCATE)
 #define FS_OF_A_FILE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE)
 
+/* Sanitizers' runtimes trace the process from within when it ends. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED true
+#else
+#define IS_SANITIZED false
+#endif
+
 struct ruleset_attr {
     uint64_t handled_fs;
     uint64_t handled_net;
@@ -86,180 +93,42 @@ static const struct confine_path system_paths[] = {
  * What the service and its libraries call. All else fails with EPERM, as in a system without it;
  * what only an intruder would call ends the process.
  */
+/* clang-format off */
 static const char *const calls_allowed[] = {
-    "accept",
-    "accept4",
-    "access",
-    "arch_prctl",
-    "bind",
-    "brk",
-    "clock_getres",
-    "clock_gettime",
-    "clock_nanosleep",
-    "close",
-    "connect",
-    "dup",
-    "dup2",
-    "dup3",
-    "epoll_create",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_pwait",
-    "epoll_wait",
-    "eventfd2",
-    "exit",
-    "exit_group",
-    "faccessat",
-    "faccessat2",
-    "fadvise64",
-    "fallocate",
-    "fchmod",
-    "fchown",
-    "fcntl",
-    "fdatasync",
-    "flock",
-    "fstat",
-    "fstatfs",
-    "fsync",
-    "ftruncate",
-    "futex",
-    "getcwd",
-    "getdents64",
-    "getegid",
-    "geteuid",
-    "getgid",
-    "getitimer",
-    "getpeername",
-    "getpid",
-    "getppid",
-    "getrandom",
-    "getrlimit",
-    "getrusage",
-    "getsockname",
-    "getsockopt",
-    "gettid",
-    "gettimeofday",
-    "getuid",
-    "ioctl",
-    "listen",
-    "lseek",
-    "lstat",
-    "madvise",
-    "mbind",
-    "membarrier",
-    "mincore",
-    "mkdir",
-    "mlock",
-    "mlock2",
-    "mremap",
-    "munlock",
-    "munmap",
-    "nanosleep",
-    "newfstatat",
-    "open",
-    "openat",
-    "openat2",
-    "pipe",
-    "pipe2",
-    "poll",
-    "ppoll",
-    "prctl",
-    "pread64",
-    "preadv",
-    "prlimit64",
-    "pselect6",
-    "pwrite64",
-    "pwritev",
-    "read",
-    "readahead",
-    "readlink",
-    "readlinkat",
-    "readv",
-    "recvfrom",
-    "recvmmsg",
-    "recvmsg",
-    "rename",
-    "renameat",
-    "renameat2",
-    "restart_syscall",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigpending",
-    "rt_sigprocmask",
-    "rt_sigqueueinfo",
-    "rt_sigreturn",
-    "rt_sigsuspend",
-    "rt_sigtimedwait",
-    "sched_getaffinity",
-    "sched_getparam",
-    "sched_getscheduler",
-    "sched_yield",
-    "select",
-    "sendfile",
-    "sendmmsg",
-    "sendmsg",
-    "sendto",
-    "set_robust_list",
-    "set_tid_address",
-    "setitimer",
-    "setsockopt",
-    "shutdown",
-    "sigaltstack",
-    "socketpair",
-    "stat",
-    "statfs",
-    "statx",
-    "sync_file_range",
-    "sysinfo",
-    "tgkill",
-    "time",
-    "timerfd_create",
-    "timerfd_settime",
-    "umask",
-    "uname",
-    "unlink",
-    "unlinkat",
-    "utimensat",
-    "write",
+    "accept", "accept4", "access", "arch_prctl", "bind", "brk", "clock_getres",
+    "clock_gettime", "clock_nanosleep", "close", "connect", "dup", "dup2", "dup3",
+    "epoll_create", "epoll_create1", "epoll_ctl", "epoll_pwait", "epoll_wait", "eventfd2",
+    "exit", "exit_group", "faccessat", "faccessat2", "fadvise64", "fallocate", "fchmod",
+    "fchown", "fcntl", "fdatasync", "flock", "fstat", "fstatfs", "fsync", "ftruncate",
+    "futex", "getcwd", "getdents64", "getegid", "geteuid", "getgid", "getitimer",
+    "getpeername", "getpid", "getppid", "getrandom", "getrlimit", "getrusage",
+    "getsockname", "getsockopt", "gettid", "gettimeofday", "getuid", "ioctl", "listen",
+    "lseek", "lstat", "madvise", "mbind", "membarrier", "mincore", "mkdir", "mlock",
+    "mlock2", "mremap", "munlock", "munmap", "nanosleep", "newfstatat", "open", "openat",
+    "openat2", "pipe", "pipe2", "poll", "ppoll", "prctl", "pread64", "preadv", "prlimit64",
+    "pselect6", "pwrite64", "pwritev", "read", "readahead", "readlink", "readlinkat",
+    "readv", "recvfrom", "recvmmsg", "recvmsg", "rename", "renameat", "renameat2",
+    "restart_syscall", "rseq", "rt_sigaction", "rt_sigpending", "rt_sigprocmask",
+    "rt_sigqueueinfo", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait",
+    "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_yield", "select",
+    "sendfile", "sendmmsg", "sendmsg", "sendto", "set_robust_list", "set_tid_address",
+    "setitimer", "setsockopt", "shutdown", "sigaltstack", "socketpair", "stat", "statfs",
+    "statx", "sync_file_range", "sysinfo", "tgkill", "time", "timerfd_create",
+    "timerfd_settime", "umask", "uname", "unlink", "unlinkat", "utimensat", "write",
     "writev",
 };
+/* clang-format on */
 
+/* clang-format off */
 static const char *const calls_fatal[] = {
-    "execve",
-    "execveat",
-    "fork",
-    "vfork",
-    "ptrace",
-    "process_vm_readv",
-    "process_vm_writev",
-    "init_module",
-    "finit_module",
-    "kexec_load",
-    "bpf",
-    "mount",
-    "umount2",
-    "pivot_root",
-    "chroot",
-    "setns",
-    "unshare",
-    "keyctl",
-    "add_key",
-    "request_key",
-    "io_uring_setup",
-    "userfaultfd",
-    "perf_event_open",
-    "open_by_handle_at",
-    "reboot",
-    "swapon",
-    "setuid",
-    "setgid",
-    "setreuid",
-    "setregid",
-    "setresuid",
-    "setresgid",
-    "setgroups",
-    "capset",
+    "execve", "execveat", "fork", "vfork", "ptrace", "process_vm_readv",
+    "process_vm_writev", "init_module", "finit_module", "kexec_load", "bpf", "mount",
+    "umount2", "pivot_root", "chroot", "setns", "unshare", "keyctl", "add_key",
+    "request_key", "io_uring_setup", "userfaultfd", "perf_event_open", "open_by_handle_at",
+    "reboot", "swapon", "setuid", "setgid", "setreuid", "setregid", "setresuid",
+    "setresgid", "setgroups", "capset",
 };
+/* clang-format on */
 
 static int fail(char why[CONFINE_WHY_BYTES], const char *what, int error)
 {
@@ -412,12 +281,10 @@ static int calls_add_some(scmp_filter_ctx filter)
 
 int confine_calls(struct confine_result *result, char why[CONFINE_WHY_BYTES])
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    /* Their runtimes trace the process from within when it ends. */
-    (void)why;
-    result->seccomp = false;
-    return 0;
-#else
+    if (IS_SANITIZED) {
+        result->seccomp = false;
+        return 0;
+    }
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (filter == NULL)
         return fail(why, "seccomp", ENOMEM);
@@ -433,5 +300,4 @@ int confine_calls(struct confine_result *result, char why[CONFINE_WHY_BYTES])
         return fail(why, "seccomp", -rc);
     result->seccomp = true;
     return 0;
-#endif
 }
