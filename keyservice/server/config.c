@@ -130,7 +130,7 @@ static int name_set(uint32_t *index, cfg_t *cfg, const char *name, const char *c
 static int names_fill(struct config *config, cfg_t *cfg, char *why)
 {
     static const char *const tls_names[] = {
-        [MAIL_TLS_TRY] = "try", [MAIL_TLS_REQUIRE] = "require", [MAIL_TLS_NONE] = "none"};
+        [RELAY_TLS_TRY] = "try", [RELAY_TLS_REQUIRE] = "require", [RELAY_TLS_NONE] = "none"};
     static const char *const confine_names[] = {[CONFIG_CONFINE_TRY] = "try",
                                                 [CONFIG_CONFINE_REQUIRE] = "require",
                                                 [CONFIG_CONFINE_NO] = "no"};
@@ -139,7 +139,7 @@ static int names_fill(struct config *config, cfg_t *cfg, char *why)
     int rc = name_set(&tls, cfg, "smtp_tls", tls_names, why);
     if (rc == 0)
         rc = name_set(&confine, cfg, "confine", confine_names, why);
-    config->smtp_tls = (enum mail_tls)tls;
+    config->smtp_tls = (enum relay_tls)tls;
     config->confine = (enum config_confine)confine;
     return rc;
 }

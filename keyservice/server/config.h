@@ -37,7 +37,7 @@ struct config {
     char ca_certificate_file[CONFIG_PATH_BYTES]; /* of engines' certificates */
     char ca_key_file[CONFIG_PATH_BYTES];         /* "": no enrolment */
     char smtp_relay[CONFIG_TEXT_BYTES];
-    enum mail_tls smtp_tls;
+    enum relay_tls smtp_tls;
     char smtp_ca_file[CONFIG_PATH_BYTES]; /* "": the system's authorities */
     char mail_spool_dir[CONFIG_PATH_BYTES];
     char mail_from[CONFIG_TEXT_BYTES];

@@ -5,9 +5,7 @@
 #include "base/log.h"
 #include "crypto/base64.h"
 
-#include <curl/curl.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,12 +14,9 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
-#define MAIL_ADDRESS_BYTES 321
-#define MAIL_PATH_BYTES    1024
+#define MAIL_ADDRESS_BYTES RELAY_ADDRESS_BYTES
 #define MAIL_NAME_BYTES    64
-#define MAIL_RELAY_BYTES   256
 #define MAIL_WORD_BYTES    42 /* of text in one encoded word: 76 characters in all */
 
 struct mail_item {
@@ -42,28 +37,11 @@ struct mail {
     struct mail_item items[MAIL_WAITING_MAX]; /* in no order; the earliest due goes first */
     /* Written once by mail_close(), read by the sending thread: a hint, no order. */
     _Atomic uint64_t give_up_ns;
-    enum mail_tls tls;
     uint32_t attempt_ms;
     uint32_t retry_ms;
-    char ca_file[MAIL_PATH_BYTES];
-    char relay[MAIL_RELAY_BYTES];
-    char spool_dir[MAIL_PATH_BYTES];
+    struct relay relay;
     char from[MAIL_ADDRESS_BYTES];
 };
-
-/* What may stand between < and > in a header and in SMTP without quoting. */
-static bool address_plain(const char *address)
-{
-    const size_t bytes = strlen(address);
-    if (bytes == 0 || bytes >= MAIL_ADDRESS_BYTES || strchr(address, '@') == NULL)
-        return false;
-    for (size_t i = 0; i < bytes; i++) {
-        const unsigned char byte = (unsigned char)address[i];
-        if (byte <= 0x20 || byte >= 0x7f || strchr("<>()[]\\,;:\"", (char)byte) != NULL)
-            return false;
-    }
-    return true;
-}
 
 /* Appends the subject as RFC 2047 encoded words, cut between characters; 0 when there is no room.
  */
@@ -113,7 +91,7 @@ size_t mail_format(char mail[MAIL_BYTES_MAX], const char *from, const struct mai
     char hex[33];
     struct tm utc;
     const time_t now_s = (time_t)(now_unix_ns / NS_PER_S);
-    if (!address_plain(from) || !address_plain(message->to) ||
+    if (!relay_address_plain(from) || !relay_address_plain(message->to) ||
         strlen(message->subject) > MAIL_SUBJECT_BYTES_MAX ||
         strlen(message->text) > MAIL_TEXT_BYTES_MAX || strpbrk(message->subject, "\r\n") != NULL)
         return 0;
@@ -138,128 +116,6 @@ size_t mail_format(char mail[MAIL_BYTES_MAX], const char *from, const struct mai
     if (n < 0 || (size_t)n >= MAIL_BYTES_MAX - used)
         return 0;
     return text_append(mail, used + (size_t)n, MAIL_BYTES_MAX, message->text);
-}
-
-/* Into the folder: written, synced, renamed, and the folder synced. */
-static int spool_write(const struct mail *mail, const struct mail_item *item)
-{
-    char temporary[2 * MAIL_PATH_BYTES];
-    char final[2 * MAIL_PATH_BYTES];
-    (void)snprintf(temporary, sizeof(temporary), "%s/.%s.part", mail->spool_dir, item->name);
-    (void)snprintf(final, sizeof(final), "%s/%s.eml", mail->spool_dir, item->name);
-    const int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    int rc =
-        write(fd, item->text, item->bytes) == (ssize_t)item->bytes && fsync(fd) == 0 ? 0 : -EIO;
-    if (close(fd) != 0 && rc == 0)
-        rc = -EIO;
-    if (rc == 0 && rename(temporary, final) != 0)
-        rc = -errno;
-    if (rc != 0) {
-        (void)unlink(temporary);
-        return rc;
-    }
-    const int folder = open(mail->spool_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0)
-        return -errno;
-    rc = fsync(folder) != 0 ? -errno : 0;
-    (void)close(folder);
-    return rc;
-}
-
-struct relay_source {
-    const char *text;
-    size_t left;
-};
-
-static size_t relay_read(char *dst, size_t size, size_t count, void *context)
-{
-    struct relay_source *source = context;
-    const size_t take = MIN(size * count, source->left);
-    memcpy(dst, source->text, take);
-    source->text += take;
-    source->left -= take;
-    return take;
-}
-
-/* Curl asks at least once a second; anything but 0 ends the transfer. */
-static int relay_give_up(void *context, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
-                         curl_off_t up)
-{
-    const struct mail *mail = context;
-    (void)down_total;
-    (void)down;
-    (void)up_total;
-    (void)up;
-    return clock_monotonic_ns() >= atomic_load_explicit(&mail->give_up_ns, memory_order_relaxed);
-}
-
-static bool relay_protect(const struct mail *mail, CURL *curl)
-{
-    const bool from_the_start = strncmp(mail->relay, "smtps:", 6) == 0;
-    long tls = CURLUSESSL_NONE;
-    bool check = from_the_start;
-    switch (mail->tls) {
-    case MAIL_TLS_TRY: tls = CURLUSESSL_TRY; break;
-    case MAIL_TLS_REQUIRE:
-        tls = CURLUSESSL_ALL;
-        check = true;
-        break;
-    case MAIL_TLS_NONE: break;
-    }
-    bool done = curl_easy_setopt(curl, CURLOPT_USE_SSL, tls) == CURLE_OK;
-    done = done && curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, check ? 1L : 0L) == CURLE_OK;
-    done = done && curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, check ? 2L : 0L) == CURLE_OK;
-    if (mail->ca_file[0] != '\0') {
-        done = done && curl_easy_setopt(curl, CURLOPT_CAINFO, mail->ca_file) == CURLE_OK;
-        done = done && curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK;
-    }
-    return done;
-}
-
-static bool relay_prepare(const struct mail *mail, CURL *curl, const struct curl_slist *to,
-                          struct relay_source *source)
-{
-    bool done = curl_easy_setopt(curl, CURLOPT_URL, mail->relay) == CURLE_OK;
-    done = done && curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps") == CURLE_OK;
-    /* A proxy that the environment names for browsing is none for mail. */
-    done = done && curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK;
-    done = done && curl_easy_setopt(curl, CURLOPT_MAIL_FROM, mail->from) == CURLE_OK;
-    done = done && relay_protect(mail, curl);
-    /* These cannot fail: they store a number or a pointer. */
-    (void)curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
-    (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, relay_read);
-    (void)curl_easy_setopt(curl, CURLOPT_READDATA, source);
-    (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, relay_give_up);
-    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, mail);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)mail->attempt_ms);
-    return done;
-}
-
-/* 0; -EPERM when the relay says "never" (RFC 5321, 4.2.1: 5yz); -EIO when it may say yes later. */
-static int relay_send(const struct mail *mail, const struct mail_item *item)
-{
-    struct relay_source source = {.text = item->text, .left = item->bytes};
-    struct curl_slist *to = curl_slist_append(NULL, item->to);
-    CURL *curl = curl_easy_init();
-    CURLcode code = CURLE_OUT_OF_MEMORY;
-    long answer = 0;
-    if (to != NULL && curl != NULL && relay_prepare(mail, curl, to, &source)) {
-        code = curl_easy_perform(curl);
-        (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
-    }
-    curl_easy_cleanup(curl);
-    curl_slist_free_all(to);
-    if (code == CURLE_OK)
-        return 0;
-    /* Neither the relay's own words nor the address: they may hold what a person typed. */
-    log_line(LOG_LEVEL_WARNING, "mail_relay_failed", "name=%s attempt=%u answer=%ld why=\"%s\"",
-             item->name, item->attempts_count, answer, curl_easy_strerror(code));
-    return answer >= 500 && answer < 600 ? -EPERM : -EIO;
 }
 
 /* Takes the earliest mail that is due, waiting for one; false at the end. */
@@ -309,12 +165,46 @@ static bool item_defer(struct mail *mail, struct mail_item *item)
     return keep;
 }
 
+/* One item on its way. */
+struct mail_source {
+    const struct mail *mail;
+    const char *text;
+    size_t left;
+};
+
+static size_t source_read(void *context, char *dst, size_t room)
+{
+    struct mail_source *source = context;
+    const size_t take = MIN(room, source->left);
+    memcpy(dst, source->text, take);
+    source->text += take;
+    source->left -= take;
+    return take;
+}
+
+static bool source_over(void *context)
+{
+    const struct mail_source *source = context;
+    return clock_monotonic_ns() >=
+           atomic_load_explicit(&source->mail->give_up_ns, memory_order_relaxed);
+}
+
 static int item_send(const struct mail *mail, struct mail_item *item)
 {
-    if (clock_monotonic_ns() >= atomic_load_explicit(&mail->give_up_ns, memory_order_relaxed))
+    struct mail_source source = {.mail = mail, .text = item->text, .left = item->bytes};
+    if (source_over(&source))
         return -ECANCELED;
     item->attempts_count++;
-    return mail->relay[0] != '\0' ? relay_send(mail, item) : spool_write(mail, item);
+    const struct relay_mail attempt = {.name = item->name,
+                                       .from = mail->from,
+                                       .to = item->to,
+                                       .bytes = item->bytes,
+                                       .read = source_read,
+                                       .over = source_over,
+                                       .context = &source,
+                                       .attempt_ms = mail->attempt_ms,
+                                       .attempts_count = item->attempts_count};
+    return relay_try(&mail->relay, &attempt);
 }
 
 static void *mail_run(void *argument)
@@ -342,20 +232,17 @@ int mail_open(struct mail **mail, const struct mail_config *config)
     struct mail *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    if (!address_plain(config->from) || strlen(config->smtp_relay) >= sizeof(made->relay) ||
-        strlen(config->spool_dir) >= sizeof(made->spool_dir) ||
-        (config->ca_file != NULL && strlen(config->ca_file) >= sizeof(made->ca_file))) {
+    const struct relay_config relay_config = {.url = config->smtp_relay,
+                                              .ca_file = config->ca_file,
+                                              .folder = config->spool_dir,
+                                              .tls = config->tls};
+    if (!relay_address_plain(config->from) || relay_init(&made->relay, &relay_config) != 0) {
         free(made);
         return -EINVAL;
     }
-    made->tls = config->tls;
     made->attempt_ms = config->attempt_ms == 0 ? MAIL_ATTEMPT_MS : config->attempt_ms;
     made->retry_ms = config->retry_ms == 0 ? MAIL_RETRY_MS : config->retry_ms;
     atomic_store_explicit(&made->give_up_ns, UINT64_MAX, memory_order_relaxed);
-    (void)snprintf(made->ca_file, sizeof(made->ca_file), "%s",
-                   config->ca_file == NULL ? "" : config->ca_file);
-    (void)snprintf(made->relay, sizeof(made->relay), "%s", config->smtp_relay);
-    (void)snprintf(made->spool_dir, sizeof(made->spool_dir), "%s", config->spool_dir);
     (void)snprintf(made->from, sizeof(made->from), "%s", config->from);
     (void)pthread_mutex_init(&made->mutex, NULL);
     (void)pthread_condattr_init(&monotonic);
@@ -369,6 +256,16 @@ int mail_open(struct mail **mail, const struct mail_config *config)
     }
     *mail = made;
     return 0;
+}
+
+const struct relay *mail_relay(const struct mail *mail)
+{
+    return &mail->relay;
+}
+
+const char *mail_from(const struct mail *mail)
+{
+    return mail->from;
 }
 
 void mail_close(struct mail *mail)

@@ -8,12 +8,13 @@
  *            MAIL_ATTEMPTS_MAX, is dropped and logged.
  *
  * A mail carries a code that is good for minutes: it is not kept over a restart, the person asks
- * for another. In the folder a mail is a file NAME.eml, whole or not there.
+ * for another. What must not be lost goes by the outbox.
  */
 #ifndef KEYSERVICE_SERVER_MAIL_H
 #define KEYSERVICE_SERVER_MAIL_H
 
 #include "base/macros.h"
+#include "keyservice/server/relay.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -29,18 +30,10 @@
 
 struct mail;
 
-/* Of "smtp://"; "smtps://" is encrypted from its first byte, and its certificate is checked. */
-enum mail_tls {
-    MAIL_TLS_TRY,     /* STARTTLS where it is offered, whoever's the certificate: who could show a
-                         wrong one could as well take the offer away                          */
-    MAIL_TLS_REQUIRE, /* STARTTLS with a certificate of the relay's name, or no mail at all    */
-    MAIL_TLS_NONE,    /* in the clear: for a relay on this machine                             */
-};
-
 struct mail_config {
     const char *smtp_relay; /* "smtp://host:25", "smtps://…"; "": into the folder */
     const char *ca_file;    /* whose certificates are believed; NULL or "": the system's */
-    enum mail_tls tls;
+    enum relay_tls tls;
     uint32_t attempt_ms; /* for one attempt; 0: MAIL_ATTEMPT_MS            */
     uint32_t retry_ms;   /* before the second, doubling; 0: MAIL_RETRY_MS  */
     const char *spool_dir;
@@ -58,6 +51,10 @@ struct mail_message {
 MUST_USE int mail_open(struct mail **mail, const struct mail_config *config);
 void mail_close(struct mail *mail); /* NULL is harmless */
 MUST_USE int mail_send(struct mail *mail, const struct mail_message *message, uint64_t now_unix_ns);
+
+/* What it sends through and as whom, for the outbox: constant, borrowed while it is open. */
+const struct relay *mail_relay(const struct mail *mail);
+const char *mail_from(const struct mail *mail);
 
 /* The mail's bytes with CRLF line ends, for the tests too: 0 when it does not fit or an address
  * could break out of its header line. */

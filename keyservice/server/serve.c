@@ -202,6 +202,10 @@ static int parts_open(struct serve *serve)
                                             .spool_dir = config->mail_spool_dir,
                                             .from = config->mail_from};
     rc = mail_open(&service->mail, &mail_config);
+    const struct outbox_config outbox_config = {
+        .store = service->store, .mail = service->mail, .audit = service->audit};
+    if (rc == 0)
+        rc = outbox_open(&service->outbox, &outbox_config);
     if (rc == 0)
         rc = guess_open(&service->guess);
     if (rc == 0)
@@ -216,6 +220,7 @@ static int parts_open(struct serve *serve)
 static void parts_close(struct serve *serve)
 {
     struct service *service = &serve->service;
+    outbox_close(service->outbox);
     mail_close(service->mail);
     online_close(service->online);
     pickup_close(service->pickup);
@@ -311,6 +316,9 @@ static void housekeeping(struct serve *serve)
                     now_ms - config->session_idle_s * UINT64_C(1000), now_ms);
     if (rc != 0)
         log_line(LOG_LEVEL_WARNING, "prune_failed", "errno=%d", -rc);
+    const int outbox_rc = outbox_prune(serve->service.store, now_ms);
+    if (outbox_rc != 0)
+        log_line(LOG_LEVEL_WARNING, "outbox_prune_failed", "errno=%d", -outbox_rc);
 }
 
 /* Until SIGTERM or SIGINT. */

@@ -16,6 +16,7 @@
 #include "keyservice/server/mail.h"
 #include "keyservice/server/master.h"
 #include "keyservice/server/online.h"
+#include "keyservice/server/outbox.h"
 #include "keyservice/server/pages.h"
 #include "keyservice/server/pickup.h"
 #include "keyservice/server/session.h"
@@ -30,6 +31,7 @@ struct service {
     struct pickup *pickup;
     struct online *online;
     struct mail *mail;
+    struct outbox *outbox;
     struct pages *pages;
     char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
     char no_account[ACCOUNT_HASH_BYTES];       /* a hash to verify against where there is none */

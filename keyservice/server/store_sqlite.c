@@ -82,6 +82,38 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ENROL_REMOVE] = "DELETE FROM enrol WHERE code = ?1",
     [SQL_ENROL_REMOVE_NAME] = "DELETE FROM enrol WHERE name = ?1",
     [SQL_ENROL_PRUNE] = "DELETE FROM enrol WHERE expires < ?1",
+    /* --- outbox --- */
+    [SQL_OUTBOX_ADD] = "INSERT INTO outbox (id, account, sender, kind, bytes, created, body)"
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    [SQL_OUTBOX_GET] = "SELECT bytes FROM outbox WHERE id = ?1",
+    [SQL_OUTBOX_HOLD] = "SELECT bytes FROM outbox WHERE id = ?1",
+    [SQL_OUTBOX_COUNT] = "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox",
+    [SQL_OUTBOX_COUNT_OF] =
+        "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox WHERE account = ?1",
+    [SQL_OUTBOX_EMPTY] = "UPDATE outbox SET bytes = 0 WHERE id = ?1"
+                         " AND NOT EXISTS (SELECT 1 FROM outbox_to WHERE id = ?1)",
+    [SQL_OUTBOX_PRUNE] =
+        "DELETE FROM outbox WHERE id IN (SELECT o.id FROM outbox o WHERE o.created < ?1"
+        " AND NOT EXISTS (SELECT 1 FROM outbox_to t WHERE t.id = o.id) LIMIT ?2)",
+    [SQL_OUTBOX_PART_ADD] =
+        "INSERT INTO outbox_part (body, place, created, bytes) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_OUTBOX_PART_GET] = "SELECT bytes FROM outbox_part WHERE body = ?1 AND place = ?2",
+    [SQL_OUTBOX_PARTS_REMOVE] = "DELETE FROM outbox_part WHERE body = ?1"
+                                " AND NOT EXISTS (SELECT 1 FROM outbox_to WHERE id = ?2)",
+    [SQL_OUTBOX_PARTS_PRUNE] =
+        "DELETE FROM outbox_part WHERE rowid IN (SELECT p.rowid FROM outbox_part p"
+        " WHERE p.created < ?1 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.body = p.body"
+        " AND o.bytes > 0) LIMIT ?2)",
+    [SQL_OUTBOX_TO_ADD] =
+        "INSERT INTO outbox_to (id, place, address, due, attempts) VALUES (?1, ?2, ?3, ?4, 0)",
+    [SQL_OUTBOX_TO_REMOVE] = "DELETE FROM outbox_to WHERE id = ?1 AND place = ?2 AND due = ?3",
+    [SQL_OUTBOX_DUE] =
+        "SELECT t.id, t.address, t.place, t.due, t.attempts, o.sender, o.account, o.kind, o.bytes,"
+        " o.created, o.body FROM outbox_to t JOIN outbox o ON o.id = t.id WHERE t.due <= ?1"
+        " ORDER BY t.due LIMIT ?2",
+    [SQL_OUTBOX_CLAIM] = "UPDATE outbox_to SET due = ?4, attempts = attempts + 1"
+                         " WHERE id = ?1 AND place = ?2 AND due = ?3",
+    [SQL_OUTBOX_DEFER] = "UPDATE outbox_to SET due = ?4 WHERE id = ?1 AND place = ?2 AND due = ?3",
 };
 
 /* Once a process, before its first connection. Counting every allocation takes a lock of the whole

@@ -50,6 +50,19 @@ static const char *const schema_steps[] = {
     " FROM envelope e ORDER BY number;"
     "DROP TABLE envelope; DROP TABLE recipient; DROP TABLE address;"
     "ALTER TABLE envelope_2 RENAME TO envelope;",
+
+    /* Version 3, outbox: mails, who is still to get them, and their bytes. */
+    "CREATE TABLE outbox (id BLOB PRIMARY KEY, body BLOB NOT NULL UNIQUE, account TEXT NOT NULL,"
+    " sender TEXT NOT NULL, kind INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " created INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX outbox_account ON outbox (account, bytes);"
+    "CREATE INDEX outbox_created ON outbox (created);"
+    "CREATE TABLE outbox_to (id BLOB NOT NULL, place INTEGER NOT NULL, address TEXT NOT NULL,"
+    " due INTEGER NOT NULL, attempts INTEGER NOT NULL, PRIMARY KEY (id, place)) WITHOUT ROWID;"
+    "CREATE INDEX outbox_to_due ON outbox_to (due);"
+    "CREATE TABLE outbox_part (body BLOB NOT NULL, place INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, bytes BLOB NOT NULL, UNIQUE (body, place));"
+    "CREATE INDEX outbox_part_created ON outbox_part (created);",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */

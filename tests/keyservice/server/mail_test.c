@@ -22,12 +22,12 @@
 static const struct mail_message message = {
     .to = "bob@example.org", .subject = "A code", .text = "1234 5678\n", .language = "en"};
 
-struct relay {
+struct stand_in {
     int fd;
     struct mail *mail;
 };
 
-static void relay_open(struct relay *relay, uint32_t attempt_ms)
+static void relay_open(struct stand_in *relay, uint32_t attempt_ms)
 {
     char url[64];
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -47,7 +47,7 @@ static void relay_open(struct relay *relay, uint32_t attempt_ms)
 }
 
 /* The next connection, or -1 when none comes within `wait_ms`. */
-static int relay_accept(const struct relay *relay, int wait_ms)
+static int relay_accept(const struct stand_in *relay, int wait_ms)
 {
     struct pollfd ready = {.fd = relay->fd, .events = POLLIN};
     return poll(&ready, 1, wait_ms) == 1 ? accept(relay->fd, NULL, NULL) : -1;
@@ -56,7 +56,7 @@ static int relay_accept(const struct relay *relay, int wait_ms)
 static void a_relay_that_hangs_up_is_asked_six_times_and_no_more(void **state)
 {
     (void)state;
-    struct relay relay;
+    struct stand_in relay;
     relay_open(&relay, WAIT_MS);
     assert_int_equal(mail_send(relay.mail, &message, clock_unix_ns()), 0);
     for (uint32_t i = 0; i < MAIL_ATTEMPTS_MAX; i++) {
@@ -72,7 +72,7 @@ static void a_relay_that_hangs_up_is_asked_six_times_and_no_more(void **state)
 static void a_relay_that_says_nothing_is_left_and_asked_again(void **state)
 {
     (void)state;
-    struct relay relay;
+    struct stand_in relay;
     int silent[MAIL_ATTEMPTS_MAX];
     relay_open(&relay, 50);
     assert_int_equal(mail_send(relay.mail, &message, clock_unix_ns()), 0);
@@ -89,7 +89,7 @@ static void a_relay_that_says_nothing_is_left_and_asked_again(void **state)
 static void what_waits_at_the_end_is_tried_once_more(void **state)
 {
     (void)state;
-    struct relay relay;
+    struct stand_in relay;
     relay_open(&relay, 50);
     assert_int_equal(mail_send(relay.mail, &message, clock_unix_ns()), 0);
     mail_close(relay.mail);
@@ -102,7 +102,7 @@ static void what_waits_at_the_end_is_tried_once_more(void **state)
 static void more_than_the_queue_holds_is_refused_not_kept(void **state)
 {
     (void)state;
-    struct relay relay;
+    struct stand_in relay;
     int rc = 0;
     uint32_t taken = 0;
     relay_open(&relay, 20);
@@ -121,7 +121,7 @@ static void addresses_that_could_end_a_command_are_refused(void **state)
     (void)state;
     static const char *const bad[] = {
         "", "bob", "bob@example.org>\r\nDATA", "a b@c", "<a@b>", "a@b,c@d", "\"a\"@b"};
-    struct relay relay;
+    struct stand_in relay;
     relay_open(&relay, 50);
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         struct mail_message other = message;

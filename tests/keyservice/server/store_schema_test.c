@@ -30,7 +30,19 @@ static void a_newer_database_is_refused(void **state)
 
 /* Version 1 as its program made it, with an envelope for two people. */
 static const char version_1[] =
-    "DROP TABLE envelope; DELETE FROM schema_version; INSERT INTO schema_version VALUES (1, 0);"
+    "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied INTEGER NOT NULL);"
+    "INSERT INTO schema_version VALUES (1, 0);"
+    "CREATE TABLE account (number INTEGER PRIMARY KEY AUTOINCREMENT, address TEXT NOT NULL UNIQUE,"
+    " password TEXT NOT NULL, created INTEGER NOT NULL);"
+    "CREATE TABLE pending (address TEXT NOT NULL, browser BLOB NOT NULL, code BLOB NOT NULL,"
+    " password TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " tries INTEGER NOT NULL, PRIMARY KEY (address, browser));"
+    "CREATE TABLE session (hash BLOB PRIMARY KEY, account INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, seen INTEGER NOT NULL, password INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE engine (fingerprint BLOB PRIMARY KEY, name TEXT NOT NULL,"
+    " created INTEGER NOT NULL, revoked INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE enrol (code BLOB PRIMARY KEY, name TEXT NOT NULL,"
+    " expires INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE address (number INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE);"
     "CREATE TABLE envelope (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE,"
     " digest BLOB NOT NULL, key_version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
@@ -51,6 +63,7 @@ static void fixture_to_version_1(struct store_fixture *fixture, const char *more
         skip(); /* PostgreSQL's first version is the present one */
     store_close(fixture->store);
     fixture->store = NULL;
+    assert_int_equal(unlink(fixture->database), 0); /* the log went with the last connection */
     store_fixture_sql(fixture, version_1);
     store_fixture_sql(fixture, more);
 }
