@@ -86,6 +86,10 @@ void api_refuse(struct http_request *request, enum api_error error, const char *
 
 void api_refuse_wait(struct http_request *request, uint64_t wait_ns)
 {
+    if (wait_ns == GUESS_AWAY) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
     const unsigned long long wait_s = (wait_ns + NS_PER_S - 1) / NS_PER_S;
     api_refuse(request, API_TOO_MANY, NULL);
     http_answer_header(request, "Retry-After", "%llu", wait_s == 0 ? 1 : wait_s);

@@ -374,6 +374,7 @@ void api_open_release(void *context, struct http_request *request)
         return;
     (void)SHA256(want.pub, sizeof(want.pub), name);
     asker_fill(&asker, request, &want);
-    pickup_park(service->pickup, asker.key, asker.key_bytes, name, request->answer,
-                clock_monotonic_ns());
+    if (pickup_park(service->pickup, asker.key, asker.key_bytes, name, request->answer,
+                    clock_monotonic_ns()) != 0)
+        log_line(LOG_LEVEL_WARNING, "pickup_failed", "m=%s", want.id_hex); /* asked for again */
 }

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "keyservice/server/store_shared.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -11,9 +12,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define GUESS_SLOTS_COUNT  16384 /* a kind's; a power of two */
-#define GUESS_WAYS         8     /* slots that one key may stand in */
-#define GUESS_SECRET_BYTES 32
+#define GUESS_SLOTS_COUNT 16384 /* a kind's; a power of two */
+#define GUESS_WAYS        8     /* slots that one key may stand in */
 
 /* A key's whole state: the time at which its allowance will be full again. */
 struct guess_slot {
@@ -41,7 +41,10 @@ static const struct guess_allowance allowances[GUESS_KINDS_COUNT] = {
     [GUESS_REFUSE] = {.burst = 50, .refill_ns = 30 * NS_PER_S},
 };
 
+_Static_assert(GUESS_AWAY == STORE_GUESS_AWAY, "one answer");
+
 struct guess {
+    struct store *store; /* that has the allowances, or NULL: they are here */
     pthread_mutex_t mutex;
     uint8_t secret[GUESS_SECRET_BYTES]; /* so that nobody can aim at a slot */
     uint64_t *known;                    /* tags, each at its place modulo the count */
@@ -63,6 +66,14 @@ int guess_open(struct guess **guess)
     (void)pthread_mutex_init(&made->mutex, NULL);
     *guess = made;
     return 0;
+}
+
+void guess_share(struct guess *guess, struct store *store, const uint8_t secret[GUESS_SECRET_BYTES])
+{
+    if (!store_shares(store))
+        return;
+    guess->store = store;
+    memcpy(guess->secret, secret, GUESS_SECRET_BYTES);
 }
 
 void guess_close(struct guess *guess)
@@ -106,6 +117,14 @@ static struct guess_slot *guess_slot_find(struct guess *guess, enum guess_kind k
     return least;
 }
 
+/* What a key stands under in the database. */
+static void shared_key(const uint64_t tag[2], uint8_t kind, uint8_t key[STORE_SHARED_KEY_BYTES])
+{
+    key[0] = kind;
+    bytes_store_le64(key + 1, tag[0]);
+    bytes_store_le64(key + 9, tag[1]);
+}
+
 uint64_t guess_take(struct guess *guess, enum guess_kind kind, const void *key, size_t key_bytes,
                     uint64_t now_ns)
 {
@@ -114,6 +133,11 @@ uint64_t guess_take(struct guess *guess, enum guess_kind kind, const void *key, 
     const struct guess_allowance *allowance = &allowances[kind];
     const uint64_t span_ns = allowance->burst * allowance->refill_ns;
     guess_tag(guess, key, key_bytes, tag);
+    if (guess->store != NULL) {
+        uint8_t shared[STORE_SHARED_KEY_BYTES];
+        shared_key(tag, (uint8_t)kind, shared);
+        return store_guess_take(guess->store, shared, allowance->refill_ns, span_ns);
+    }
 
     (void)pthread_mutex_lock(&guess->mutex);
     struct guess_slot *slot = guess_slot_find(guess, kind, tag);
@@ -131,6 +155,12 @@ void guess_give(struct guess *guess, enum guess_kind kind, const void *key, size
 {
     uint64_t tag[2];
     guess_tag(guess, key, key_bytes, tag);
+    if (guess->store != NULL) {
+        uint8_t shared[STORE_SHARED_KEY_BYTES];
+        shared_key(tag, (uint8_t)kind, shared);
+        store_guess_give(guess->store, shared, allowances[kind].refill_ns);
+        return;
+    }
     (void)pthread_mutex_lock(&guess->mutex);
     struct guess_slot *slot = guess_slot_find(guess, kind, tag);
     if (slot->full_at_ns > now_ns + allowances[kind].refill_ns)
@@ -144,6 +174,12 @@ void guess_known_add(struct guess *guess, const void *key, size_t key_bytes)
 {
     uint64_t tag[2];
     guess_tag(guess, key, key_bytes, tag);
+    if (guess->store != NULL) {
+        uint8_t shared[STORE_SHARED_KEY_BYTES];
+        shared_key(tag, 0, shared);
+        store_known_add(guess->store, shared);
+        return;
+    }
     (void)pthread_mutex_lock(&guess->mutex);
     guess->known[tag[1] % GUESS_KNOWN_COUNT] = tag[0];
     (void)pthread_mutex_unlock(&guess->mutex);
@@ -153,6 +189,11 @@ bool guess_known(struct guess *guess, const void *key, size_t key_bytes)
 {
     uint64_t tag[2];
     guess_tag(guess, key, key_bytes, tag);
+    if (guess->store != NULL) {
+        uint8_t shared[STORE_SHARED_KEY_BYTES];
+        shared_key(tag, 0, shared);
+        return store_known(guess->store, shared);
+    }
     (void)pthread_mutex_lock(&guess->mutex);
     const bool known = guess->known[tag[1] % GUESS_KNOWN_COUNT] == tag[0];
     (void)pthread_mutex_unlock(&guess->mutex);

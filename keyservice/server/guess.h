@@ -3,7 +3,8 @@
  * Ownership: guess_open() allocates the tables; the opener closes.
  * Threads:   any; one lock, held for a few dozen nanoseconds.
  * Units:     nanoseconds of monotonic time, passed in; waits in nanoseconds.
- * Errors:    guess_take() gives the wait, 0 when the try is allowed.
+ * Errors:    guess_take() gives the wait, 0 when the try is allowed, GUESS_AWAY when the database
+ *            that counts for several services failed: then it is not.
  *
  * docs/keyservice/guesses.md. A try is taken before the password is looked at, so that tries side
  * by side count, and given back when it was right. Each kind of key has its own allowance, a burst
@@ -38,9 +39,20 @@ enum guess_kind {
 #define GUESS_MAIL_ALL_REFILL_S 300
 #define GUESS_MAIL_ALL_IN(s)    (GUESS_MAIL_ALL_BURST + (s) / GUESS_MAIL_ALL_REFILL_S + 1)
 
+#define GUESS_SECRET_BYTES 32
+#define GUESS_AWAY         UINT64_MAX
+
 struct guess;
+struct store;
 
 MUST_USE int guess_open(struct guess **guess);
+/*
+ * Where several services share the store's database, the allowances are the database's from now on
+ * and count for all of them together, by its clock; else nothing changes. `secret` keys the
+ * digests: all services have the same.
+ */
+void guess_share(struct guess *guess, struct store *store,
+                 const uint8_t secret[GUESS_SECRET_BYTES]);
 void guess_close(struct guess *guess); /* NULL is harmless */
 
 /* `key` is any bytes; only a keyed digest of them is kept. */

@@ -274,6 +274,15 @@ int master_derive(const struct master *master, const char *purpose, uint8_t key[
     return hkdf_sha256(master->keys[0].bytes, MASTER_KEY_BYTES, purpose, key, MASTER_KEY_BYTES);
 }
 
+int master_proof(const struct master *master, uint32_t version, uint8_t proof[MASTER_PROOF_BYTES])
+{
+    _Static_assert(MASTER_PROOF_BYTES == MASTER_KEY_BYTES, "a derived key's length");
+    if (version == 0 || version > master->versions_count)
+        return -ENOKEY;
+    return hkdf_sha256(master->keys[version - 1].bytes, MASTER_KEY_BYTES, "bulla-keyd proof", proof,
+                       MASTER_PROOF_BYTES);
+}
+
 int master_burst_open(struct master_burst **burst, const struct master *master, uint32_t version)
 {
     if (version == 0 || version > master->versions_count)

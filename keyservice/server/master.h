@@ -40,6 +40,11 @@ uint32_t master_version(const struct master *master); /* the one in use for new 
 MUST_USE int master_derive(const struct master *master, const char *purpose,
                            uint8_t key[MASTER_KEY_BYTES]);
 
+/* What shows, in a database, which key a version is; nothing else can be told from it. */
+#define MASTER_PROOF_BYTES 32
+MUST_USE int master_proof(const struct master *master, uint32_t version,
+                          uint8_t proof[MASTER_PROOF_BYTES]);
+
 /*
  * Many wraps under one version with the key schedule done once: AES-256-KWP of id || key, so that a
  * wrapped key moved to another row does not open. The same id and key give the same bytes again.

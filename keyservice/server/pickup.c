@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "keyservice/server/store_shared.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -11,8 +12,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define PICKUP_SECRET_BYTES 32
-#define PICKUP_GROUPS       16384 /* a power of two: two owners seldom meet in one */
+#define PICKUP_GROUPS 16384 /* a power of two: two owners seldom meet in one */
 
 struct pickup_place {
     uint8_t name[PICKUP_NAME_BYTES];
@@ -22,6 +22,7 @@ struct pickup_place {
 };
 
 struct pickup {
+    struct store *store; /* where keys are parked, or NULL: here */
     pthread_mutex_t mutex;
     uint8_t secret[PICKUP_SECRET_BYTES]; /* so that nobody can aim at another's group */
     uint16_t held_count[PICKUP_GROUPS];  /* places of a group that are taken */
@@ -42,6 +43,15 @@ int pickup_open(struct pickup **pickup)
     return 0;
 }
 
+void pickup_share(struct pickup *pickup, struct store *store,
+                  const uint8_t secret[PICKUP_SECRET_BYTES])
+{
+    if (!store_shares(store))
+        return;
+    pickup->store = store;
+    memcpy(pickup->secret, secret, PICKUP_SECRET_BYTES);
+}
+
 void pickup_close(struct pickup *pickup)
 {
     if (pickup == NULL)
@@ -60,9 +70,9 @@ static struct pickup_place *pickup_find(struct pickup *pickup, const uint8_t *na
     return NULL;
 }
 
-static uint32_t owner_group(const struct pickup *pickup, const void *owner, size_t owner_bytes)
+static void owner_digest(const struct pickup *pickup, const void *owner, size_t owner_bytes,
+                         uint8_t digest[EVP_MAX_MD_SIZE])
 {
-    uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned int digest_bytes = 0;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     const bool fine = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
@@ -71,7 +81,8 @@ static uint32_t owner_group(const struct pickup *pickup, const void *owner, size
                       EVP_DigestFinal_ex(ctx, digest, &digest_bytes) == 1;
     EVP_MD_CTX_free(ctx);
     /* Without memory for a digest all owners share one group: a smaller share, never a larger. */
-    return fine ? (uint32_t)(bytes_load_le64(digest) % PICKUP_GROUPS) : 0;
+    if (!fine)
+        memset(digest, 0, EVP_MAX_MD_SIZE);
 }
 
 static void place_free(struct pickup *pickup, struct pickup_place *place)
@@ -119,12 +130,17 @@ static struct pickup_place *place_take(struct pickup *pickup, uint32_t group, ui
     return place;
 }
 
-void pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
-                 const uint8_t name[PICKUP_NAME_BYTES], const char *text, uint64_t now_ns)
+int pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
+                const uint8_t name[PICKUP_NAME_BYTES], const char *text, uint64_t now_ns)
 {
+    uint8_t digest[EVP_MAX_MD_SIZE];
     const size_t bytes = strlen(text) + 1;
     ASSERT(bytes <= PICKUP_TEXT_BYTES);
-    const uint32_t group = owner_group(pickup, owner, owner_bytes);
+    owner_digest(pickup, owner, owner_bytes, digest);
+    if (pickup->store != NULL)
+        return store_pickup_park(pickup->store, digest, name, PICKUP_NAME_BYTES, text,
+                                 PICKUP_LIFE_NS);
+    const uint32_t group = (uint32_t)(bytes_load_le64(digest) % PICKUP_GROUPS);
     (void)pthread_mutex_lock(&pickup->mutex);
     struct pickup_place *place = pickup_find(pickup, name);
     if (place != NULL)
@@ -137,12 +153,15 @@ void pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
     place->until_ns = now_ns + PICKUP_LIFE_NS;
     pickup->held_count[group]++;
     (void)pthread_mutex_unlock(&pickup->mutex);
+    return 0;
 }
 
 int pickup_take(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES], uint64_t now_ns,
                 char text[PICKUP_TEXT_BYTES])
 {
     int rc = -ENOENT;
+    if (pickup->store != NULL)
+        return store_pickup_take(pickup->store, name, PICKUP_NAME_BYTES, text, PICKUP_TEXT_BYTES);
     (void)pthread_mutex_lock(&pickup->mutex);
     struct pickup_place *place = pickup_find(pickup, name);
     if (place != NULL) {

@@ -8,6 +8,7 @@
 #include "keyservice/server/command.h"
 #include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
+#include "keyservice/server/store_shared.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
@@ -31,12 +33,13 @@
 #define SERVE_BACKLOG        1024
 #define SERVE_DRAIN_S        10
 #define SERVE_PRUNE_S        60
+#define SERVE_LEASE_S        150 /* who was away for two rounds has lost it */
 #define SERVE_ANCHOR_S       3600
 
 static const struct http_route public_routes[] = {
     {"GET", "/v1/health", HTTP_INLINE, true, 0, api_open_health},
     {"HEAD", "/pickup/", HTTP_INLINE, true, 0, api_open_pickup_head},
-    {"GET", "/pickup/", HTTP_INLINE, true, 0, api_open_pickup},
+    {"GET", "/pickup/", HTTP_FAST, true, 0, api_open_pickup},
     {"POST", "/v1/open", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_open_open},
     {"OPTIONS", "/v1/health", HTTP_INLINE, true, 0, api_open_preflight},
     {"OPTIONS", "/pickup/", HTTP_INLINE, true, 0, api_open_preflight},
@@ -78,6 +81,7 @@ struct serve {
     struct service service;
     struct serve_listener public;
     struct serve_listener engine;
+    uint8_t node[STORE_SHARED_HOLDER_BYTES]; /* which of several services this is */
     char certificate[SERVE_PEM_BYTES_MAX];
     char private_key[SERVE_PEM_BYTES_MAX];
     char ca[SERVE_PEM_BYTES_MAX];
@@ -166,6 +170,8 @@ static int secrets_derive(struct service *service)
     if (rc == 0)
         rc = master_derive(service->master, "bulla-keyd code", service->code_secret);
     if (rc == 0)
+        rc = master_derive(service->master, "bulla-keyd share", service->share_secret);
+    if (rc == 0)
         rc = account_password_make(password);
     if (rc == 0)
         rc = account_password_hash(password, strlen(password), service->no_account);
@@ -188,6 +194,8 @@ static int parts_open(struct serve *serve)
                                                   SERVE_FAST_THREADS + SERVE_ENGINE_THREADS + 2,
                                               .serves = true};
     rc = store_open(&service->store, &store_config, why);
+    if (rc == 0)
+        rc = store_wrapping_check(service->store, why);
     if (rc != 0)
         return command_fail(EX_CONFIG, "%s", why);
     rc = pages_open(&service->pages, why);
@@ -214,6 +222,10 @@ static int parts_open(struct serve *serve)
         rc = online_open(&service->online);
     if (rc == 0)
         rc = secrets_derive(service);
+    if (rc == 0) {
+        guess_share(service->guess, service->store, service->share_secret);
+        pickup_share(service->pickup, service->store, service->share_secret);
+    }
     return rc == 0 ? 0 : command_fail(EX_OSERR, "cannot start: %s", strerror(-rc));
 }
 
@@ -310,10 +322,16 @@ static void housekeeping(struct serve *serve)
 {
     const uint64_t now_ms = api_now_ms();
     const struct config *config = &serve->config;
+    struct store *store = serve->service.store;
     online_prune(serve->service.online, clock_monotonic_ns());
-    const int rc =
-        store_prune(serve->service.store, now_ms - config->session_life_s * UINT64_C(1000),
-                    now_ms - config->session_idle_s * UINT64_C(1000), now_ms);
+    /* Of several services one does what the database needs; another, when that one has gone. */
+    if (store_shares(store) &&
+        !store_lease_take(store, "tend", serve->node, SERVE_LEASE_S * NS_PER_S))
+        return;
+    int rc = store_prune(store, now_ms - config->session_life_s * UINT64_C(1000),
+                         now_ms - config->session_idle_s * UINT64_C(1000), now_ms);
+    if (rc == 0 && store_shares(store))
+        rc = store_shared_prune(store);
     if (rc != 0)
         log_line(LOG_LEVEL_WARNING, "prune_failed", "errno=%d", -rc);
     const int outbox_rc = outbox_prune(serve->service.store, now_ms);
@@ -401,6 +419,10 @@ int command_serve(int argc, char **argv)
     struct serve *serve = calloc(1, sizeof(*serve));
     if (serve == NULL)
         return command_fail(EX_OSERR, "no memory");
+    if (getrandom(serve->node, sizeof(serve->node), 0) != (ssize_t)sizeof(serve->node)) {
+        free(serve);
+        return command_fail(EX_OSERR, "no random numbers");
+    }
     serve->public.fd = -1;
     serve->engine.fd = -1;
     status = serve_start(serve, &options);

@@ -35,8 +35,9 @@ struct service {
     struct pages *pages;
     char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
     char no_account[ACCOUNT_HASH_BYTES];       /* a hash to verify against where there is none */
-    uint8_t csrf_secret[SESSION_SECRET_BYTES]; /* all three derived from the master key */
+    uint8_t csrf_secret[SESSION_SECRET_BYTES]; /* all derived from the master key */
     uint8_t device_secret[SESSION_SECRET_BYTES];
+    uint8_t share_secret[SESSION_SECRET_BYTES]; /* of what several services have in common */
     uint8_t code_secret[MASTER_KEY_BYTES];
 };
 

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_READERS_MAX       64
+#define STORE_POOL_MAX          64
+#define STORE_SINGLES_COUNT     8
 #define STORE_GROUP_MAX         64   /* writes committed together                */
 #define STORE_GROUP_TRIES_MAX   4    /* where other processes write too          */
 #define STORE_WAITING_MAX       1024 /* writes queued; more are told to try again */
@@ -26,6 +27,16 @@ struct store_job {
     struct store_job *next;
     int rc;
     bool done;
+};
+
+/* Connections that are lent to one thread at a time. */
+struct store_pool {
+    pthread_mutex_t mutex;
+    pthread_cond_t given;
+    struct sql connections[STORE_POOL_MAX];
+    uint32_t free[STORE_POOL_MAX];
+    uint32_t free_count;
+    uint32_t count;
 };
 
 struct store {
@@ -46,12 +57,8 @@ struct store {
     atomic_bool healthy; /* the last group was committed                         */
     atomic_bool reached; /* the last reading, or a group since, had a connection */
 
-    pthread_mutex_t readers_mutex;
-    pthread_cond_t reader_free;
-    struct sql readers[STORE_READERS_MAX];
-    uint32_t readers_free[STORE_READERS_MAX];
-    uint32_t readers_free_count;
-    uint32_t readers_count;
+    struct store_pool readers;
+    struct store_pool singles; /* none, unless nodes share */
 };
 
 /* Takes up to STORE_GROUP_MAX jobs off the queue, which is not empty. Under the mutex. */
@@ -204,26 +211,73 @@ bool store_is_url(const char *path)
     return strncmp(path, "postgresql://", 13) == 0 || strncmp(path, "postgres://", 11) == 0;
 }
 
+static struct sql *pool_take(struct store_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    while (pool->free_count == 0)
+        (void)pthread_cond_wait(&pool->given, &pool->mutex);
+    const uint32_t index = pool->free[--pool->free_count];
+    (void)pthread_mutex_unlock(&pool->mutex);
+    return &pool->connections[index];
+}
+
+static void pool_give(struct store_pool *pool, struct sql *sql)
+{
+    const uint32_t index = (uint32_t)(sql - pool->connections);
+    ASSERT(index < pool->count);
+    (void)pthread_mutex_lock(&pool->mutex);
+    ASSERT(pool->free_count < pool->count);
+    pool->free[pool->free_count++] = index;
+    (void)pthread_cond_signal(&pool->given);
+    (void)pthread_mutex_unlock(&pool->mutex);
+}
+
+static int pool_open(struct store_pool *pool, const struct sql_place *place, uint32_t count,
+                     char why[STORE_WHY_BYTES])
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        rc = sql_open(&pool->connections[i], place, why);
+        if (rc == 0) {
+            pool->free[pool->free_count++] = i;
+            pool->count++;
+        }
+    }
+    return rc;
+}
+
+static void pool_close(struct store_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++)
+        sql_close(&pool->connections[i]);
+}
+
 struct sql *store_reader_take(struct store *store)
 {
-    (void)pthread_mutex_lock(&store->readers_mutex);
-    while (store->readers_free_count == 0)
-        (void)pthread_cond_wait(&store->reader_free, &store->readers_mutex);
-    const uint32_t index = store->readers_free[--store->readers_free_count];
-    (void)pthread_mutex_unlock(&store->readers_mutex);
-    return &store->readers[index];
+    return pool_take(&store->readers);
 }
 
 void store_reader_give(struct store *store, struct sql *sql)
 {
-    const uint32_t index = (uint32_t)(sql - store->readers);
-    ASSERT(index < store->readers_count);
     atomic_store_explicit(&store->reached, sql_connected(sql), memory_order_relaxed);
-    (void)pthread_mutex_lock(&store->readers_mutex);
-    ASSERT(store->readers_free_count < store->readers_count);
-    store->readers_free[store->readers_free_count++] = index;
-    (void)pthread_cond_signal(&store->reader_free);
-    (void)pthread_mutex_unlock(&store->readers_mutex);
+    pool_give(&store->readers, sql);
+}
+
+bool store_shares(const struct store *store)
+{
+    return store->singles.count > 0;
+}
+
+struct sql *store_single_take(struct store *store)
+{
+    ASSERT(store_shares(store));
+    return pool_take(&store->singles);
+}
+
+void store_single_give(struct store *store, struct sql *sql)
+{
+    atomic_store_explicit(&store->reached, sql_connected(sql), memory_order_relaxed);
+    pool_give(&store->singles, sql);
 }
 
 const struct master *store_master(const struct store *store)
@@ -239,8 +293,8 @@ bool store_healthy(const struct store *store)
 
 static void connections_close(struct store *store)
 {
-    for (uint32_t i = 0; i < store->readers_count; i++)
-        sql_close(&store->readers[i]);
+    pool_close(&store->singles);
+    pool_close(&store->readers);
     sql_close(&store->writer.sql); /* last: it folds the log into the database */
 }
 
@@ -248,21 +302,21 @@ static int connections_open(struct store *store, const struct store_config *conf
                             char why[STORE_WHY_BYTES])
 {
     struct sql_place place = {.path = config->path,
-                              .purpose = config->serves ? SQL_WRITES_ALONE : SQL_WRITES,
+                              .purpose = config->alone    ? SQL_WRITES_ALONE
+                                         : config->serves ? SQL_WRITES_SERVING
+                                                          : SQL_WRITES,
                               .create = config->create};
     int rc = sql_open(&store->writer.sql, &place, why);
     if (rc != 0)
         return rc;
     rc = sql_migrate(&store->writer.sql, why);
-    place.purpose = SQL_READS;
     place.create = false;
-    for (uint32_t i = 0; rc == 0 && i < config->readers_count; i++) {
-        rc = sql_open(&store->readers[i], &place, why);
-        if (rc == 0) {
-            store->readers_free[store->readers_free_count++] = i;
-            store->readers_count++;
-        }
-    }
+    place.purpose = SQL_READS;
+    if (rc == 0)
+        rc = pool_open(&store->readers, &place, config->readers_count, why);
+    place.purpose = SQL_SINGLES;
+    if (rc == 0 && config->serves && store_is_url(config->path))
+        rc = pool_open(&store->singles, &place, STORE_SINGLES_COUNT, why);
     if (rc != 0) {
         connections_close(store);
         return rc;
@@ -274,7 +328,7 @@ static int connections_open(struct store *store, const struct store_config *conf
 int store_open(struct store **store, const struct store_config *config, char why[STORE_WHY_BYTES])
 {
     struct stat info;
-    ASSERT(config->readers_count > 0 && config->readers_count <= STORE_READERS_MAX);
+    ASSERT(config->readers_count > 0 && config->readers_count <= STORE_POOL_MAX);
     if (!store_is_url(config->path) && !config->create && stat(config->path, &info) != 0) {
         const int rc = -errno;
         (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", config->path, strerror(-rc));
@@ -288,11 +342,13 @@ int store_open(struct store **store, const struct store_config *config, char why
     if (rc != 0)
         goto free_made;
     (void)pthread_mutex_init(&made->mutex, NULL);
-    (void)pthread_mutex_init(&made->readers_mutex, NULL);
+    (void)pthread_mutex_init(&made->readers.mutex, NULL);
+    (void)pthread_mutex_init(&made->singles.mutex, NULL);
     (void)pthread_cond_init(&made->due, NULL);
     (void)pthread_cond_init(&made->applied, NULL);
     (void)pthread_cond_init(&made->unled, NULL);
-    (void)pthread_cond_init(&made->reader_free, NULL);
+    (void)pthread_cond_init(&made->readers.given, NULL);
+    (void)pthread_cond_init(&made->singles.given, NULL);
     atomic_store_explicit(&made->healthy, true, memory_order_relaxed);
     atomic_store_explicit(&made->reached, true, memory_order_relaxed);
     rc = -pthread_create(&made->folder, NULL, folder_run, made);
@@ -318,11 +374,13 @@ void store_close(struct store *store)
     (void)pthread_mutex_unlock(&store->mutex);
     (void)pthread_join(store->folder, NULL);
     connections_close(store);
-    (void)pthread_cond_destroy(&store->reader_free);
+    (void)pthread_cond_destroy(&store->singles.given);
+    (void)pthread_cond_destroy(&store->readers.given);
     (void)pthread_cond_destroy(&store->unled);
     (void)pthread_cond_destroy(&store->applied);
     (void)pthread_cond_destroy(&store->due);
-    (void)pthread_mutex_destroy(&store->readers_mutex);
+    (void)pthread_mutex_destroy(&store->singles.mutex);
+    (void)pthread_mutex_destroy(&store->readers.mutex);
     (void)pthread_mutex_destroy(&store->mutex);
     free(store);
 }

@@ -42,7 +42,8 @@ struct store_config {
     const struct master *master; /* borrowed until store_close() */
     uint32_t readers_count;
     bool create; /* else a missing database file is an error */
-    bool serves; /* of a PostgreSQL database: refused while another process serves it */
+    bool serves; /* as a service: several may of a PostgreSQL database, one of an SQLite file */
+    bool alone;  /* refused while anyone serves it: -EBUSY                                    */
 };
 
 /* "postgresql://…" or "postgres://…", not a path. */
@@ -50,6 +51,15 @@ bool store_is_url(const char *path);
 MUST_USE int store_open(struct store **store, const struct store_config *config,
                         char why[STORE_WHY_BYTES]);
 void store_close(struct store *store); /* NULL is harmless */
+
+/*
+ * Compares the master keys with those that this database was used with before, and notes new ones.
+ * -ENOKEY with the mend in `why`: one of them is missing, or is another key.
+ */
+MUST_USE int store_wrapping_check(struct store *store, char why[STORE_WHY_BYTES]);
+
+/* Whether other services may work on the same database at this time: store_shared.h. */
+bool store_shares(const struct store *store);
 
 /* False since a commit failed, until one succeeds; and since a reading found no database. */
 bool store_healthy(const struct store *store);

@@ -111,7 +111,7 @@ static int statement_send(struct sql_statement *statement)
     struct postgresql *pg = statement->sql->postgresql;
     char name[NAME_CHARS];
     /* A writer's connection is made again by its next begin alone: half a group must not go on. */
-    if (pg->purpose == SQL_READS
+    if (pg->purpose == SQL_READS || pg->purpose == SQL_SINGLES
             ? postgresql_ready(pg) != 0
             : pg->conn == NULL || PQtransactionStatus(pg->conn) != PQTRANS_INTRANS)
         return -EIO;
@@ -164,7 +164,9 @@ static int driver_run(struct sql_statement *statement)
         postgresql_rollback(pg);
         return 0;
     }
-    if (statement_send(statement) != 0)
+    if (statement_send(statement) == 0 && postgresql_finish(pg, &changed) == 0)
+        return changed;
+    if (pg->purpose != SQL_SINGLES || pg->conn != NULL || statement_send(statement) != 0)
         return -EIO;
     return postgresql_finish(pg, &changed) == 0 ? changed : -EIO;
 }
@@ -208,10 +210,10 @@ static int driver_step(struct sql_statement *statement)
     int rc = step_begin(statement);
     if (rc == 0)
         rc = step_take(pg);
-    if (rc >= 0 || pg->conn != NULL || pg->purpose != SQL_READS)
+    if (rc >= 0 || pg->conn != NULL || (pg->purpose != SQL_READS && pg->purpose != SQL_SINGLES))
         return rc;
-    /* A reading has no effect: once more on a new connection, as a server that was started anew
-     * asks. */
+    /* A reading has no effect, and a single statement may be run twice: once more on a new
+     * connection, as a server that was started anew asks. */
     rc = step_begin(statement);
     return rc == 0 ? step_take(pg) : rc;
 }

@@ -9,9 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_NOT_AVAILABLE "55P03"
-#define READ_ONLY          "25006" /* the server has become a standby */
-#define RESULTS_MAX        4096    /* left over on a connection; more, and it is given up */
+#define READ_ONLY   "25006" /* the server has become a standby */
+#define RESULTS_MAX 4096    /* left over on a connection; more, and it is given up */
 
 /* Each session: bounded waits on both sides, dead peers noticed, and commits that are durable. */
 static const char session_setup[] =
@@ -23,9 +22,11 @@ static const char session_setup[] =
     " WHERE current_setting('synchronous_commit') IN ('off', 'local');"
     "SELECT current_setting('fsync')";
 
-/* The key's halves: "bull", and the schema, as one database may hold several services'. */
-static const char serve_alone[] =
-    "SELECT pg_advisory_lock(1651862636, hashtext(coalesce(current_schema()::text, '')))";
+/* Services hold it together, what wants none of them alone. The key's halves: "bull", and the
+ * schema, as one database may hold several services'. */
+#define SERVE_KEY "(1651862636, hashtext(coalesce(current_schema()::text, '')))"
+static const char serve_shared[] = "SELECT pg_try_advisory_lock_shared" SERVE_KEY;
+static const char serve_alone[] = "SELECT pg_try_advisory_lock" SERVE_KEY;
 
 static void link_drop(struct postgresql *pg)
 {
@@ -194,10 +195,13 @@ static int session_begin(struct postgresql *pg)
     }
     if (rc == 0 && pg->purpose == SQL_READS)
         rc = postgresql_exec(pg, "SET default_transaction_read_only = on", NULL, 0);
-    if (rc == 0 && pg->purpose == SQL_WRITES_ALONE) {
-        rc = postgresql_exec(pg, serve_alone, NULL, 0);
-        if (rc != 0 && strcmp(pg->state, LOCK_NOT_AVAILABLE) == 0) {
-            why_set(pg, "another bulla-keyd serves this database: stop that one first");
+    if (rc == 0 && (pg->purpose == SQL_WRITES_ALONE || pg->purpose == SQL_WRITES_SERVING)) {
+        const bool alone = pg->purpose == SQL_WRITES_ALONE;
+        char held[8] = "";
+        rc = postgresql_exec(pg, alone ? serve_alone : serve_shared, held, sizeof(held));
+        if (rc == 0 && strcmp(held, "t") != 0) {
+            why_set(pg, alone ? "a bulla-keyd serves this database: stop it first"
+                              : "this database is being moved or restored: wait for its end");
             rc = -EBUSY;
         }
     }

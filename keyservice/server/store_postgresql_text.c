@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define NOW_US "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
 /*
  * Every text is a bytea: what a client sends must not fail a whole group for its encoding, and the
  * order of bytes is the same in every locale. Rows that are read to be changed are locked, and the
@@ -103,6 +105,47 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_OUTBOX_CLAIM] = "UPDATE outbox_to SET due = $4, attempts = attempts + 1"
                          " WHERE id = $1 AND place = $2 AND due = $3",
     [SQL_OUTBOX_DEFER] = "UPDATE outbox_to SET due = $4 WHERE id = $1 AND place = $2 AND due = $3",
+    /* Allowances in microseconds, $2 for one try and $3 for all of them, by the one clock that all
+     * nodes see. No row: refused, and nothing is written. */
+    [SQL_GUESS_TAKE] =
+        "INSERT INTO guess AS g (key, full_at) SELECT $1, " NOW_US " + $2"
+        " ON CONFLICT (key) DO UPDATE SET full_at = greatest(g.full_at, excluded.full_at - $2) + $2"
+        " WHERE greatest(g.full_at, excluded.full_at - $2) + $2 - (excluded.full_at - $2) <= $3"
+        " RETURNING 1::bigint",
+    [SQL_GUESS_WAIT] = "SELECT greatest(1, full_at + $2 - " NOW_US " - $3) FROM guess"
+                       " WHERE key = $1",
+    [SQL_GUESS_GIVE] = "UPDATE guess SET full_at = full_at - $2 WHERE key = $1",
+    [SQL_GUESS_PRUNE] = "DELETE FROM guess WHERE ctid = ANY (ARRAY(SELECT ctid FROM guess"
+                        " WHERE full_at < " NOW_US " LIMIT $1))",
+    [SQL_GUESS_BOUND] = "DELETE FROM guess WHERE ctid = ANY (ARRAY(SELECT ctid FROM guess"
+                        " ORDER BY full_at LIMIT greatest(0, (SELECT count(*) FROM guess) - $1)))",
+    [SQL_KNOWN_ADD] = "INSERT INTO known (key, seen) SELECT $1, " NOW_US
+                      " ON CONFLICT (key) DO UPDATE SET seen = excluded.seen",
+    [SQL_KNOWN_GET] = "SELECT seen FROM known WHERE key = $1",
+    [SQL_KNOWN_BOUND] = "DELETE FROM known WHERE ctid = ANY (ARRAY(SELECT ctid FROM known"
+                        " ORDER BY seen LIMIT greatest(0, (SELECT count(*) FROM known) - $1)))",
+    [SQL_PICKUP_PARK] =
+        "INSERT INTO pickup (name, owner, text, until) SELECT $1, $2, $3, " NOW_US " + $4"
+        " ON CONFLICT (name) DO UPDATE SET owner = $2, text = $3, until = excluded.until",
+    [SQL_PICKUP_TRIM] = "DELETE FROM pickup WHERE name IN (SELECT name FROM pickup"
+                        " WHERE owner = $1 ORDER BY until DESC OFFSET $2 FOR UPDATE SKIP LOCKED)",
+    [SQL_PICKUP_BOUND] =
+        "DELETE FROM pickup WHERE name IN (SELECT name FROM pickup ORDER BY until"
+        " LIMIT greatest(0, (SELECT count(*) FROM pickup) - $1) FOR UPDATE SKIP LOCKED)",
+    [SQL_PICKUP_FIND] = "SELECT until FROM pickup WHERE name = $1",
+    [SQL_PICKUP_TAKE] = "DELETE FROM pickup WHERE name = $1 RETURNING text, until - " NOW_US,
+    [SQL_PICKUP_PRUNE] = "DELETE FROM pickup WHERE until < " NOW_US,
+    [SQL_LEASE_TAKE] = "INSERT INTO lease AS l (name, holder, until) SELECT $1, $2, " NOW_US " + $3"
+                       " ON CONFLICT (name) DO UPDATE SET holder = $2, until = excluded.until"
+                       " WHERE l.holder = $2 OR l.until < excluded.until - $3",
+    [SQL_AUDIT_HEAD] = "SELECT seq, hash FROM audit_head FOR UPDATE",
+    [SQL_AUDIT_ADD] = "WITH head AS (UPDATE audit_head SET seq = $2, hash = $3)"
+                      " INSERT INTO audit (first, last, lines) VALUES ($1, $2, $4)",
+    [SQL_AUDIT_READ] = "SELECT first, last, lines FROM audit WHERE last > $1 AND first <= $2"
+                       " ORDER BY last LIMIT $3",
+    [SQL_WRAPPING_ADD] = "INSERT INTO wrapping (version, proof) VALUES ($1, $2)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_WRAPPING_LIST] = "SELECT version, proof FROM wrapping ORDER BY version",
 };
 
 /* Each step takes the schema one version up; a step that was released is never changed. */
@@ -139,7 +182,31 @@ static const char *const schema_steps[] = {
     "CREATE TABLE outbox_part (body bytea NOT NULL, place bigint NOT NULL,"
     " created bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (body, place));"
     "ALTER TABLE outbox_part ALTER bytes SET STORAGE EXTERNAL;"
-    "CREATE INDEX outbox_part_created ON outbox_part (created)",
+    "CREATE INDEX outbox_part_created ON outbox_part (created);"
+    /* Version 2. Of store_shared.h: what services that run at the same time have in common; what
+     * lasts for moments is not logged, and is gone after a crash of the server. */
+    "CREATE UNLOGGED TABLE guess (key bytea PRIMARY KEY, full_at bigint NOT NULL)"
+    " WITH (fillfactor = 60);"
+    "CREATE UNLOGGED TABLE known (key bytea PRIMARY KEY, seen bigint NOT NULL)"
+    " WITH (fillfactor = 60);"
+    "CREATE UNLOGGED TABLE pickup (name bytea PRIMARY KEY, owner bytea NOT NULL,"
+    " text bytea NOT NULL, until bigint NOT NULL);"
+    "CREATE INDEX pickup_owner ON pickup (owner, until);"
+    "CREATE INDEX pickup_until ON pickup (until);"
+    "CREATE UNLOGGED TABLE parked (name bytea PRIMARY KEY, owner bytea NOT NULL,"
+    " id bytea NOT NULL, suite bigint NOT NULL, bytes bigint NOT NULL, until bigint NOT NULL,"
+    " taken bigint NOT NULL DEFAULT 0, whole bigint NOT NULL DEFAULT 0);"
+    "CREATE UNLOGGED TABLE parked_part (name bytea NOT NULL REFERENCES parked ON DELETE CASCADE,"
+    " part bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (name, part));"
+    "ALTER TABLE parked_part ALTER bytes SET STORAGE EXTERNAL;"
+    "CREATE TABLE lease (name bytea PRIMARY KEY, holder bytea NOT NULL, until bigint NOT NULL);"
+    /* Of audit.h: blocks of whole lines, and what the next one is chained to. */
+    "CREATE TABLE audit (last bigint PRIMARY KEY, first bigint NOT NULL, lines bytea NOT NULL);"
+    "CREATE TABLE audit_head (one boolean PRIMARY KEY DEFAULT true CHECK (one),"
+    " seq bigint NOT NULL, hash bytea NOT NULL) WITH (fillfactor = 50);"
+    "INSERT INTO audit_head (seq, hash) VALUES (0, convert_to(repeat('0', 64), 'UTF8'));"
+    /* Of master.h: which master keys wrap what is here. */
+    "CREATE TABLE wrapping (version bigint PRIMARY KEY, proof bytea NOT NULL);",
 };
 
 /* One at a time: whoever comes second finds it done. */

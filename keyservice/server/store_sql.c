@@ -7,7 +7,8 @@
 int sql_open(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES])
 {
     *sql = (struct sql){.driver = store_is_url(place->path) ? &store_postgresql_driver
-                                                            : &store_sqlite_driver};
+                                                            : &store_sqlite_driver,
+                        .serve_fd = -1};
     for (uint32_t i = 0; i < SQL_COUNT; i++)
         sql->statements[i] = (struct sql_statement){.sql = sql, .id = (enum sql_id)i};
     const int rc = sql->driver->open(sql, place, why);

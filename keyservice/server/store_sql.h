@@ -72,6 +72,27 @@ enum sql_id {
     SQL_OUTBOX_DUE,
     SQL_OUTBOX_CLAIM,
     SQL_OUTBOX_DEFER,
+    /* of what several nodes share: PostgreSQL's alone, but for the last five */
+    SQL_GUESS_TAKE,
+    SQL_GUESS_WAIT,
+    SQL_GUESS_GIVE,
+    SQL_GUESS_PRUNE,
+    SQL_GUESS_BOUND,
+    SQL_KNOWN_ADD,
+    SQL_KNOWN_GET,
+    SQL_KNOWN_BOUND,
+    SQL_PICKUP_PARK,
+    SQL_PICKUP_TRIM,
+    SQL_PICKUP_BOUND,
+    SQL_PICKUP_FIND,
+    SQL_PICKUP_TAKE,
+    SQL_PICKUP_PRUNE,
+    SQL_LEASE_TAKE,
+    SQL_AUDIT_HEAD,
+    SQL_AUDIT_ADD,
+    SQL_AUDIT_READ,
+    SQL_WRAPPING_ADD,
+    SQL_WRAPPING_LIST,
     SQL_COUNT,
 };
 
@@ -89,8 +110,10 @@ struct sql_statement {
 
 enum sql_purpose {
     SQL_WRITES,
-    SQL_WRITES_ALONE, /* and no other process may: store_config.serves */
+    SQL_WRITES_SERVING, /* beside other services of this database: store_config.serves */
+    SQL_WRITES_ALONE,   /* while no service runs: store_config.alone                   */
     SQL_READS,
+    SQL_SINGLES, /* statements that are each their own transaction */
 };
 
 struct sql_place {
@@ -134,6 +157,7 @@ struct sql_driver {
 struct sql {
     const struct sql_driver *driver; /* NULL: not open */
     struct sqlite3 *sqlite;
+    int serve_fd; /* of SQLite: the lock of who serves, or -1 */
     struct postgresql *postgresql;
     struct sql_statement statements[SQL_COUNT];
 };
@@ -198,6 +222,10 @@ MUST_USE int store_write(struct store *store, store_write_apply *apply, void *ar
 /* A reading connection, waiting for one if all are out. */
 struct sql *store_reader_take(struct store *store);
 void store_reader_give(struct store *store, struct sql *sql);
+
+/* One for single statements, where nodes share: store_shares(). */
+struct sql *store_single_take(struct store *store);
+void store_single_give(struct store *store, struct sql *sql);
 
 const struct master *store_master(const struct store *store);
 

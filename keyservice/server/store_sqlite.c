@@ -4,15 +4,19 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
-#define ROWS_MANY   64
-#define ROWS_FEW    8
-#define ROW_COLUMNS 3    /* bound for each row; the version is bound once */
-#define SQL_BUSY_MS 5000 /* for the operator's subcommands, which write beside the service */
+#define ROWS_MANY        64
+#define ROWS_FEW         8
+#define ROW_COLUMNS      3 /* bound for each row; the version is bound once */
+#define SERVE_PATH_BYTES 4096
+#define SQL_BUSY_MS      5000 /* for the operator's subcommands, which write beside the service */
 
 /* Many rows a statement: SQLite then opens its cursors once, and a row that belongs behind the last
  * one, as ascending ids do, is put there without a search. */
@@ -114,6 +118,9 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_OUTBOX_CLAIM] = "UPDATE outbox_to SET due = ?4, attempts = attempts + 1"
                          " WHERE id = ?1 AND place = ?2 AND due = ?3",
     [SQL_OUTBOX_DEFER] = "UPDATE outbox_to SET due = ?4 WHERE id = ?1 AND place = ?2 AND due = ?3",
+    [SQL_WRAPPING_ADD] = "INSERT INTO wrapping (version, proof) VALUES (?1, ?2)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_WRAPPING_LIST] = "SELECT version, proof FROM wrapping ORDER BY version",
 };
 
 /* Once a process, before its first connection. Counting every allocation takes a lock of the whole
@@ -128,6 +135,27 @@ static void sqlite_close(struct sql *sql)
     for (uint32_t i = 0; i < SQL_COUNT; i++)
         (void)sqlite3_finalize(sql->statements[i].sqlite);
     (void)sqlite3_close(sql->sqlite);
+    if (sql->serve_fd >= 0)
+        (void)close(sql->serve_fd);
+}
+
+/* One service at a time. A file of its own: closing one more descriptor of the database would drop
+ * the locks that SQLite holds on it. */
+static int serve_lock(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES])
+{
+    char path[SERVE_PATH_BYTES];
+    if (place->purpose != SQL_WRITES_SERVING && place->purpose != SQL_WRITES_ALONE)
+        return 0;
+    if (snprintf(path, sizeof(path), "%s-serve", place->path) >= (int)sizeof(path))
+        return -ENAMETOOLONG;
+    sql->serve_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const int rc = sql->serve_fd < 0 || flock(sql->serve_fd, LOCK_EX | LOCK_NB) != 0 ? -errno : 0;
+    if (rc == -EWOULDBLOCK)
+        (void)snprintf(why, STORE_WHY_BYTES,
+                       "%.200s: a bulla-keyd serves this database: stop it first", place->path);
+    else if (rc != 0)
+        (void)snprintf(why, STORE_WHY_BYTES, "%.200s: %s", path, strerror(-rc));
+    return rc == -EWOULDBLOCK ? -EBUSY : rc;
 }
 
 static int sqlite_open(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES])
@@ -147,6 +175,9 @@ static int sqlite_open(struct sql *sql, const struct sql_place *place, char why[
                        sql->sqlite == NULL ? "no memory" : sqlite3_errmsg(sql->sqlite));
         return -EIO;
     }
+    const int rc = serve_lock(sql, place, why);
+    if (rc != 0)
+        return rc;
     (void)sqlite3_db_config(sql->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (place->purpose == SQL_READS)
         /* The writer's cache is large; a reader's looks up single rows and may be small. */

@@ -62,7 +62,9 @@ static const char *const schema_steps[] = {
     "CREATE INDEX outbox_to_due ON outbox_to (due);"
     "CREATE TABLE outbox_part (body BLOB NOT NULL, place INTEGER NOT NULL,"
     " created INTEGER NOT NULL, bytes BLOB NOT NULL, UNIQUE (body, place));"
-    "CREATE INDEX outbox_part_created ON outbox_part (created);",
+    "CREATE INDEX outbox_part_created ON outbox_part (created);"
+    /* Version 3. Of master.h: which master keys wrap what is here. */
+    "CREATE TABLE wrapping (version INTEGER PRIMARY KEY, proof BLOB NOT NULL);",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */

@@ -1,4 +1,4 @@
-"""The key service on PostgreSQL: a database that goes away and comes back, a second service on it."""
+"""The key service on PostgreSQL: a database that goes away and comes back."""
 import os
 import sys
 import time
@@ -58,13 +58,6 @@ class Postgresql(keyd.Case):
             self.sessions_end()
             self.assertEqual(self.service.store(keyd.batch(keyd.record())).status, 200)
             self.assertEqual(self.open(identity).status, 200)
-
-    def test_a_second_service_is_refused_and_the_subcommands_are_not(self):
-        self.until(lambda: self.service.store(keyd.batch(keyd.record())), 200)
-        done = self.service.run("serve", "--ports-file", self.service.path("second"), check=False)
-        self.assertEqual(done.returncode, 78, done.stderr)
-        self.assertIn("another bulla-keyd serves this database", done.stderr)
-        self.assertIn("bob@example.org", self.service.run("account", "list").stdout)
 
     def test_init_does_not_take_a_database_that_is_in_use(self):
         done = self.service.run("init", self.service.path("other"), "--database",

@@ -162,12 +162,12 @@ static void a_pickup_is_there_once_and_for_a_minute(void **state)
     const uint8_t name[PICKUP_NAME_BYTES] = {1};
     const uint8_t other[PICKUP_NAME_BYTES] = {2};
     assert_int_equal(pickup_open(&pickup), 0);
-    pickup_park(pickup, "owner", 5, name, "text", START_NS);
+    assert_int_equal(pickup_park(pickup, "owner", 5, name, "text", START_NS), 0);
     assert_int_equal(pickup_take(pickup, other, START_NS, text), -ENOENT);
     assert_int_equal(pickup_take(pickup, name, START_NS + PICKUP_LIFE_NS - 1, text), 0);
     assert_string_equal(text, "text");
     assert_int_equal(pickup_take(pickup, name, START_NS, text), -ENOENT);
-    pickup_park(pickup, "owner", 5, name, "late", START_NS);
+    assert_int_equal(pickup_park(pickup, "owner", 5, name, "late", START_NS), 0);
     assert_int_equal(pickup_take(pickup, name, START_NS + PICKUP_LIFE_NS, text), -ENOENT);
     assert_int_equal(pickup_take(pickup, name, START_NS, text), -ENOENT);
     pickup_close(pickup);
@@ -178,7 +178,7 @@ static void pickups_fill(struct pickup *pickup, const char *owner, uint32_t star
     uint8_t name[PICKUP_NAME_BYTES] = {0};
     for (uint32_t i = start; i < start + count; i++) {
         memcpy(name, &i, sizeof(i));
-        pickup_park(pickup, owner, strlen(owner), name, "text", START_NS + i);
+        assert_int_equal(pickup_park(pickup, owner, strlen(owner), name, "text", START_NS + i), 0);
     }
 }
 

@@ -24,15 +24,13 @@
 #define LARGE_PEOPLE 900
 
 /* Another process's view of the same database. */
-static struct store *second_open(const struct store_fixture *fixture, bool serves, int expected)
+static struct store *second_open(const struct store_fixture *fixture)
 {
     char why[STORE_WHY_BYTES] = "";
     struct store *store = NULL;
     const struct store_config config = {
-        .path = fixture->database, .master = fixture->master, .readers_count = 1, .serves = serves};
-    assert_int_equal(store_open(&store, &config, why), expected);
-    if (expected == -EBUSY)
-        assert_non_null(strstr(why, "another bulla-keyd"));
+        .path = fixture->database, .master = fixture->master, .readers_count = 1};
+    assert_int_equal(store_open(&store, &config, why), 0);
     return store;
 }
 
@@ -78,7 +76,7 @@ static void the_same_batches_at_two_nodes_are_stored_once(void **state)
 {
     const struct store_fixture *fixture = *state;
     pthread_t threads[2];
-    struct rival rivals[2] = {{.store = fixture->store}, {.store = second_open(fixture, false, 0)}};
+    struct rival rivals[2] = {{.store = fixture->store}, {.store = second_open(fixture)}};
     for (size_t i = 0; i < 2; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, rival_run, &rivals[i]), 0);
     for (size_t i = 0; i < 2; i++) {
@@ -96,7 +94,7 @@ static void a_code_has_five_tries_at_all_nodes_together(void **state)
     static const uint8_t browser[STORE_HASH_BYTES] = {1};
     static const uint8_t code[STORE_HASH_BYTES] = {2};
     static const uint8_t other[STORE_HASH_BYTES] = {3};
-    struct store *second = second_open(fixture, false, 0);
+    struct store *second = second_open(fixture);
     struct store_pending pending = {.address = "new@example.org",
                                     .browser = browser,
                                     .code_hash = code,
@@ -112,15 +110,6 @@ static void a_code_has_five_tries_at_all_nodes_together(void **state)
     assert_int_equal(store_pending_spend(fixture->store, &pending), -EACCES);
     assert_int_equal(store_pending_spend(second, &pending), -EACCES);
     store_close(second);
-}
-
-static void one_process_serves_a_database(void **state)
-{
-    const struct store_fixture *fixture = *state;
-    struct store *first = second_open(fixture, true, 0);
-    assert_null(second_open(fixture, true, -EBUSY));
-    store_close(first);
-    store_close(second_open(fixture, true, 0));
 }
 
 static void lost_connections_are_made_again(void **state)
@@ -264,7 +253,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_same_batches_at_two_nodes_are_stored_once),
         TEST(a_code_has_five_tries_at_all_nodes_together),
-        TEST(one_process_serves_a_database),
         TEST(lost_connections_are_made_again),
         TEST(a_connection_lost_amid_a_batch_is_no_success),
         TEST(large_records_are_stored_whole),
