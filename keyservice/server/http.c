@@ -28,7 +28,7 @@
 #define HTTP_BODY_FIRST     4096
 #define HTTP_NO_DEADLINE    UINT64_MAX
 #define HTTP_DISCARD_TIMES  4 /* of a route's limit that are read of a refused upload */
-#define HTTP_STRICT_MAX_AGE "max-age=31536000"
+#define HTTP_STRICT_MAX_AGE "max-age=31536000; includeSubDomains"
 
 /* One connection, known to the thread that cuts those past their deadline. */
 struct connection {

@@ -101,6 +101,8 @@ class Hostile(keyd.Case):
                     answer = b""
                     while piece := plain.recv(4096):
                         answer += piece
+                except TimeoutError:
+                    raise
                 except OSError:  # reset or gone already
                     continue
                 self.assertNotIn(b"HTTP", answer, data[:20])
