@@ -1,4 +1,5 @@
 /* bulla-keyd account, engine, envelope, audit, master-key: the operator's subcommands. */
+#include "keyservice/server/admin.h"
 #include "base/assert.h"
 #include "base/clock.h"
 #include "crypto/secret.h"
@@ -7,6 +8,7 @@
 #include "keyservice/server/audit.h"
 #include "keyservice/server/command.h"
 #include "keyservice/server/pki.h"
+#include "keyservice/server/store_role.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -53,7 +55,7 @@ static int options_read(struct admin_options *options, int argc, char **argv, co
     return 0;
 }
 
-static void time_print(char text[32], uint64_t unix_ms)
+void admin_time(char text[32], uint64_t unix_ms)
 {
     struct tm utc;
     const time_t unix_s = (time_t)(unix_ms / 1000);
@@ -62,13 +64,11 @@ static void time_print(char text[32], uint64_t unix_ms)
         (void)snprintf(text, 32, "-");
 }
 
-/* What the operator does is part of the chain first, or it is not done. */
-static int admin_line(const struct command_parts *parts, const char *event, const char *outcome,
-                      const char *id, const char *user)
+static int admin_line(const struct command_parts *parts, const struct audit_event *event)
 {
     struct audit *audit = NULL;
-    const struct audit_event line = {
-        .event = event, .outcome = outcome, .id = id, .user = user, .from = "operator"};
+    struct audit_event line = *event;
+    line.from = "operator";
     int rc = audit_open(&audit, parts->config.audit_file);
     if (rc == 0)
         rc = audit_append(audit, &line, true, clock_unix_ns());
@@ -76,20 +76,34 @@ static int admin_line(const struct command_parts *parts, const char *event, cons
     return rc;
 }
 
+int admin_begin(const struct command_parts *parts, const struct audit_event *event)
+{
+    return admin_line(parts, event);
+}
+
+int admin_end(const struct command_parts *parts, int rc, const struct audit_event *event)
+{
+    struct audit_event line = *event;
+    line.outcome = rc == -ENOENT ? "unknown" : rc == -EEXIST ? "conflict" : "away";
+    if (rc == -EACCES)
+        line.outcome = "rights";
+    if (rc != 0 && admin_line(parts, &line) != 0)
+        (void)fprintf(stderr, "bulla-keyd: the audit log cannot be written\n");
+    return rc;
+}
+
 static int admin_audit(const struct command_parts *parts, const char *event, const char *id,
                        const char *user)
 {
-    return admin_line(parts, event, NULL, id, user);
+    const struct audit_event line = {.event = event, .id = id, .user = user};
+    return admin_begin(parts, &line);
 }
 
-/* A second line where the store then refused: the first says what was about to be done. */
 static int admin_done(const struct command_parts *parts, int rc, const char *event, const char *id,
                       const char *user)
 {
-    const char *outcome = rc == -ENOENT ? "unknown" : rc == -EEXIST ? "conflict" : "away";
-    if (rc != 0 && admin_line(parts, event, outcome, id, user) != 0)
-        (void)fprintf(stderr, "bulla-keyd: the audit log cannot be written\n");
-    return rc;
+    const struct audit_event line = {.event = event, .id = id, .user = user};
+    return admin_end(parts, rc, &line);
 }
 
 /* One line of a file, or of standard input for "-". */
@@ -159,7 +173,7 @@ static void account_print(void *context, const struct store_account *account)
 {
     char created[32];
     (void)context;
-    time_print(created, account->created_unix_ms);
+    admin_time(created, account->created_unix_ms);
     (void)printf("%s  %s\n", created, account->address);
 }
 
@@ -181,10 +195,13 @@ static int account_do(const struct command_parts *parts, const struct admin_opti
         return command_fail(EX_USAGE, "%s", usage);
     int rc = admin_audit(parts, "account_remove", NULL, address);
     if (rc == 0)
-        rc = admin_done(parts, store_account_remove(parts->store, address), "account_remove", NULL,
+        rc = admin_done(parts, store_user_remove(parts->store, address), "account_remove", NULL,
                         address);
     if (rc == -ENOENT)
         return command_fail(EX_NOUSER, "%s has no account", address);
+    if (rc == -EACCES)
+        return command_fail(EX_NOPERM, "%s is the last administrator: make another one first",
+                            address);
     return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
 }
 
@@ -218,7 +235,7 @@ static void engine_print(void *context, const struct store_engine *engine)
     char created[32];
     char fingerprint[2 * STORE_HASH_BYTES + 1];
     (void)context;
-    time_print(created, engine->created_unix_ms);
+    admin_time(created, engine->created_unix_ms);
     api_to_hex(fingerprint, engine->fingerprint, STORE_HASH_BYTES);
     (void)printf("%s  %-8s  %.16s  %s\n", created,
                  engine->revoked_unix_ms == 0 ? "enrolled" : "revoked", fingerprint, engine->name);
@@ -300,8 +317,8 @@ static int envelope_show(const struct command_parts *parts, const uint8_t *id)
     const int rc = store_envelope_get(parts->store, id, &envelope);
     if (rc != 0)
         return rc;
-    time_print(sent, envelope.sent_unix_ms);
-    time_print(expires, envelope.expires_unix_ms);
+    admin_time(sent, envelope.sent_unix_ms);
+    admin_time(expires, envelope.expires_unix_ms);
     (void)printf("sender     %s\nsent       %s\nexpires    %s\nstate      %s\nprofile    %s\n"
                  "bytes      %" PRIu64 "\nmaster key %u\n",
                  envelope.sender, sent, expires, envelope.locked ? "locked" : "open",

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define API_DEPTH_MAX     2     /* of brackets: requests are flat */
 #define API_SEEN_EVERY_MS 60000 /* a session's idle time is moved on at most this often */
 #define API_POINT_CHARS   87
 
@@ -32,6 +31,8 @@ static const struct api_error_text errors[API_ERRORS_COUNT] = {
     [API_LOCKED] = {403, "locked", "The sender locked the envelope."},
     [API_CSRF] = {403, "csrf", "The request does not come from a page of this service."},
     [API_FORBIDDEN] = {403, "forbidden", "This engine is not enrolled here, or was revoked."},
+    [API_RIGHTS] = {403, "rights", "This account or token may not do that."},
+    [API_FRESH] = {403, "fresh", "This asks for a sign-in within the last ten minutes."},
     [API_UNKNOWN] = {404, "unknown", "There is nothing here by that name."},
     [API_METHOD] = {405, "bad_request", "This is not done with that method."},
     [API_CONFLICT] = {409, "conflict", "The id is taken by another record."},
@@ -109,67 +110,6 @@ void api_missing(void *context, struct http_request *request)
         break;
     default: api_refuse(request, API_UNKNOWN, NULL); break;
     }
-}
-
-/* Counts brackets outside strings, so that the parser is never asked to nest. */
-static bool depth_fits(const uint8_t *body, size_t body_bytes)
-{
-    uint32_t depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < body_bytes; i++) {
-        if (in_string) {
-            if (body[i] == '\\')
-                i++;
-            else if (body[i] == '"')
-                in_string = false;
-            continue;
-        }
-        if (body[i] == '"')
-            in_string = true;
-        else if (body[i] == '{' || body[i] == '[')
-            depth++;
-        else if ((body[i] == '}' || body[i] == ']') && depth > 0)
-            depth--;
-        if (depth > API_DEPTH_MAX)
-            return false;
-    }
-    return true;
-}
-
-static bool field_take(const json_t *root, const struct api_field *field, size_t *taken_count)
-{
-    const json_t *value = json_object_get(root, field->name);
-    field->text[0] = '\0';
-    if (value == NULL)
-        return field->optional;
-    const size_t bytes = json_string_length(value);
-    if (!json_is_string(value) || bytes >= field->room)
-        return false;
-    memcpy(field->text, json_string_value(value), bytes + 1);
-    (*taken_count)++;
-    return true;
-}
-
-int api_fields(const uint8_t *body, size_t body_bytes, const struct api_field *fields,
-               uint32_t fields_count)
-{
-    size_t taken_count = 0;
-    bool fine = true;
-    if (body == NULL || body_bytes == 0 || !depth_fits(body, body_bytes))
-        return -EBADMSG;
-    /* Without JSON_ALLOW_NUL the parser refuses a NUL inside a string. */
-    json_t *root = json_loadb((const char *)body, body_bytes, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return -EBADMSG;
-    }
-    for (uint32_t i = 0; i < fields_count; i++)
-        fine = field_take(root, &fields[i], &taken_count) && fine;
-    fine = fine && taken_count == json_object_size(root);
-    json_decref(root);
-    for (uint32_t i = 0; i < fields_count && !fine; i++)
-        secret_wipe(fields[i].text, fields[i].room); /* one of them may be a password */
-    return fine ? 0 : -EBADMSG;
 }
 
 static int hex_digit(char c)

@@ -29,6 +29,8 @@ enum api_error {
     API_LOCKED,
     API_CSRF,
     API_FORBIDDEN,
+    API_RIGHTS,
+    API_FRESH,
     API_UNKNOWN,
     API_METHOD,
     API_CONFLICT,
@@ -40,7 +42,7 @@ enum api_error {
     API_TOO_MANY,
     API_AWAY,
 };
-#define API_ERRORS_COUNT 17
+#define API_ERRORS_COUNT 19
 
 const char *api_error_code(enum api_error error);
 /* Answers with the error; `message` NULL: the error's own sentence. */
@@ -63,6 +65,22 @@ struct api_field {
  */
 MUST_USE int api_fields(const uint8_t *body, size_t body_bytes, const struct api_field *fields,
                         uint32_t fields_count);
+
+/*
+ * The request's body as one object that may nest, for calls that need numbers or lists: at most
+ * API_JSON_DEPTH_MAX brackets deep and API_JSON_VALUES_MAX values. -EBADMSG: it is not. The caller
+ * ends it with json_decref(), which wipes it.
+ */
+#define API_JSON_DEPTH_MAX  6
+#define API_JSON_VALUES_MAX 1024
+MUST_USE int api_json_body(const struct http_request *request, json_t **root);
+/* False when the object has a member that is not one of these. */
+bool api_json_known(const json_t *root, const char *const *names, uint32_t names_count);
+/* A string of less than `room` bytes; absent: "" where it is optional, else false. */
+bool api_json_string(const json_t *root, const char *name, bool optional, char *text, size_t room);
+/* An integer of at most `max`; absent: 0 where it is optional, else false. */
+bool api_json_u64(const json_t *root, const char *name, bool optional, uint64_t max,
+                  uint64_t *value);
 
 MUST_USE int api_hex(uint8_t *bytes_at, size_t bytes, const char *hex);
 void api_to_hex(char *hex, const uint8_t *bytes_at, size_t bytes); /* adds a NUL */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "crypto/secret.h"
 #include "keyservice/server/api.h"
+#include "keyservice/server/roles.h"
 #include "keyservice/server/signin.h"
 
 #include <errno.h>
@@ -19,6 +20,26 @@
 
 /* So many strangers cannot ask for codes that the one somebody waits for is given up for them. */
 _Static_assert(STORE_PENDING_MAX > GUESS_MAIL_ALL_IN(CODE_LIFE_S), "no code in time is given up");
+
+/* What the pages show to whom; every call looks for itself. */
+static int session_roles(const struct service *service, const struct store_session *session,
+                         json_t *root)
+{
+    struct roles roles;
+    const int rc = roles_get(service->store, session->account_number, &roles);
+    if (rc != 0)
+        return rc;
+    json_t *names = json_array();
+    json_t *profiles = json_array();
+    for (uint32_t role = 1; role <= ROLES_LAST; role++)
+        if ((roles.held & UINT32_C(1) << role) != 0)
+            (void)json_array_append_new(names, json_string(role_name((enum role)role)));
+    for (uint32_t i = 0; i < roles.profiles_count; i++)
+        (void)json_array_append_new(profiles, json_string(roles.profiles[i]));
+    (void)json_object_set_new(root, "roles", names);
+    (void)json_object_set_new(root, "profiles", profiles);
+    return 0;
+}
 
 void api_account_session_get(void *context, struct http_request *request)
 {
@@ -40,6 +61,11 @@ void api_account_session_get(void *context, struct http_request *request)
     json_t *root = json_object();
     (void)json_object_set_new(root, "user", rc == 0 ? json_string(session.address) : json_null());
     (void)json_object_set_new(root, "csrf", json_string(csrf.text));
+    if (rc == 0 && session_roles(service, &session, root) != 0) {
+        json_decref(root);
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
     api_answer(request, 200, root);
     if (!had)
         api_cookie_set(request, &cookie);

@@ -183,6 +183,8 @@ static char *event_json(const struct audit_event *event, uint64_t sequence, uint
     member_set(root, "m", event->id);
     member_set(root, "user", event->user);
     member_set(root, "from", event->from);
+    member_set(root, "by", event->by);
+    member_set(root, "detail", event->detail);
     char *json = json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_ENSURE_ASCII);
     json_decref(root);
     return json;

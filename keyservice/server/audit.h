@@ -28,7 +28,9 @@ struct audit_event {
     const char *outcome; /* error code of docs/api/keyservice.md      */
     const char *id;      /* envelope, 32 hex digits                   */
     const char *user;
-    const char *from; /* network address */
+    const char *from;   /* network address                                 */
+    const char *by;     /* who did it to `user`, where that is someone else */
+    const char *detail; /* a reason, a role, a name                        */
 };
 
 MUST_USE int audit_open(struct audit **audit, const char *path);

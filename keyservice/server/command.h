@@ -26,6 +26,7 @@ int command_engine(int argc, char **argv);
 int command_envelope(int argc, char **argv);
 int command_audit(int argc, char **argv);
 int command_master_key(int argc, char **argv);
+int command_role(int argc, char **argv);
 
 /* The parts that the operator's subcommands work on: beside a running service, too. */
 struct command_parts {

@@ -225,7 +225,15 @@ static void request_fill(struct task *task, const char *path)
     request->content_type = header_get(connection, MHD_HEADER_KIND, "Content-Type");
     request->language = header_get(connection, MHD_HEADER_KIND, "Accept-Language");
     request->batch = header_get(connection, MHD_HEADER_KIND, "X-Bulla-Batch");
+    request->authorization = header_get(connection, MHD_HEADER_KIND, "Authorization");
     client_fill(request, connection);
+}
+
+const char *http_query(const struct http_request *request, const char *name)
+{
+    const struct task *task =
+        (const struct task *)((const char *)request - offsetof(struct task, request));
+    return header_get(task->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
 static bool path_fits(const struct http_route *route, const char *path)

@@ -81,6 +81,7 @@ struct http_request {
     const char *content_type;
     const char *language;
     const char *batch; /* X-Bulla-Batch */
+    const char *authorization;
     char client[HTTP_CLIENT_CHARS];
     uint8_t network[HTTP_NETWORK_BYTES];
     uint8_t fingerprint[HTTP_FINGERPRINT_BYTES]; /* engine listener */
@@ -102,6 +103,9 @@ struct http_request {
     uint32_t headers_count;
     struct http_header headers[HTTP_EXTRA_HEADERS_MAX];
 };
+
+/* A parameter behind the path's "?", decoded; "" where there is none. Lives as the request does. */
+const char *http_query(const struct http_request *request, const char *name);
 
 /* Sets the answer; `body` is malloc'ed, or constant for the server's life. */
 void http_answer(struct http_request *request, unsigned int status, const char *type, void *body,

@@ -1,8 +1,11 @@
 /* bulla-keyd init: everything that a new key service needs, in one folder, with nothing to type. */
 #include "base/clock.h"
+#include "crypto/secret.h"
+#include "keyservice/server/account.h"
 #include "keyservice/server/audit.h"
 #include "keyservice/server/command.h"
 #include "keyservice/server/pki.h"
+#include "keyservice/server/store_role.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +26,7 @@ struct init_options {
     const char *engine_listen;
     const char *mail_from;
     const char *smtp_relay;
+    char administrator[ACCOUNT_ADDRESS_BYTES]; /* "": none yet */
 };
 
 struct init_paths {
@@ -64,7 +68,7 @@ static int usage(void)
     return command_fail(EX_USAGE,
                         "usage: bulla-keyd init [--public-url URL] [--listen ADDR:PORT] "
                         "[--engine-listen ADDR:PORT] [--smtp-relay URL] [--mail-from ADDR] "
-                        "[--database postgresql://…] DIR");
+                        "[--database postgresql://…] [--administrator ADDR] DIR");
 }
 
 /* The text stands between quotes in the configuration: nothing may end them. */
@@ -82,6 +86,7 @@ static int options_read(struct init_options *options, int argc, char **argv)
         {"smtp-relay", required_argument, NULL, 'r'},
         {"mail-from", required_argument, NULL, 'f'},
         {"database", required_argument, NULL, 'd'},
+        {"administrator", required_argument, NULL, 'a'},
         {NULL, 0, NULL, 0},
     };
     int option;
@@ -98,6 +103,10 @@ static int options_read(struct init_options *options, int argc, char **argv)
         case 'r': options->smtp_relay = optarg; break;
         case 'f': options->mail_from = optarg; break;
         case 'd': options->database = optarg; break;
+        case 'a':
+            if (account_normalise(options->administrator, optarg, strlen(optarg)) != 0)
+                return command_fail(EX_USAGE, "--administrator: \"%s\" is not an address", optarg);
+            break;
         default: return usage();
         }
     }
@@ -197,9 +206,38 @@ static int database_unused(struct store *store, char *why)
     return -EEXIST;
 }
 
-/* The database with its schema and its first engine. */
+static int audit_line(struct audit *audit, const char *event, const char *user, const char *detail)
+{
+    const struct audit_event line = {
+        .event = event, .user = user, .from = "operator", .detail = detail};
+    return audit_append(audit, &line, true, clock_unix_ns());
+}
+
+/* An account with a password that is shown once, and the role that grants all others. */
+static int administrator_make(struct store *store, struct audit *audit, const char *address,
+                              char password[ACCOUNT_GENERATED_PASS_CHARS + 1])
+{
+    char encoded[ACCOUNT_HASH_BYTES];
+    const uint64_t now_ms = clock_unix_ns() / NS_PER_MS;
+    const char *role = role_name(ROLE_ADMINISTRATOR);
+    int rc = account_password_make(password);
+    if (rc == 0)
+        rc = account_password_hash(password, strlen(password), encoded);
+    if (rc == 0)
+        rc = audit_line(audit, "account_add", address, NULL);
+    if (rc == 0)
+        rc = store_account_add(store, address, encoded, now_ms);
+    if (rc == 0)
+        rc = audit_line(audit, "role_grant", address, role);
+    if (rc == 0)
+        rc = store_role_grant(store, address, ROLE_ADMINISTRATOR, "", now_ms);
+    return rc;
+}
+
+/* The database with its schema, its first engine and perhaps its first administrator. */
 static int database_make(const struct init_options *options, const struct init_paths *paths,
-                         const uint8_t fingerprint[PKI_FINGERPRINT_BYTES], char *why)
+                         const uint8_t fingerprint[PKI_FINGERPRINT_BYTES],
+                         char password[ACCOUNT_GENERATED_PASS_CHARS + 1], char *why)
 {
     struct master *master = NULL;
     struct store *store = NULL;
@@ -226,6 +264,8 @@ static int database_make(const struct init_options *options, const struct init_p
         const struct audit_event event = {.event = "enrol", .user = INIT_ENGINE};
         rc = audit_append(audit, &event, true, clock_unix_ns());
     }
+    if (rc == 0 && options->administrator[0] != '\0')
+        rc = administrator_make(store, audit, options->administrator, password);
     audit_close(audit);
     store_close(store);
     master_close(master);
@@ -259,7 +299,8 @@ static int folder_make(const struct init_options *options, const struct init_pat
     return 0;
 }
 
-static void summary_print(const struct init_options *options, const struct init_paths *paths)
+static void summary_print(const struct init_options *options, const struct init_paths *paths,
+                          const char *password)
 {
     (void)printf(
         "Made in %s:\n"
@@ -278,6 +319,9 @@ static void summary_print(const struct init_options *options, const struct init_
         "localhost, 127.0.0.1, ::1 and the public host", PKI_SERVER_DAYS,
         options->database == NULL ? "keys.db, audit.log" : "(PostgreSQL), audit.log",
         paths->config);
+    if (options->administrator[0] != '\0')
+        (void)printf("Sign in at /signin as %s with the password %s\n", options->administrator,
+                     password);
 }
 
 int command_init(int argc, char **argv)
@@ -286,6 +330,7 @@ int command_init(int argc, char **argv)
     struct init_paths paths;
     char host[CONFIG_TEXT_BYTES];
     char why[CONFIG_WHY_BYTES] = "";
+    char password[ACCOUNT_GENERATED_PASS_CHARS + 1] = "";
     uint8_t fingerprint[PKI_FINGERPRINT_BYTES];
 
     int status = options_read(&options, argc, argv);
@@ -308,12 +353,13 @@ int command_init(int argc, char **argv)
     if (rc == 0)
         rc = master_create(paths.master_key);
     if (rc == 0)
-        rc = database_make(&options, &paths, fingerprint, why);
+        rc = database_make(&options, &paths, fingerprint, password, why);
     if (rc == 0)
         rc = config_write(&options, &paths, host);
     if (rc != 0)
         return command_fail(EX_CANTCREAT, "%s: %s", options.folder,
                             why[0] != '\0' ? why : strerror(-rc));
-    summary_print(&options, &paths);
+    summary_print(&options, &paths, password);
+    secret_wipe(password, sizeof(password));
     return 0;
 }

@@ -18,6 +18,7 @@ static const struct {
     {"envelope", command_envelope},
     {"audit", command_audit},
     {"master-key", command_master_key},
+    {"role", command_role},
 };
 
 /* No core, no debugger of the same user, no file that others may read. */
@@ -37,6 +38,7 @@ static void usage_print(FILE *file)
                 "  envelope show|lock|unlock ID one envelope\n"
                 "  audit verify                 check the chained log\n"
                 "  master-key add               a new master key for new envelopes\n"
+                "  role list|grant|revoke       who may administer\n"
                 "bulla-keyd(8) explains each.\n",
                 file);
 }

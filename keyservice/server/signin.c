@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "crypto/base64.h"
 #include "crypto/secret.h"
+#include "keyservice/server/store_role.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -141,6 +142,9 @@ int signin_check(const struct service *service, const struct http_request *reque
     secret_wipe(account->password, sizeof(account->password));
     if (found != 0 || !right)
         return -EACCES;
+    const int enabled = store_user_enabled(service->store, address);
+    if (enabled != 0)
+        return enabled == -EIO ? -EIO : -EACCES;
     try_right(&attempt);
     return 0;
 }

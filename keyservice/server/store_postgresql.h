@@ -19,7 +19,7 @@
 #define POSTGRESQL_WAIT_NS      (30 * NS_PER_S) /* longer than the server's own statement_timeout */
 #define POSTGRESQL_RETRY_NS     (100 * NS_PER_MS)
 #define POSTGRESQL_RETRY_NS_MAX (5 * NS_PER_S)
-#define POSTGRESQL_PARAMS_MAX   8
+#define POSTGRESQL_PARAMS_MAX   16
 #define POSTGRESQL_COPY_BYTES   (128 * 1024)
 #define POSTGRESQL_BYTEA        17 /* pg_type.oid */
 #define POSTGRESQL_INT8         20

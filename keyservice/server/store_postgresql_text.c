@@ -46,13 +46,17 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_PENDING_REMOVE] = "DELETE FROM pending WHERE address = $1",
     [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE number IN (SELECT number FROM pending"
                           " WHERE expires < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
-    [SQL_SESSION_ADD] = "INSERT INTO session (hash, account, created, seen, password)"
-                        " SELECT $1, number, $3, $4, $5 FROM account WHERE number = $2"
-                        " FOR NO KEY UPDATE ON CONFLICT DO NOTHING",
+    [SQL_SESSION_ADD] =
+        "INSERT INTO session (hash, account, created, seen, password)"
+        " SELECT $1, number, $3, $4, $5 FROM account WHERE number = $2"
+        " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = number)"
+        " FOR NO KEY UPDATE ON CONFLICT DO NOTHING",
     [SQL_SESSION_TRIM] = "DELETE FROM session WHERE account = $1 AND hash NOT IN (SELECT hash"
                          " FROM session WHERE account = $1 ORDER BY created DESC LIMIT $2)",
-    [SQL_SESSION_GET] = "SELECT s.account, s.created, s.seen, s.password, a.address FROM session s"
-                        " JOIN account a ON a.number = s.account WHERE s.hash = $1",
+    [SQL_SESSION_GET] =
+        "SELECT s.account, s.created, s.seen, s.password, a.address FROM session s"
+        " JOIN account a ON a.number = s.account WHERE s.hash = $1"
+        " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = a.number)",
     [SQL_SESSION_SEEN] = "UPDATE session SET seen = greatest(seen, $2) WHERE hash = $1",
     [SQL_SESSION_USE_PASSWORD] =
         "UPDATE session SET password = 0 WHERE hash = $1 AND password != 0",
@@ -146,6 +150,69 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_WRAPPING_ADD] = "INSERT INTO wrapping (version, proof) VALUES ($1, $2)"
                          " ON CONFLICT DO NOTHING",
     [SQL_WRAPPING_LIST] = "SELECT version, proof FROM wrapping ORDER BY version",
+    /* administration */
+    [SQL_ROLE_ADD] = "INSERT INTO role_grant (account, role, profile, granted)"
+                     " VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+    [SQL_ROLE_REMOVE] = "DELETE FROM role_grant WHERE account = $1 AND role = $2 AND profile = $3",
+    [SQL_ROLE_COUNT] = "SELECT count(*) FROM role_grant WHERE account = $1 AND role = $2",
+    [SQL_ROLE_OF] = "SELECT account, role, profile, granted, ''::bytea FROM role_grant"
+                    " WHERE account = $1 ORDER BY role, profile LIMIT $2",
+    [SQL_ROLE_LIST] = "SELECT g.account, g.role, g.profile, g.granted, a.address FROM role_grant g"
+                      " JOIN account a ON a.number = g.account"
+                      " ORDER BY a.address, g.role, g.profile LIMIT $1",
+    [SQL_ROLE_LOCK] = "SELECT 1 FROM (SELECT pg_advisory_xact_lock(1651862639)) AS held",
+    [SQL_ROLE_ADMINISTRATORS] = "SELECT account FROM role_grant WHERE role = $1"
+                                " AND NOT EXISTS (SELECT 1 FROM account_disabled d"
+                                " WHERE d.account = role_grant.account) ORDER BY account",
+    [SQL_USER_LIST] =
+        "SELECT a.number, a.created, a.address, coalesce(d.since, 0),"
+        " coalesce((SELECT sum(DISTINCT 1 << g.role) FROM role_grant g"
+        " WHERE g.account = a.number), 0)::bigint FROM account a"
+        " LEFT JOIN account_disabled d ON d.account = a.number"
+        " WHERE a.address > coalesce((SELECT address FROM account WHERE number = $1), ''::bytea)"
+        " AND position($2 in a.address) > 0 ORDER BY a.address LIMIT $3",
+    [SQL_USER_GET] = "SELECT a.number, a.created, a.address, coalesce(d.since, 0),"
+                     " coalesce((SELECT sum(DISTINCT 1 << g.role) FROM role_grant g"
+                     " WHERE g.account = a.number), 0)::bigint,"
+                     " (SELECT count(*) FROM session s WHERE s.account = a.number),"
+                     " coalesce((SELECT max(s.seen) FROM session s WHERE s.account = a.number), 0)"
+                     " FROM account a LEFT JOIN account_disabled d ON d.account = a.number"
+                     " WHERE a.number = $1",
+    [SQL_DISABLED_ADD] = "INSERT INTO account_disabled (account, since) VALUES ($1, $2)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_DISABLED_REMOVE] = "DELETE FROM account_disabled WHERE account = $1",
+    [SQL_DISABLED_GET] = "SELECT coalesce(d.since, 0) FROM account a"
+                         " LEFT JOIN account_disabled d ON d.account = a.number"
+                         " WHERE a.address = $1",
+    [SQL_PROFILE_PUT] =
+        "INSERT INTO profile (name, title, link, locale, text, contact, retention_days, logo,"
+        " changed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO UPDATE SET"
+        " title = $2, link = $3, locale = $4, text = $5, contact = $6, retention_days = $7,"
+        " logo = $8, changed = $9",
+    [SQL_PROFILE_GET] = "SELECT name, title, link, locale, text, contact, retention_days, changed,"
+                        " logo FROM profile WHERE name = $1",
+    [SQL_PROFILE_LIST] = "SELECT name, title, link, locale, text, contact, retention_days, changed"
+                         " FROM profile ORDER BY name LIMIT $1",
+    [SQL_PROFILE_REMOVE] = "DELETE FROM profile WHERE name = $1",
+    [SQL_TOKEN_ADD] =
+        "INSERT INTO token (hash, account, name, role, profile, created, expires, used)"
+        " SELECT $1::bytea, $2::bigint, $3::bytea, $4::integer, $5::bytea,"
+        " $6::bigint, $7::bigint, 0"
+        " WHERE (SELECT count(*) FROM token WHERE account = $2) < $8",
+    [SQL_TOKEN_GET] =
+        "SELECT t.number, t.account, t.name, t.role, t.profile, t.created, t.expires,"
+        " t.used, a.address FROM token t JOIN account a ON a.number = t.account"
+        " WHERE t.hash = $1"
+        " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = t.account)",
+    [SQL_TOKEN_LIST] = "SELECT t.number, t.account, t.name, t.role, t.profile, t.created,"
+                       " t.expires, t.used, a.address FROM token t"
+                       " JOIN account a ON a.number = t.account"
+                       " WHERE t.number > $1 ORDER BY t.number LIMIT $2",
+    [SQL_TOKEN_SEEN] = "UPDATE token SET used = greatest(used, $2) WHERE number = $1",
+    [SQL_TOKEN_REMOVE] = "DELETE FROM token WHERE number = $1",
+    [SQL_RETENTION_SCAN] = "SELECT id, record FROM envelope WHERE id > $1 AND id < $2"
+                           " ORDER BY id LIMIT $3",
+    [SQL_RETENTION_REMOVE] = "DELETE FROM envelope WHERE id = $1",
 };
 
 /* Each step takes the schema one version up; a step that was released is never changed. */
@@ -206,7 +273,22 @@ static const char *const schema_steps[] = {
     " seq bigint NOT NULL, hash bytea NOT NULL) WITH (fillfactor = 50);"
     "INSERT INTO audit_head (seq, hash) VALUES (0, convert_to(repeat('0', 64), 'UTF8'));"
     /* Of master.h: which master keys wrap what is here. */
-    "CREATE TABLE wrapping (version bigint PRIMARY KEY, proof bytea NOT NULL);",
+    "CREATE TABLE wrapping (version bigint PRIMARY KEY, proof bytea NOT NULL);"
+    /* Version 2, administration. */
+    "CREATE TABLE role_grant (account bigint NOT NULL REFERENCES account ON DELETE CASCADE,"
+    " role integer NOT NULL, profile bytea NOT NULL, granted bigint NOT NULL,"
+    " PRIMARY KEY (account, role, profile));"
+    "CREATE INDEX role_grant_role ON role_grant (role);"
+    "CREATE TABLE account_disabled (account bigint PRIMARY KEY"
+    " REFERENCES account ON DELETE CASCADE, since bigint NOT NULL);"
+    "CREATE TABLE profile (name bytea PRIMARY KEY, title bytea NOT NULL, link bytea NOT NULL,"
+    " locale bytea NOT NULL, text bytea NOT NULL, contact bytea NOT NULL,"
+    " retention_days bigint NOT NULL, changed bigint NOT NULL, logo bytea NOT NULL);"
+    "CREATE TABLE token (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " hash bytea NOT NULL UNIQUE, account bigint NOT NULL REFERENCES account ON DELETE CASCADE,"
+    " name bytea NOT NULL, role integer NOT NULL, profile bytea NOT NULL,"
+    " created bigint NOT NULL, expires bigint NOT NULL, used bigint NOT NULL);"
+    "CREATE INDEX token_account ON token (account)",
 };
 
 /* One at a time: whoever comes second finds it done. */

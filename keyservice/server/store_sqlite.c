@@ -61,12 +61,16 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_PENDING_REMOVE] = "DELETE FROM pending WHERE address = ?1",
     [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE rowid IN"
                           " (SELECT rowid FROM pending WHERE expires < ?1 LIMIT ?2)",
-    [SQL_SESSION_ADD] = "INSERT INTO session (hash, account, created, seen, password)"
-                        " SELECT ?1, number, ?3, ?4, ?5 FROM account WHERE number = ?2",
+    [SQL_SESSION_ADD] =
+        "INSERT INTO session (hash, account, created, seen, password)"
+        " SELECT ?1, number, ?3, ?4, ?5 FROM account WHERE number = ?2"
+        " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = number)",
     [SQL_SESSION_TRIM] = "DELETE FROM session WHERE account = ?1 AND hash NOT IN (SELECT hash"
                          " FROM session WHERE account = ?1 ORDER BY created DESC LIMIT ?2)",
-    [SQL_SESSION_GET] = "SELECT s.account, s.created, s.seen, s.password, a.address FROM session s"
-                        " JOIN account a ON a.number = s.account WHERE s.hash = ?1",
+    [SQL_SESSION_GET] =
+        "SELECT s.account, s.created, s.seen, s.password, a.address FROM session s"
+        " JOIN account a ON a.number = s.account WHERE s.hash = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = a.number)",
     [SQL_SESSION_SEEN] = "UPDATE session SET seen = max(seen, ?2) WHERE hash = ?1",
     [SQL_SESSION_USE_PASSWORD] =
         "UPDATE session SET password = 0 WHERE hash = ?1 AND password != 0",
@@ -121,6 +125,68 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_WRAPPING_ADD] = "INSERT INTO wrapping (version, proof) VALUES (?1, ?2)"
                          " ON CONFLICT DO NOTHING",
     [SQL_WRAPPING_LIST] = "SELECT version, proof FROM wrapping ORDER BY version",
+    /* administration */
+    [SQL_ROLE_ADD] = "INSERT INTO role_grant (account, role, profile, granted)"
+                     " VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    [SQL_ROLE_REMOVE] = "DELETE FROM role_grant WHERE account = ?1 AND role = ?2 AND profile = ?3",
+    [SQL_ROLE_COUNT] = "SELECT count(*) FROM role_grant WHERE account = ?1 AND role = ?2",
+    [SQL_ROLE_OF] = "SELECT account, role, profile, granted, '' FROM role_grant"
+                    " WHERE account = ?1 ORDER BY role, profile LIMIT ?2",
+    [SQL_ROLE_LIST] = "SELECT g.account, g.role, g.profile, g.granted, a.address FROM role_grant g"
+                      " JOIN account a ON a.number = g.account"
+                      " ORDER BY a.address, g.role, g.profile LIMIT ?1",
+    [SQL_ROLE_LOCK] = "SELECT 1",
+    [SQL_ROLE_ADMINISTRATORS] = "SELECT account FROM role_grant WHERE role = ?1"
+                                " AND NOT EXISTS (SELECT 1 FROM account_disabled d"
+                                " WHERE d.account = role_grant.account) ORDER BY account",
+    [SQL_USER_LIST] =
+        "SELECT a.number, a.created, a.address, coalesce(d.since, 0),"
+        " coalesce((SELECT sum(DISTINCT 1 << g.role) FROM role_grant g"
+        " WHERE g.account = a.number), 0) FROM account a"
+        " LEFT JOIN account_disabled d ON d.account = a.number"
+        " WHERE a.address > coalesce((SELECT address FROM account WHERE number = ?1), '')"
+        " AND instr(a.address, ?2) > 0 ORDER BY a.address LIMIT ?3",
+    [SQL_USER_GET] = "SELECT a.number, a.created, a.address, coalesce(d.since, 0),"
+                     " coalesce((SELECT sum(DISTINCT 1 << g.role) FROM role_grant g"
+                     " WHERE g.account = a.number), 0),"
+                     " (SELECT count(*) FROM session s WHERE s.account = a.number),"
+                     " coalesce((SELECT max(s.seen) FROM session s WHERE s.account = a.number), 0)"
+                     " FROM account a LEFT JOIN account_disabled d ON d.account = a.number"
+                     " WHERE a.number = ?1",
+    [SQL_DISABLED_ADD] = "INSERT INTO account_disabled (account, since) VALUES (?1, ?2)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_DISABLED_REMOVE] = "DELETE FROM account_disabled WHERE account = ?1",
+    [SQL_DISABLED_GET] = "SELECT coalesce(d.since, 0) FROM account a"
+                         " LEFT JOIN account_disabled d ON d.account = a.number"
+                         " WHERE a.address = ?1",
+    [SQL_PROFILE_PUT] =
+        "INSERT INTO profile (name, title, link, locale, text, contact, retention_days, logo,"
+        " changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (name) DO UPDATE SET"
+        " title = ?2, link = ?3, locale = ?4, text = ?5, contact = ?6, retention_days = ?7,"
+        " logo = ?8, changed = ?9",
+    [SQL_PROFILE_GET] = "SELECT name, title, link, locale, text, contact, retention_days, changed,"
+                        " logo FROM profile WHERE name = ?1",
+    [SQL_PROFILE_LIST] = "SELECT name, title, link, locale, text, contact, retention_days, changed"
+                         " FROM profile ORDER BY name LIMIT ?1",
+    [SQL_PROFILE_REMOVE] = "DELETE FROM profile WHERE name = ?1",
+    [SQL_TOKEN_ADD] =
+        "INSERT INTO token (hash, account, name, role, profile, created, expires, used)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, 0"
+        " WHERE (SELECT count(*) FROM token WHERE account = ?2) < ?8",
+    [SQL_TOKEN_GET] =
+        "SELECT t.number, t.account, t.name, t.role, t.profile, t.created, t.expires,"
+        " t.used, a.address FROM token t JOIN account a ON a.number = t.account"
+        " WHERE t.hash = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = t.account)",
+    [SQL_TOKEN_LIST] = "SELECT t.number, t.account, t.name, t.role, t.profile, t.created,"
+                       " t.expires, t.used, a.address FROM token t"
+                       " JOIN account a ON a.number = t.account"
+                       " WHERE t.number > ?1 ORDER BY t.number LIMIT ?2",
+    [SQL_TOKEN_SEEN] = "UPDATE token SET used = max(used, ?2) WHERE number = ?1",
+    [SQL_TOKEN_REMOVE] = "DELETE FROM token WHERE number = ?1",
+    [SQL_RETENTION_SCAN] = "SELECT id, record FROM envelope WHERE id > ?1 AND id < ?2"
+                           " ORDER BY id LIMIT ?3",
+    [SQL_RETENTION_REMOVE] = "DELETE FROM envelope WHERE id = ?1",
 };
 
 /* Once a process, before its first connection. Counting every allocation takes a lock of the whole
@@ -169,7 +235,7 @@ static int sqlite_open(struct sql *sql, const struct sql_place *place, char why[
         sqlite3_exec(sql->sqlite,
                      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                      "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;"
-                     "PRAGMA trusted_schema = OFF;",
+                     "PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;",
                      NULL, NULL, NULL) != SQLITE_OK) {
         (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", place->path,
                        sql->sqlite == NULL ? "no memory" : sqlite3_errmsg(sql->sqlite));

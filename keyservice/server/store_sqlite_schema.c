@@ -64,7 +64,24 @@ static const char *const schema_steps[] = {
     " created INTEGER NOT NULL, bytes BLOB NOT NULL, UNIQUE (body, place));"
     "CREATE INDEX outbox_part_created ON outbox_part (created);"
     /* Version 3. Of master.h: which master keys wrap what is here. */
-    "CREATE TABLE wrapping (version INTEGER PRIMARY KEY, proof BLOB NOT NULL);",
+    "CREATE TABLE wrapping (version INTEGER PRIMARY KEY, proof BLOB NOT NULL);"
+    /* Version 3, administration. */
+    "CREATE TABLE role_grant (account INTEGER NOT NULL, role INTEGER NOT NULL,"
+    " profile TEXT NOT NULL, granted INTEGER NOT NULL,"
+    " PRIMARY KEY (account, role, profile)) WITHOUT ROWID;"
+    "CREATE INDEX role_grant_role ON role_grant (role);"
+    "CREATE TABLE account_disabled (account INTEGER PRIMARY KEY, since INTEGER NOT NULL);"
+    "CREATE TABLE profile (name TEXT PRIMARY KEY, title TEXT NOT NULL, link TEXT NOT NULL,"
+    " locale TEXT NOT NULL, text TEXT NOT NULL, contact TEXT NOT NULL,"
+    " retention_days INTEGER NOT NULL, changed INTEGER NOT NULL, logo BLOB NOT NULL);"
+    "CREATE TABLE token (number INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE,"
+    " account INTEGER NOT NULL, name TEXT NOT NULL, role INTEGER NOT NULL, profile TEXT NOT NULL,"
+    " created INTEGER NOT NULL, expires INTEGER NOT NULL, used INTEGER NOT NULL);"
+    "CREATE INDEX token_account ON token (account);"
+    "CREATE TRIGGER account_gone_admin AFTER DELETE ON account BEGIN"
+    " DELETE FROM role_grant WHERE account = OLD.number;"
+    " DELETE FROM account_disabled WHERE account = OLD.number;"
+    " DELETE FROM token WHERE account = OLD.number; END;",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */
