@@ -309,6 +309,8 @@ async function main() {
     copyFolder('templates');
     copyFolder('pages');
     assemblePages(join(OUT, 'dist/pages'));
+    mkdirSync(join(OUT, 'dist/api'), { recursive: true });
+    writeFileSync(join(OUT, 'dist/api/openapi.json'), JSON.stringify(JSON.parse(readFileSync(join(HERE, '../docs/api/openapi.json'), 'utf8'))));
     writeFileSync(join(OUT, 'dist/pages/view.js'), await bundleView());
     mkdirSync(join(OUT, 'dist/pages/words'));
     for (const locale of LOCALES)

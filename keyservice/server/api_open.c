@@ -6,6 +6,7 @@
 #include "crypto/base64.h"
 #include "crypto/secret.h"
 #include "keyservice/server/signin.h"
+#include "web/assets.h"
 
 #include <errno.h>
 #include <openssl/sha.h>
@@ -60,6 +61,15 @@ void api_open_health(void *context, struct http_request *request)
         http_answer_constant(request, 200, API_JSON, fine, sizeof(fine) - 1);
     else
         api_refuse(request, API_AWAY, NULL);
+}
+
+/* docs/api/openapi.json, which tests hold every answer to. */
+void api_open_described(void *context, struct http_request *request)
+{
+    const struct asset *asset = asset_find("api/openapi.json");
+    (void)context;
+    ASSERT(asset != NULL);
+    http_answer_constant(request, 200, API_JSON, asset->bytes_at, asset->bytes);
 }
 
 void api_open_preflight(void *context, struct http_request *request)

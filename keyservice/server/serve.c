@@ -41,6 +41,7 @@ static const struct http_route public_routes[] = {
     {"HEAD", "/pickup/", HTTP_INLINE, true, 0, api_open_pickup_head},
     {"GET", "/pickup/", HTTP_FAST, true, 0, api_open_pickup},
     {"POST", "/v1/open", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_open_open},
+    {"GET", "/v1/openapi.json", HTTP_INLINE, false, 0, api_open_described},
     {"OPTIONS", "/v1/health", HTTP_INLINE, true, 0, api_open_preflight},
     {"OPTIONS", "/pickup/", HTTP_INLINE, true, 0, api_open_preflight},
     {"POST", "/v1/enrol", HTTP_FAST, false, API_BODY_BYTES_MAX, api_engine_enrol},

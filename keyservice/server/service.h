@@ -46,6 +46,7 @@ http_handle api_engine_envelopes;
 http_handle api_engine_enrol;
 /* api_open.c */
 http_handle api_open_health;
+http_handle api_open_described;
 http_handle api_open_open;
 http_handle api_open_preflight;
 http_handle api_open_pickup;

@@ -16,8 +16,11 @@ import tempfile
 import time
 import unittest
 
+import openapi
+
 PROGRAM = os.environ["BULLA_KEYD"]
 WAIT_S = 60
+DESCRIBED = openapi.OpenApi()  # every answer that any test gets is held to it
 HIGH, MEDIUM, NONE = 1, 2, 3
 BATCH_TYPE = "application/vnd.bulla.key-batch"
 
@@ -202,7 +205,10 @@ class Service:
                                                  source_address=bound)
         try:
             connection.request(method, path, body, dict(headers))
-            return Answer(connection.getresponse())
+            answer = Answer(connection.getresponse())
+            DESCRIBED.check("engine" if port == self.engine else "public", method, path, answer,
+                            body, dict(headers).get("Content-Type"))
+            return answer
         finally:
             connection.close()
 
