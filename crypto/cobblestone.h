@@ -66,6 +66,11 @@ struct cobble_derivation {
 /* Derives up to COBBLE_DERIVE_BURST_MAX at once: the HMACs of a burst run side by side. */
 HOT void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *derivations,
                              uint32_t derivations_count);
+/* The same, with calls of step(user) between its parts, a few hundred nanoseconds each: for what
+ * takes its time by itself, as prefetching does. How many calls is not promised. */
+HOT void cobble_derive_burst_while(struct crypto_core *core, struct cobble_derivation *derivations,
+                                   uint32_t derivations_count, void (*step)(void *user),
+                                   void *user);
 
 /* Sealed bytes for `plain_bytes`, without the 56-byte header. */
 size_t cobble_sealed_bytes(size_t plain_bytes);

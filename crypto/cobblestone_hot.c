@@ -70,6 +70,13 @@ static void derivation_finish(struct cobble_derivation *derivation, const uint8_
 void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *derivations,
                          uint32_t derivations_count)
 {
+    cobble_derive_burst_while(core, derivations, derivations_count, NULL, NULL);
+}
+
+void cobble_derive_burst_while(struct crypto_core *core, struct cobble_derivation *derivations,
+                               uint32_t derivations_count, void (*step)(void *user), void *user)
+{
+    const struct hkdf_meanwhile meanwhile = {.step = step, .user = user};
     ASSERT(derivations_count <= COBBLE_DERIVE_BURST_MAX);
     if (derivations_count == 0)
         return;
@@ -90,7 +97,7 @@ void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *der
             .okm_bytes = key_bytes + COBBLE_NONCE_BYTES + COBBLE_COMMITMENT_BYTES,
         };
     }
-    hkdf_expand_burst(core, expansions, derivations_count);
+    hkdf_expand_burst(core, expansions, derivations_count, step == NULL ? NULL : &meanwhile);
     for (uint32_t i = 0; i < derivations_count; i++) {
         derivation_finish(&derivations[i], okm[i]);
         keys[i] = (struct gcm_expansion){

@@ -9,6 +9,7 @@
 #define CRYPTO_CORE_INTERNAL_H
 
 #include "base/macros.h"
+#include "crypto/aes_schedule_internal.h"
 #include "crypto/core.h"
 #include "crypto/hkdf_internal.h"
 
@@ -31,8 +32,7 @@ struct random_state {
     uint64_t seeded_ago; /* bytes made since the last seeding               */
     uint32_t next;       /* first byte of `buffer` not yet given out        */
     uint8_t key[RANDOM_KEY_BYTES];
-    _Alignas(CACHE_LINE) struct gcm_key_data expanded;
-    struct gcm_context_data context;
+    _Alignas(CACHE_LINE) uint8_t schedule[AES_SCHEDULE_BYTES];
     /* Keystream; every byte is zero once it has been given out. */
     _Alignas(CACHE_LINE) uint8_t buffer[RANDOM_BUFFER_BYTES];
     uint8_t large[RANDOM_BUFFER_BYTES];

@@ -28,37 +28,39 @@ void gcm_expand(struct crypto_core *core, uint8_t *expanded, const uint8_t *key,
     }
 }
 
-/* The next keys are as many as go side by side, and all of AES-256. */
-static bool group_fits(const struct gcm_expansion *expansions, uint32_t expansions_count)
+/* How many of the next keys go side by side: AES-256 alone does. */
+static uint32_t group_count(const struct gcm_expansion *expansions, uint32_t expansions_count)
 {
-    if (expansions_count < AES_SCHEDULE_KEYS)
-        return false;
-    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++)
-        if (expansions[i].key_bytes != AES_SCHEDULE_KEY_BYTES)
-            return false;
-    return true;
+    uint32_t count = 0;
+    while (count < MIN(expansions_count, (uint32_t)AES_SCHEDULE_KEYS) &&
+           expansions[count].key_bytes == AES_SCHEDULE_KEY_BYTES)
+        count++;
+    return count;
 }
 
-/* The library's own key schedule is one key's after the other, and so are its powers of H. */
-static void group_expand(struct crypto_core *core, const struct gcm_expansion *expansions)
+/* The library's own key schedule is one key's after the other, and so are its powers of H. Where
+ * there are fewer keys than go side by side the last one is made several times, in one place. */
+static void group_expand(struct crypto_core *core, const struct gcm_expansion *expansions,
+                         uint32_t count)
 {
     const uint8_t *keys[AES_SCHEDULE_KEYS];
     uint8_t *schedules[AES_SCHEDULE_KEYS];
     struct gcm_key_data *data[AES_SCHEDULE_KEYS];
     uint8_t *powers[AES_SCHEDULE_KEYS];
     for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
-        ASSERT((uintptr_t)expansions[i].expanded % CACHE_LINE == 0);
-        data[i] = (struct gcm_key_data *)(void *)expansions[i].expanded;
+        const struct gcm_expansion *expansion = &expansions[MIN(i, count - 1)];
+        ASSERT((uintptr_t)expansion->expanded % CACHE_LINE == 0);
+        data[i] = (struct gcm_key_data *)(void *)expansion->expanded;
         schedules[i] = data[i]->expanded_keys;
         powers[i] = data[i]->ghash_keys.vaes_avx512.shifted_hkey;
-        keys[i] = expansions[i].key;
+        keys[i] = expansion->key;
     }
     aes_schedule_256(schedules, keys);
     if (core->has_powers) {
         gcm_powers_256_avx512(powers, schedules);
         return;
     }
-    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++)
+    for (uint32_t i = 0; i < count; i++)
         IMB_AES256_GCM_PRECOMP(core->mgr, data[i]);
 }
 
@@ -88,9 +90,10 @@ void gcm_expand_burst(struct crypto_core *core, const struct gcm_expansion *expa
                       uint32_t expansions_count)
 {
     for (uint32_t i = 0; i < expansions_count;) {
-        if (group_fits(expansions + i, expansions_count - i)) {
-            group_expand(core, expansions + i);
-            i += AES_SCHEDULE_KEYS;
+        const uint32_t count = group_count(expansions + i, expansions_count - i);
+        if (count > 1) {
+            group_expand(core, expansions + i, count);
+            i += count;
         } else {
             gcm_expand(core, expansions[i].expanded, expansions[i].key, expansions[i].key_bytes);
             i++;

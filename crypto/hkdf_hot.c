@@ -6,6 +6,7 @@
 #include "crypto/secret.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 /* FIPS 198-1: a byte repeated. */
@@ -25,23 +26,37 @@ static const uint64_t outer_padding[SHA512_BLOCK_ROWS - SHA512_STATE_ROWS] = {
 /* One group: at most SHA512_LANES expansions that go through every block together. */
 struct group {
     sha512_compress_fn *compress;
+    const struct hkdf_meanwhile *meanwhile; /* NULL: nothing */
     struct hkdf_scratch *scratch;
     const struct hkdf_expansion *expansions;
     uint32_t lanes_count;
+    uint32_t message_rows; /* of scratch->message, that the longest of its messages takes */
 };
 
-/* A lane's bytes as big-endian words, the last one's missing bytes zeros. */
-static inline void lane_load(sha512_row *rows, uint32_t lane, const uint8_t *bytes_at,
-                             uint32_t bytes)
+static inline void group_compress(const struct group *group, sha512_row *after,
+                                  const sha512_row *before, const sha512_row *block,
+                                  uint32_t lanes_count)
+{
+    group->compress(after, before, block, lanes_count);
+    if (group->meanwhile != NULL)
+        group->meanwhile->step(group->meanwhile->user);
+}
+
+/* A lane's bytes as big-endian words, zeros up to rows_count. */
+static inline void lane_load(sha512_row *rows, uint32_t rows_count, uint32_t lane,
+                             const uint8_t *bytes_at, uint32_t bytes)
 {
     const uint32_t whole = bytes / 8;
     for (uint32_t i = 0; i < whole; i++)
         rows[i][lane] = bytes_load_be64(bytes_at + 8 * i);
+    if (whole == rows_count)
+        return;
     uint64_t word = 0;
     for (uint32_t i = whole * 8; i < bytes; i++)
         word |= (uint64_t)bytes_at[i] << (56 - i % 8 * 8);
-    if (bytes % 8 != 0)
-        rows[whole][lane] = word;
+    rows[whole][lane] = word;
+    for (uint32_t i = whole + 1; i < rows_count; i++)
+        rows[i][lane] = 0;
 }
 
 /* And back. */
@@ -54,34 +69,24 @@ static inline void lane_store(uint8_t *dst, const sha512_row *rows, uint32_t lan
         dst[i] = (uint8_t)(rows[whole][lane] >> (56 - i % 8 * 8));
 }
 
-/* Each lane's key, zeros up to a block; group_keys() turns it into its padded forms. */
-static void group_load_keys(const struct group *group)
-{
-    sha512_row *key = group->scratch->key;
-    memset(key, 0, sizeof(group->scratch->key));
-    for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-        const struct hkdf_expansion *expansion = &group->expansions[lane];
-        lane_load(key, lane, expansion->prk, expansion->prk_bytes);
-    }
-}
-
 /* info, a counter that is still 0, and the mark of the end, behind the place of T(n - 1). */
 static void group_load_infos(const struct group *group)
 {
     sha512_row *message = group->scratch->message + SHA512_STATE_ROWS;
-    memset(message, 0, sizeof(group->scratch->message) - SHA512_STATE_ROWS * sizeof(message[0]));
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
         const struct hkdf_expansion *expansion = &group->expansions[lane];
         const uint32_t mark = expansion->info_bytes + 1;
-        lane_load(message, lane, expansion->info, expansion->info_bytes);
+        lane_load(message, group->message_rows - SHA512_STATE_ROWS, lane, expansion->info,
+                  expansion->info_bytes);
         message[mark / 8][lane] |= END_MARK << (56 - mark % 8 * 8);
     }
 }
 
-static void group_pad(const struct group *group, uint32_t first_lane, uint64_t pad)
+/* Whole rows: lanes that hold nothing may, too. */
+static void group_pad(const struct group *group, uint64_t pad)
 {
     for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
-        for (uint32_t lane = first_lane; lane < SHA512_LANES; lane++)
+        for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
             group->scratch->key[i][lane] ^= pad;
 }
 
@@ -94,28 +99,32 @@ static void group_keys(const struct group *group)
 {
     struct hkdf_scratch *scratch = group->scratch;
     const uint32_t lanes_count = group->lanes_count;
-    group_load_keys(group);
-    group_pad(group, 0, HMAC_INNER_PAD);
+    for (uint32_t lane = 0; lane < lanes_count; lane++)
+        lane_load(scratch->key, SHA512_BLOCK_ROWS, lane, group->expansions[lane].prk,
+                  group->expansions[lane].prk_bytes);
     if (lanes_count > SHA512_LANES / 2) {
-        group->compress(scratch->inner, sha512_initial, scratch->key, lanes_count);
-        group_pad(group, 0, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
-        group->compress(scratch->outer, sha512_initial, scratch->key, lanes_count);
+        group_pad(group, HMAC_INNER_PAD);
+        group_compress(group, scratch->inner, sha512_initial, scratch->key, lanes_count);
+        group_pad(group, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
+        group_compress(group, scratch->outer, sha512_initial, scratch->key, lanes_count);
         return;
     }
     for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
-        for (uint32_t lane = 0; lane < lanes_count; lane++)
-            scratch->key[i][lanes_count + lane] = scratch->key[i][lane];
-    group_pad(group, lanes_count, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
-    group->compress(scratch->inner, sha512_initial, scratch->key, 2 * lanes_count);
+        for (uint32_t lane = 0; lane < lanes_count; lane++) {
+            const uint64_t word = scratch->key[i][lane];
+            scratch->key[i][lane] = word ^ HMAC_INNER_PAD;
+            scratch->key[i][lanes_count + lane] = word ^ HMAC_OUTER_PAD;
+        }
+    group_compress(group, scratch->inner, sha512_initial, scratch->key, 2 * lanes_count);
     for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
         for (uint32_t lane = 0; lane < lanes_count; lane++)
             scratch->outer[i][lane] = scratch->inner[i][lanes_count + lane];
 }
 
 /* The outer hash's block is a digest and its padding, which is always the same. */
-static void group_outer_padding(const struct group *group)
+static void scratch_outer_padding(struct hkdf_scratch *scratch)
 {
-    sha512_row *padding = group->scratch->digest + SHA512_STATE_ROWS;
+    sha512_row *padding = scratch->digest + SHA512_STATE_ROWS;
     for (uint32_t i = 0; i < SHA512_BLOCK_ROWS - SHA512_STATE_ROWS; i++)
         for (uint32_t lane = 0; lane < SHA512_LANES; lane++)
             padding[i][lane] = outer_padding[i];
@@ -185,7 +194,7 @@ static void group_hash(const struct group *group, uint32_t round)
     for (uint32_t n = 1; n <= blocks_most; n++) {
         const bool all_end = n == blocks_most && blocks_least == blocks_most;
         sha512_row *after = all_end ? scratch->digest : scratch->work;
-        group->compress(after, before, block, group->lanes_count);
+        group_compress(group, after, before, block, group->lanes_count);
         if (blocks_least != blocks_most)
             group_keep_digests(group, round, n);
         before = after;
@@ -199,7 +208,7 @@ static void group_round(const struct group *group, uint32_t round)
     struct hkdf_scratch *scratch = group->scratch;
     group_messages(group, round);
     group_hash(group, round);
-    group->compress(scratch->message, scratch->outer, scratch->digest, group->lanes_count);
+    group_compress(group, scratch->message, scratch->outer, scratch->digest, group->lanes_count);
 }
 
 /* The lane's share of T(round), as far as it is wanted. */
@@ -212,19 +221,22 @@ static void lane_give(const struct group *group, uint32_t lane, uint32_t round)
                    MIN(expansion->okm_bytes - done, (uint32_t)SHA512_DIGEST_BYTES));
 }
 
-static void group_expand(const struct group *group)
+static void group_expand(struct group *group)
 {
     uint32_t okm_most = 0;
+    uint32_t blocks_most = 0;
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
         const struct hkdf_expansion *expansion = &group->expansions[lane];
         ASSERT(expansion->prk_bytes <= HKDF_PRK_BYTES_MAX);
         ASSERT(expansion->info_bytes <= HKDF_INFO_BYTES_MAX);
         ASSERT(expansion->okm_bytes <= HKDF_OKM_BYTES_MAX);
         okm_most = MAX(okm_most, expansion->okm_bytes);
+        blocks_most = MAX(blocks_most, message_blocks(expansion, 2));
     }
+    /* The first message begins behind T(n - 1)'s place and so ends no later than the second. */
+    group->message_rows = SHA512_STATE_ROWS + blocks_most * SHA512_BLOCK_ROWS;
     group_keys(group);
     group_load_infos(group);
-    group_outer_padding(group);
     const uint32_t rounds = (okm_most + SHA512_DIGEST_BYTES - 1) / SHA512_DIGEST_BYTES;
     for (uint32_t round = 1; round <= rounds; round++) {
         group_round(group, round);
@@ -234,17 +246,22 @@ static void group_expand(const struct group *group)
 }
 
 void hkdf_expand_burst(struct crypto_core *core, const struct hkdf_expansion *expansions,
-                       uint32_t expansions_count)
+                       uint32_t expansions_count, const struct hkdf_meanwhile *meanwhile)
 {
     struct group group = {
         .compress = sha512_compress(core->isa),
+        .meanwhile = meanwhile,
         .scratch = &core->secrets->hkdf,
     };
+    uint32_t rows_used = 0;
+    scratch_outer_padding(group.scratch);
     for (uint32_t done = 0; done < expansions_count; done += group.lanes_count) {
         group.expansions = expansions + done;
         group.lanes_count = MIN(expansions_count - done, (uint32_t)SHA512_LANES);
         group_expand(&group);
+        rows_used = MAX(rows_used, group.message_rows);
     }
-    secret_wipe(group.scratch, sizeof(*group.scratch));
+    secret_wipe(group.scratch,
+                offsetof(struct hkdf_scratch, message) + rows_used * sizeof(sha512_row));
     secret_wipe_stack(); /* of the compression's spilled registers: key blocks among them */
 }

@@ -34,6 +34,12 @@ struct hkdf_expansion {
     uint32_t okm_bytes;
 };
 
+/* What the caller has to do meanwhile: called between one compression and the next. */
+struct hkdf_meanwhile {
+    void (*step)(void *user);
+    void *user;
+};
+
 /* One group of lanes at work; secret. */
 struct hkdf_scratch {
     _Alignas(CACHE_LINE) sha512_row inner[SHA512_STATE_ROWS]; /* after the key's ipad block */
@@ -44,7 +50,8 @@ struct hkdf_scratch {
     sha512_row message[HKDF_MESSAGE_ROWS];
 };
 
+/* `meanwhile` may be NULL. */
 HOT void hkdf_expand_burst(struct crypto_core *core, const struct hkdf_expansion *expansions,
-                           uint32_t expansions_count);
+                           uint32_t expansions_count, const struct hkdf_meanwhile *meanwhile);
 
 #endif

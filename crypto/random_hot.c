@@ -1,5 +1,6 @@
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "crypto/aes_ctr_internal.h"
 #include "crypto/core_internal.h"
 #include "crypto/secret.h"
 
@@ -48,30 +49,29 @@ static void random_nonce(const struct crypto_core *core, uint8_t nonce[12])
 
 /* Fills `stream` with keystream, of which the first 32 bytes become the next key and are cleared.
  */
-static void random_generate(struct crypto_core *core, uint8_t *stream, size_t stream_bytes)
+static void random_generate(struct crypto_core *core, uint8_t *stream, size_t units_count)
 {
     struct random_state *random = &core->secrets->random;
-    ASSERT(stream_bytes > RANDOM_KEY_BYTES);
-    ASSERT(stream_bytes <= RANDOM_BUFFER_BYTES);
+    ASSERT(units_count > 0);
+    ASSERT(units_count <= RANDOM_BUFFER_BYTES / AES_CTR_UNIT_BYTES);
 
     if (random->seeded_ago >= CRYPTO_RANDOM_RESEED_BYTES) {
         /* getrandom(2) cannot fail once it has worked; if it does, nothing may be sealed. */
         const int rc = random_seed(core);
         ASSERT(rc == 0);
     }
-    uint8_t nonce[12];
-    uint8_t tag[16];
+    uint8_t nonce[AES_CTR_NONCE_BYTES];
     random_nonce(core, nonce);
-    /* GCM over zeros is AES-256-CTR from counter 2, at the speed of the one cipher we have. */
-    IMB_AES256_GCM_PRE(core->mgr, random->key, &random->expanded);
-    IMB_AES256_GCM_ENC(core->mgr, &random->expanded, &random->context, stream, stream, stream_bytes,
-                       nonce, NULL, 0, tag, sizeof(tag));
+    const uint8_t *const keys[] = {random->key, random->key, random->key, random->key};
+    uint8_t *const schedules[] = {random->schedule, random->schedule, random->schedule,
+                                  random->schedule};
+    aes_schedule_256(schedules, keys);
+    aes_ctr_256_fn *ctr = core->isa == ISA_AVX512 ? aes_ctr_256_avx512 : aes_ctr_256_sse;
+    ctr(stream, units_count, random->schedule, nonce);
     memcpy(random->key, stream, RANDOM_KEY_BYTES);
     secret_wipe(stream, RANDOM_KEY_BYTES);
-    secret_wipe(&random->expanded, sizeof(random->expanded));
-    secret_wipe(&random->context, sizeof(random->context));
-    secret_wipe(tag, sizeof(tag));
-    random->seeded_ago += stream_bytes;
+    secret_wipe(random->schedule, sizeof(random->schedule));
+    random->seeded_ago += units_count * AES_CTR_UNIT_BYTES;
 }
 
 static void random_large(struct crypto_core *core, uint8_t *dst, size_t bytes)
@@ -79,10 +79,11 @@ static void random_large(struct crypto_core *core, uint8_t *dst, size_t bytes)
     struct random_state *random = &core->secrets->random;
     for (size_t done = 0; done < bytes;) {
         const size_t now = MIN(bytes - done, RANDOM_BUFFER_BYTES - RANDOM_KEY_BYTES);
-        /* `large` is zero between draws: what was given out was cleared. */
-        random_generate(core, random->large, RANDOM_KEY_BYTES + now);
+        const size_t units_count =
+            (RANDOM_KEY_BYTES + now + AES_CTR_UNIT_BYTES - 1) / AES_CTR_UNIT_BYTES;
+        random_generate(core, random->large, units_count);
         memcpy(dst + done, random->large + RANDOM_KEY_BYTES, now);
-        secret_wipe(random->large + RANDOM_KEY_BYTES, now);
+        secret_wipe(random->large, units_count * AES_CTR_UNIT_BYTES);
         done += now;
     }
 }
@@ -101,7 +102,7 @@ void crypto_random(struct crypto_core *core, uint8_t *dst, size_t bytes)
     }
     for (size_t done = 0; done < bytes;) {
         if (random->next == RANDOM_BUFFER_BYTES) {
-            random_generate(core, random->buffer, RANDOM_BUFFER_BYTES);
+            random_generate(core, random->buffer, RANDOM_BUFFER_BYTES / AES_CTR_UNIT_BYTES);
             random->next = RANDOM_KEY_BYTES;
         }
         const size_t now = MIN(bytes - done, (size_t)(RANDOM_BUFFER_BYTES - random->next));

@@ -155,6 +155,18 @@ static enum admit admit_room(struct worker *worker, struct vector_entry *entry)
     return ADMIT_TAKEN;
 }
 
+/* The next entry gets what no message is needed for. */
+static void entry_begin(struct worker *worker)
+{
+    ASSERT(worker->begun_count < WORKER_VECTOR_MAX);
+    ASSERT(worker->sealers_free_count > 0);
+    struct vector_entry *entry = &worker->secrets->entries[worker->begun_count++];
+    entry->sealer = worker->sealers_free[--worker->sealers_free_count];
+    entry->suite = (uint8_t)worker->suite;
+    entry->keyed = false;
+    id_make(&entry->id, worker->core, worker->unix_ns);
+}
+
 /* Each client byte is copied once here and read only from the copy; a job that found no room
  * starts from nothing when it is tried again. */
 enum admit vector_admit(struct worker *worker, struct job *job)
@@ -198,12 +210,14 @@ enum admit vector_admit(struct worker *worker, struct job *job)
         worker->stage_used = stage_used;
         return admitted;
     }
-    ASSERT(worker->sealers_free_count > 0);
-    job->sealer = worker->sealers_free[--worker->sealers_free_count];
+    if (worker->vector_count == worker->begun_count)
+        entry_begin(worker);
+    job->sealer = entry->sealer;
+    job->id = entry->id;
+    worker->suite = job->profile->suite;
     worker->large_count += is_large;
     job->client->large_held += is_large;
     sealer_init(job->sealer, worker->codec, job->profile->profile.compress);
-    id_make(&job->id, worker->core, worker->unix_ns);
     worker->vector_count++;
     return ADMIT_TAKEN;
 }
@@ -347,37 +361,109 @@ void worker_ask_key(struct worker *worker, uint32_t key_service, const struct ke
     key->asked_count++;
 }
 
+/* What was taken, while its keys are made: a few lines a step, for no more can be on their way at
+ * once, and what waits for its turn holds up the work between. */
+struct fetch {
+    const struct worker *worker;
+    uint32_t part; /* the next */
+};
+
+static void fetch_step(void *user)
+{
+    struct fetch *fetch = user;
+    const struct worker *worker = fetch->worker;
+    if (fetch->part == CHANNEL_AHEAD_PARTS)
+        return;
+    for (uint32_t i = 0; i < MIN(worker->taken_count, (uint32_t)WORKER_FETCH_MAX); i++)
+        channel_prefetch_part(worker->taken[i]->client->channel, &worker->taken[i]->submission,
+                              fetch->part);
+    fetch->part++;
+}
+
+/* Key, salt and boundary of an entry, and what is to be derived of them. */
+static void entry_key(struct vector_entry *entry, const struct vector_random *random,
+                      struct cobble_derivation *derivation)
+{
+    const enum cobble_suite suite = (enum cobble_suite)entry->suite;
+    const uint32_t key_bytes = cobble_key_bytes(suite);
+    memcpy(entry->key, random->key, key_bytes);
+    memset(entry->key + key_bytes, 0, sizeof(entry->key) - key_bytes);
+    memcpy(entry->salt_commitment, random->salt, COBBLE_SALT_BYTES);
+    memcpy(entry->boundary, random->boundary, FRAME_BOUNDARY_BYTES);
+    id_context(entry->context, suite, &entry->id);
+    *derivation = (struct cobble_derivation){
+        .suite = suite,
+        .key = entry->key,
+        .salt = entry->salt_commitment,
+        .context = entry->context,
+        .context_bytes = ID_CONTEXT_BYTES,
+        .cobble = sealer_cobble(entry->sealer),
+    };
+}
+
 /*
- * One draw for the whole vector. crypto_random() serves small draws from a buffer, which two
- * machines resumed from one snapshot would share; a draw of CRYPTO_RANDOM_LARGE_BYTES or more is
- * made afresh and parted by the processor's own generator, so keys never meet again (DESIGN 8, 4).
+ * One draw for all that have no key yet. crypto_random() serves small draws from a buffer, which
+ * two machines resumed from one snapshot would share; a draw of CRYPTO_RANDOM_LARGE_BYTES or more
+ * is made afresh and parted by the processor's own generator, so keys never meet again (DESIGN 8,
+ * 4). Nor are they drawn before their messages are handed over: docs/crypto.md.
  */
-static void seal_draw(struct worker *worker)
+static void vector_keys(struct worker *worker)
 {
     struct worker_secrets *secrets = worker->secrets;
+    struct vector_entry *entries[WORKER_VECTOR_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < worker->begun_count; i++)
+        if (!secrets->entries[i].keyed)
+            entries[count++] = &secrets->entries[i];
+    if (count == 0)
+        return;
     const size_t bytes =
-        MAX(worker->vector_count * sizeof(secrets->randoms[0]), (size_t)CRYPTO_RANDOM_LARGE_BYTES);
+        MAX(count * sizeof(secrets->randoms[0]), (size_t)CRYPTO_RANDOM_LARGE_BYTES);
+    struct fetch fetch = {.worker = worker};
+    fetch_step(&fetch);
     crypto_random(worker->core, (uint8_t *)secrets->randoms, bytes);
-    for (uint32_t i = 0; i < worker->vector_count; i++) {
-        struct vector_entry *entry = &secrets->entries[i];
-        const struct vector_random *random = &secrets->randoms[i];
-        const enum cobble_suite suite = entry->job->profile->suite;
-        const uint32_t key_bytes = cobble_key_bytes(suite);
-        memcpy(entry->key, random->key, key_bytes);
-        memset(entry->key + key_bytes, 0, sizeof(entry->key) - key_bytes);
-        memcpy(entry->salt_commitment, random->salt, COBBLE_SALT_BYTES);
-        memcpy(entry->boundary, random->boundary, FRAME_BOUNDARY_BYTES);
-        id_context(entry->context, suite, &entry->job->id);
-        secrets->derivations[i] = (struct cobble_derivation){
-            .suite = suite,
-            .key = entry->key,
-            .salt = entry->salt_commitment,
-            .context = entry->context,
-            .context_bytes = ID_CONTEXT_BYTES,
-            .cobble = sealer_cobble(entry->job->sealer),
-        };
-    }
+    for (uint32_t i = 0; i < count; i++)
+        entry_key(entries[i], &secrets->randoms[i], &secrets->derivations[i]);
     secret_wipe(secrets->randoms, bytes);
+    cobble_derive_burst_while(worker->core, secrets->derivations, count, fetch_step, &fetch);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(entries[i]->salt_commitment + COBBLE_SALT_BYTES, secrets->derivations[i].commitment,
+               COBBLE_COMMITMENT_BYTES);
+        entries[i]->keyed = true;
+    }
+}
+
+void vector_prepare(struct worker *worker)
+{
+    uint32_t end = worker->vector_count;
+    for (uint32_t i = 0; i < worker->taken_count; i++)
+        end += worker->taken[i]->submission.mail_bytes <= SEALER_SLICE_BYTES;
+    ASSERT(end <= WORKER_VECTOR_MAX);
+    while (worker->begun_count < end)
+        entry_begin(worker);
+    vector_keys(worker);
+}
+
+/* Of another suite than was thought, an entry's key is made anew: all of it. */
+static void vector_check_suites(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->vector_count; i++) {
+        struct vector_entry *entry = &worker->secrets->entries[i];
+        const enum cobble_suite suite = entry->job->profile->suite;
+        entry->keyed = entry->keyed && entry->suite == suite;
+        entry->suite = (uint8_t)suite;
+    }
+}
+
+/* Keys that were made for messages which did not get into the vector seal nothing. */
+static void vector_drop_rest(struct worker *worker)
+{
+    while (worker->begun_count > worker->vector_count) {
+        struct vector_entry *entry = &worker->secrets->entries[--worker->begun_count];
+        secret_wipe(entry->key, sizeof(entry->key));
+        sealer_wipe(entry->sealer);
+        worker->sealers_free[worker->sealers_free_count++] = entry->sealer;
+    }
 }
 
 /* So that the next message's first lines arrive while this one is sealed. */
@@ -441,8 +527,6 @@ static void seal_group(struct worker *worker, uint32_t first, uint32_t end)
     struct worker_secrets *secrets = worker->secrets;
     for (uint32_t i = first; i < end; i++) {
         struct vector_entry *entry = &secrets->entries[i];
-        memcpy(entry->salt_commitment + COBBLE_SALT_BYTES, secrets->derivations[i].commitment,
-               COBBLE_COMMITMENT_BYTES);
         job_enter(entry->job, JOB_SEALING);
         if (i + 1 < worker->vector_count)
             fetch_space(entry[1].job);
@@ -459,16 +543,18 @@ static void seal_group(struct worker *worker, uint32_t first, uint32_t end)
 void vector_seal(struct worker *worker)
 {
     const uint32_t count = worker->vector_count;
+    vector_drop_rest(worker);
     if (count > 0) {
         fetch_space(worker->secrets->entries[0].job);
         seal_look_ahead(worker);
-        seal_draw(worker);
-        cobble_derive_burst(worker->core, worker->secrets->derivations, count);
+        vector_check_suites(worker);
+        vector_keys(worker);
     }
     for (uint32_t first = 0; first < count; first += VECTOR_GROUP)
         seal_group(worker, first, MIN(first + VECTOR_GROUP, count));
     vector_wipe_rest(worker);
     worker->vector_count = 0;
+    worker->begun_count = 0;
     worker_count(worker, COUNTER_VECTORS, count > 0);
 }
 

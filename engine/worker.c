@@ -240,6 +240,7 @@ static void worker_init_pools(struct worker *worker)
         uint8_t *at = worker->sealers + worker->sealer_stride * (WORKER_SEALERS - 1 - i);
         worker->sealers_free[worker->sealers_free_count++] = (struct sealer *)(void *)at;
     }
+    worker->suite = COBBLE_AES_256;
     for (uint32_t i = 0; i < WORKER_RECORDS_LARGE; i++)
         worker->records_large_free[worker->records_large_free_count++] = i;
     job_list_init(&worker->sealing);

@@ -233,8 +233,8 @@ static uint32_t serve_answers(struct worker *worker, struct client *client)
     return done;
 }
 
-/* A small one; false when its client's next need not be tried now. */
-static bool pass_admit(struct worker *worker, struct job *job)
+/* A small one. */
+static void pass_admit(struct worker *worker, struct job *job)
 {
     const enum admit admitted = vector_admit(worker, job);
     ASSERT(admitted != ADMIT_LARGE);
@@ -242,12 +242,11 @@ static bool pass_admit(struct worker *worker, struct job *job)
         job_hold(job);
         if (admitted == ADMIT_DECIDED)
             worker_job_decide(worker, job, job->verdict);
-        return true;
+        return;
     }
     job->client->small_full = admitted == ADMIT_NO_ARENA;
     worker_count(worker, COUNTER_ROOM_WAITS, 1);
     job_wait_room(worker, job);
-    return false;
 }
 
 static bool vector_is_full(const struct worker *worker)
@@ -301,25 +300,15 @@ uint32_t worker_client_room(const struct worker *worker, const struct client *cl
                MIN(worker->share_waiting - waiting, worker->share - client->jobs_count));
 }
 
+/* Looked at by pass_taken(), once nothing more is taken in this pass. */
 static uint32_t serve_new(struct worker *worker, struct client *client)
 {
     struct ipc_submission submissions[WORKER_VECTOR_MAX];
-    const uint32_t room =
-        MIN(WORKER_VECTOR_MAX - worker->vector_count, worker_client_room(worker, client));
+    const uint32_t room = MIN(WORKER_VECTOR_MAX - worker->vector_count - worker->taken_count,
+                              worker_client_room(worker, client));
     const uint32_t count = channel_take_burst(client->channel, submissions, room);
-    bool go_on = true;
-    if (count > 0)
-        channel_prefetch(client->channel, &submissions[0]);
-    for (uint32_t i = 0; i < count; i++) {
-        struct job *job = job_take(worker, client, &submissions[i]);
-        if (i + 1 < count)
-            channel_prefetch(client->channel, &submissions[i + 1]);
-        /* Large ones are begun one a pass, by pass_large(). */
-        if (job_is_large(job) || !go_on)
-            job_wait_room(worker, job);
-        else
-            go_on = pass_admit(worker, job) && !vector_is_full(worker);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        worker->taken[worker->taken_count++] = job_take(worker, client, &submissions[i]);
     return count;
 }
 
@@ -344,6 +333,26 @@ static uint32_t serve_client(struct worker *worker, struct client *client)
     return done;
 }
 
+/* All that was taken, after its keys: a client's freshest bytes take as long to come over as a key
+ * takes to be derived. Large ones are begun one a pass, by pass_large(). */
+static void pass_taken(struct worker *worker)
+{
+    if (worker->taken_count > 0)
+        vector_prepare(worker);
+    for (uint32_t i = 0; i < worker->taken_count; i++) {
+        struct job *job = worker->taken[i];
+        if (i + 1 < worker->taken_count && i + 1 >= WORKER_FETCH_MAX)
+            channel_prefetch(worker->taken[i + 1]->client->channel,
+                             &worker->taken[i + 1]->submission);
+        /* Behind one that waits for room all of its client's wait. */
+        if (job_is_large(job) || job->client->room.count > 0 || vector_is_full(worker))
+            job_wait_room(worker, job);
+        else
+            pass_admit(worker, job);
+    }
+    worker->taken_count = 0;
+}
+
 /* One vector out of all clients; the next pass starts with another one. */
 static uint32_t pass_clients(struct worker *worker)
 {
@@ -354,10 +363,12 @@ static uint32_t pass_clients(struct worker *worker)
         struct client *client = &worker->clients[worker->live[turn]];
         if (client->state == CLIENT_LIVE)
             done += serve_client(worker, client);
-        if (vector_is_full(worker))
+        if (vector_is_full(worker) ||
+            worker->vector_count + worker->taken_count == WORKER_VECTOR_MAX)
             break;
         turn = turn + 1 < worker->live_count ? turn + 1 : 0;
     }
+    pass_taken(worker);
     return done;
 }
 
@@ -477,7 +488,7 @@ uint32_t worker_pass(struct worker *worker)
         worker->small_ns = worker->now_ns;
         worker->small_count = small_count;
     }
-    if (worker->vector_count > 0 || worker->stage_high > 0)
+    if (worker->begun_count > 0 || worker->stage_high > 0)
         vector_seal(worker);
     pass_keys(worker);
     if (worker->sealing.count > 0 && !began_large) {

@@ -46,7 +46,8 @@
 #define WORKER_SLICE_A_MESSAGE (8 * 1024)
 #define WORKER_LATELY_NS       NS_PER_MS
 #define WORKER_SPANS           5
-#define WORKER_AWAY_NS         NS_PER_S       /* a service away for so long is known to be away   */
+#define WORKER_FETCH_MAX       4        /* of what was taken, fetched while keys are derived */
+#define WORKER_AWAY_NS         NS_PER_S /* a service away for so long is known to be away   */
 #define WORKER_QUEUE_WAIT_NS   (2 * NS_PER_S) /* for a key, when the mail may go to the spool     */
 #define WORKER_SPOOL_BUDGET    32             /* what of the spool is begun a pass ...            */
 #define WORKER_SPOOL_SHARE     4              /* ... and while new mail came lately               */
@@ -90,6 +91,10 @@ struct client {
 /* One message of the vector that is being sealed. Secret. */
 struct vector_entry {
     struct job *job;
+    struct sealer *sealer; /* the job's, once it has one                  */
+    struct id id;          /* likewise                                    */
+    uint8_t suite;         /* enum cobble_suite, of the key, salt, boundary and commitment below */
+    bool keyed;            /* they stand there                            */
     struct meta meta;
     struct header header;
     struct frame_message message;
@@ -173,8 +178,12 @@ struct worker {
     uint32_t small_count;   /* ... and how much of it                 */
     struct frame_time time; /* of the last message taken */
     size_t stage_used;
-    size_t stage_high; /* most of the stage that holds bytes not yet wiped */
+    size_t stage_high;                    /* most of the stage that holds bytes not yet wiped */
+    struct job *taken[WORKER_VECTOR_MAX]; /* in this pass, not yet looked at */
+    uint32_t taken_count;
     uint32_t vector_count;
+    uint32_t begun_count; /* entries that have a sealer and an id: the vector's, and perhaps more */
+    enum cobble_suite suite; /* of the latest message: likely the next one's too */
     struct worker_ahead ahead[WORKER_VECTOR_MAX]; /* while a vector is sealed */
     uint32_t ahead_count;
     bool draining;
@@ -251,7 +260,9 @@ enum admit {
     ADMIT_LARGE,    /* waits for one of the large messages to be done    */
 };
 
-/* vector_hot.c: fills and seals one vector; also wipes what others that it looked at left. */
+/* vector_hot.c: fills and seals one vector; also wipes what others that it looked at left. Keys for
+ * what was taken may be made before it is looked at: meanwhile its bytes come over. */
+HOT void vector_prepare(struct worker *worker);
 HOT enum admit vector_admit(struct worker *worker, struct job *job);
 HOT void vector_seal(struct worker *worker);
 /* The next slice of a large message, at most SEALER_SLICE_BYTES; true when that was the last. */

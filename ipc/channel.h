@@ -85,8 +85,11 @@ HOT uint32_t channel_copy_reply(const struct channel *channel,
 
 /* Has the processor fetch what the copies above will read: no read, a hint alone. */
 HOT void channel_prefetch(const struct channel *channel, const struct ipc_submission *submission);
-/* The same, into the second cache, for the nth that channel_look_ahead() found: one of
- * CHANNEL_AHEAD_PARTS, so that other work can stand between them. */
+/* The same, into the second cache: one of CHANNEL_AHEAD_PARTS, so that other work can stand between
+ * them. */
+HOT void channel_prefetch_part(const struct channel *channel,
+                               const struct ipc_submission *submission, uint32_t part);
+/* That for the nth that channel_look_ahead() found. */
 HOT void channel_prefetch_ahead(const struct channel *channel, uint32_t nth, uint32_t part);
 
 /* Space in the output arena. take: false when full (try again after completions are released);

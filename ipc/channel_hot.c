@@ -220,12 +220,10 @@ HOT void channel_prefetch(const struct channel *channel, const struct ipc_submis
         __builtin_prefetch(mail_at + n);
 }
 
-HOT void channel_prefetch_ahead(const struct channel *channel, uint32_t nth, uint32_t part)
+HOT void channel_prefetch_part(const struct channel *channel,
+                               const struct ipc_submission *submission, uint32_t part)
 {
-    const uint32_t head = channel->submissions.head;
-    ASSERT(nth < channel->ahead_end - head);
     ASSERT(part < CHANNEL_AHEAD_PARTS);
-    const struct ipc_submission *submission = &channel->ahead[(head + nth) % CHANNEL_AHEAD_MAX];
     const uint8_t *mail_at = channel->client_at + submission->mail_offset;
     const size_t bytes = MIN(submission->mail_bytes, (uint32_t)CHANNEL_PREFETCH_BYTES);
     const size_t from = bytes * part / CHANNEL_AHEAD_PARTS;
@@ -234,6 +232,13 @@ HOT void channel_prefetch_ahead(const struct channel *channel, uint32_t nth, uin
         __builtin_prefetch(channel->client_at + submission->meta_offset, 0, 2);
     for (size_t n = from & ~(size_t)(CACHE_LINE - 1); n < to; n += CACHE_LINE)
         __builtin_prefetch(mail_at + n, 0, 2);
+}
+
+HOT void channel_prefetch_ahead(const struct channel *channel, uint32_t nth, uint32_t part)
+{
+    const uint32_t head = channel->submissions.head;
+    ASSERT(nth < channel->ahead_end - head);
+    channel_prefetch_part(channel, &channel->ahead[(head + nth) % CHANNEL_AHEAD_MAX], part);
 }
 
 HOT bool channel_space_take(struct channel *channel, size_t bytes, uint64_t *offset, uint8_t **at)

@@ -61,7 +61,7 @@ static void hkdf(uint32_t count)
                                                 .info_bytes = INFO_BYTES,
                                                 .okm = okms[i],
                                                 .okm_bytes = sizeof(okms[i])};
-    hkdf_expand_burst(core, expansions, count);
+    hkdf_expand_burst(core, expansions, count, NULL);
 }
 
 static void run_hkdf_alone(void)

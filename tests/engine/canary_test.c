@@ -89,7 +89,8 @@ static void bullad_crosses_and_leaks_no_message_of_two_clients(void **state)
     int keys_fd[CANARY_CLIENTS];
     pid_t pids[CANARY_CLIENTS];
     const uint32_t count = canaries_count() / CANARY_CLIENTS;
-    daemon_start(&bullad, "workers = 1", "", 0);
+    daemon_start(&bullad, "workers = 1",
+                 "profile \"short\" {\n key_service = \"main\"\n algorithm = aes-192\n}\n", 0);
     for (uint32_t i = 0; i < CANARY_CLIENTS; i++) {
         int pair[2];
         assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
