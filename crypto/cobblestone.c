@@ -23,31 +23,61 @@ size_t cobble_sealed_bytes(size_t plain_bytes)
     return plain_bytes + chunks_count * COBBLE_TAG_BYTES;
 }
 
+void cobble_open_burst(struct crypto_core *core, enum cobble_suite suite,
+                       struct cobble_opening *openings, uint32_t openings_count)
+{
+    struct cobble cobbles[COBBLE_DERIVE_BURST_MAX];
+    struct cobble_derivation derivations[COBBLE_DERIVE_BURST_MAX];
+    uint32_t which[COBBLE_DERIVE_BURST_MAX];
+    uint32_t count = 0;
+    ASSERT(openings_count <= COBBLE_DERIVE_BURST_MAX);
+    for (uint32_t i = 0; i < openings_count; i++) {
+        openings[i].rc = -EBADMSG;
+        if (openings[i].sealed_bytes < COBBLE_HEADER_BYTES + COBBLE_TAG_BYTES)
+            continue;
+        derivations[count] = (struct cobble_derivation){
+            .suite = suite,
+            .key = openings[i].key,
+            .salt = openings[i].sealed,
+            .context = openings[i].context,
+            .context_bytes = openings[i].context_bytes,
+            .cobble = &cobbles[count],
+        };
+        which[count++] = i;
+    }
+    if (count > 0)
+        cobble_derive_burst(core, derivations, count);
+    for (uint32_t n = 0; n < count; n++) {
+        struct cobble_opening *opening = &openings[which[n]];
+        const uint8_t *sealed = opening->sealed;
+        if (ct_equal(derivations[n].commitment, sealed + COBBLE_SALT_BYTES,
+                     COBBLE_COMMITMENT_BYTES))
+            opening->rc =
+                cobble_open(core, &cobbles[n], opening->plain, sealed + COBBLE_HEADER_BYTES,
+                            opening->sealed_bytes - COBBLE_HEADER_BYTES, true,
+                            &opening->plain_bytes);
+        secret_wipe(derivations[n].commitment, sizeof(derivations[n].commitment));
+        cobble_wipe(&cobbles[n]);
+    }
+}
+
 int cobble_open_message(struct crypto_core *core, enum cobble_suite suite, const uint8_t *key,
                         const uint8_t *context, uint32_t context_bytes, const uint8_t *sealed,
                         size_t sealed_bytes, uint8_t *plain, size_t *plain_bytes)
 {
     ASSERT(plain_bytes != NULL);
-    if (sealed_bytes < COBBLE_HEADER_BYTES + COBBLE_TAG_BYTES)
-        return -EBADMSG;
-
-    struct cobble cobble;
-    struct cobble_derivation derivation = {
-        .suite = suite,
+    struct cobble_opening opening = {
         .key = key,
-        .salt = sealed,
         .context = context,
         .context_bytes = context_bytes,
-        .cobble = &cobble,
+        .sealed = sealed,
+        .sealed_bytes = sealed_bytes,
+        .plain = plain,
     };
-    cobble_derive_burst(core, &derivation, 1);
-    int rc = -EBADMSG;
-    if (ct_equal(derivation.commitment, sealed + COBBLE_SALT_BYTES, COBBLE_COMMITMENT_BYTES))
-        rc = cobble_open(core, &cobble, plain, sealed + COBBLE_HEADER_BYTES,
-                         sealed_bytes - COBBLE_HEADER_BYTES, true, plain_bytes);
-    secret_wipe(derivation.commitment, sizeof(derivation.commitment));
-    cobble_wipe(&cobble);
-    return rc;
+    cobble_open_burst(core, suite, &opening, 1);
+    if (opening.rc == 0)
+        *plain_bytes = opening.plain_bytes;
+    return opening.rc;
 }
 
 void cobble_wipe(struct cobble *cobble)

@@ -101,6 +101,22 @@ MUST_USE int cobble_open_message(struct crypto_core *core, enum cobble_suite sui
                                  const uint8_t *sealed, size_t sealed_bytes, uint8_t *plain,
                                  size_t *plain_bytes);
 
+/* One whole sealed message of a burst: everything borrowed for the call. */
+struct cobble_opening {
+    const uint8_t *key;
+    const uint8_t *context;
+    uint32_t context_bytes;
+    const uint8_t *sealed; /* header included */
+    size_t sealed_bytes;
+    uint8_t *plain;     /* sealed_bytes of room          */
+    size_t plain_bytes; /* out                           */
+    int rc;             /* out; as cobble_open_message() */
+};
+
+/* As cobble_open_message(), up to COBBLE_DERIVE_BURST_MAX: their derivations run side by side. */
+void cobble_open_burst(struct crypto_core *core, enum cobble_suite suite,
+                       struct cobble_opening *openings, uint32_t openings_count);
+
 void cobble_wipe(struct cobble *cobble);
 
 #endif

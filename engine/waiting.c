@@ -481,6 +481,14 @@ static void event_take(struct waiting *waiting, const struct spool_event *event)
     ASSERT(false);
 }
 
+/* What the disk has done costs time too: of a burst of it, new mail waits for a part only. */
+static uint32_t run_events_max(const struct waiting *waiting)
+{
+    if (waiting->budget > WAITING_FEW)
+        return WAITING_EVENTS_MAX;
+    return waiting->counts.states[WAITING_STORING] > 0 ? WAITING_EVENTS_PUTS : WAITING_EVENTS_FEW;
+}
+
 static uint32_t run_spool(struct waiting *waiting)
 {
     struct spool_event events[WAITING_EVENTS_MAX];
@@ -489,12 +497,16 @@ static uint32_t run_spool(struct waiting *waiting)
         return 0;
     waiting->touched = false;
     waiting->idle_ns = waiting->now_ns + IDLE_NS;
+    const bool few = waiting->budget <= WAITING_FEW;
+    const uint32_t events_max = run_events_max(waiting);
+    spool_read_share(waiting->spool, waiting->budget * WAITING_READ_BYTES);
     for (uint32_t n = 0; n < EVENT_ROUNDS; n++) {
-        const uint32_t count = spool_run(waiting->spool, events, WAITING_EVENTS_MAX);
+        const uint32_t count = spool_run(waiting->spool, events, events_max);
         for (uint32_t i = 0; i < count; i++)
             event_take(waiting, &events[i]);
+        keys_open(waiting);
         done += count;
-        if (count < WAITING_EVENTS_MAX)
+        if (count < events_max || few)
             break;
     }
     return done;
@@ -555,8 +567,9 @@ uint32_t waiting_run(struct waiting *waiting, uint64_t now_ns, uint64_t now_unix
 {
     waiting->now_ns = now_ns;
     waiting->now_unix_ns = now_unix_ns;
+    waiting->budget = budget;
     uint32_t done = run_forgets(waiting);
-    if (!waiting->draining) {
+    if (!waiting->draining && budget > 0) {
         done += run_wheels(waiting, budget);
         done += notices_run(waiting, budget);
         done += keys_run(waiting, budget);
@@ -595,6 +608,8 @@ void waiting_arm(struct waiting *waiting, bool armed)
 
 bool waiting_may_sleep(const struct waiting *waiting)
 {
+    if (spool_is_ready(waiting->spool))
+        return false;
     return !spool_busy(waiting->spool) || waiting_doorbell(waiting) >= 0;
 }
 

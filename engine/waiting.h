@@ -112,7 +112,7 @@ HOT uint32_t waiting_put_burst(struct waiting *waiting, const struct waiting_mai
 void waiting_take_verdict(struct waiting *waiting, uint32_t index, uint32_t status);
 
 /* One pass: what the disk has done, what may be registered, emitted, ended; `budget` bounds how
- * much of the latter is begun. How much was done. */
+ * much of the latter is begun and read, in mails: with 0 nothing is. How much was done. */
 uint32_t waiting_run(struct waiting *waiting, uint64_t now_ns, uint64_t now_unix_ns,
                      uint32_t budget);
 /* Nothing new is registered, emitted or ended from now on; what is under way comes to its end. */

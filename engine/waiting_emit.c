@@ -5,7 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define DONES_MAX      64                      /* of one collector, at a time       */
+#define DONES_MAX      64                      /* of one collector, at a time ...   */
+#define DONES_FEW      16                      /* ... while new mail must not wait  */
 #define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail */
 
 _Static_assert(sizeof(struct ipc_span) <= WAITING_TABLE_BYTES, "the table fits");
@@ -326,7 +327,8 @@ static uint32_t collector_take(struct waiting *waiting, uint32_t i)
 {
     struct waiting_collector *collector = &waiting->collectors[i];
     struct ipc_submission dones[DONES_MAX];
-    const uint32_t count = channel_take_burst(collector->channel, dones, DONES_MAX);
+    const uint32_t most = waiting->budget <= WAITING_FEW ? DONES_FEW : DONES_MAX;
+    const uint32_t count = channel_take_burst(collector->channel, dones, most);
     for (uint32_t n = 0; n < count && !collector->broken; n++)
         collector->broken = !done_take(waiting, i, &dones[n]);
     return count;

@@ -18,10 +18,17 @@
 #include "keyservice/record.h"
 #include "queue/wheel.h"
 
-#define WAITING_NONE         UINT32_MAX
-#define WAITING_ENTRIES_MAX  ((uint32_t)1 << 22) /* of one worker: 450 MB, if they all come */
-#define WAITING_BURST_MAX    32
-#define WAITING_EVENTS_MAX   256
+#define WAITING_NONE        UINT32_MAX
+#define WAITING_ENTRIES_MAX ((uint32_t)1 << 22) /* of one worker: 450 MB, if they all come */
+#define WAITING_BURST_MAX   32
+#define WAITING_EVENTS_MAX  256
+#define WAITING_READY_MAX                                                                          \
+    64 /* that collectors are about to take, before more keys are asked for                        \
+        */
+#define WAITING_EVENTS_FEW   24                   /* a pass, while new mail must not wait ...     */
+#define WAITING_EVENTS_PUTS  64                   /* ... unless it is new mail that is stored     */
+#define WAITING_FEW          4                    /* a budget up to this says so                  */
+#define WAITING_READ_BYTES   ((uint64_t)16 << 10) /* that a mail of the budget stands for */
 #define WAITING_ENDS_MAX     64   /* of either wheel, a pass                       */
 #define WAITING_SMALL_BYTES  2048 /* of a head, and of the record in it            */
 #define WAITING_LARGE_MAX    4    /* heads over that, on their way to a key service */
@@ -154,6 +161,7 @@ struct waiting {
     struct entries lists[WAITING_LISTS];
     uint64_t now_ns;
     uint64_t now_unix_ns;
+    uint32_t budget; /* of the pass */
     bool draining;
     bool touched;     /* the spool was given something since it ran */
     uint64_t idle_ns; /* when it is run all the same */
@@ -167,6 +175,9 @@ struct waiting {
     struct waiting_ask asks[WAITING_ASKS_MAX];
     uint32_t larges_free[WAITING_LARGE_MAX];
     uint32_t larges_free_count;
+    uint32_t opens[WAITING_BURST_MAX]; /* slots whose heads were read: to be opened together */
+    uint32_t opens_count;
+    struct spool_head open_heads[WAITING_BURST_MAX];
     uint8_t *ask_heads;   /* small ones, then large ones   */
     uint8_t *ask_records; /* secret: likewise              */
 
@@ -219,6 +230,8 @@ bool waiting_has_collector(const struct waiting *waiting);
 /* waiting_keys.c */
 uint32_t keys_run(struct waiting *waiting, uint32_t budget);
 void keys_read(struct waiting *waiting, const struct spool_event *event, uint32_t slot);
+/* Those that were read are opened, and go to their key services. */
+void keys_open(struct waiting *waiting);
 uint8_t keys_service(const struct waiting *waiting, const struct spool_head *head);
 
 /* waiting_emit.c */

@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define KEYS_BURST 8 /* that are begun in a pass at least */
+
 static uint8_t *ask_at(uint8_t *pages, const struct waiting *waiting, uint32_t slot)
 {
     const struct waiting_ask *ask = &waiting->asks[slot];
@@ -107,25 +109,6 @@ static bool record_agrees(const uint8_t *record, size_t bytes, const struct id *
            memcmp(record + before, meta->recipients, meta->recipients_bytes) == 0;
 }
 
-/* The record in the slot's secret pages, or -EBADMSG. */
-static int ask_open(struct waiting *waiting, uint32_t slot, const struct spool_head *head)
-{
-    struct waiting_ask *ask = &waiting->asks[slot];
-    const struct id *id = &waiting->entries[ask->entry].id;
-    uint8_t *record = ask_at(waiting->ask_records, waiting, slot);
-    uint8_t context[SPOOL_HEAD_CONTEXT_BYTES];
-    size_t bytes;
-    spool_head_context(context, id);
-    ask->record_bytes = head->sealed_bytes;
-    int rc = cobble_open_message(waiting->config.core, COBBLE_AES_256, waiting->config.key, context,
-                                 sizeof(context), head->sealed, head->sealed_bytes, record, &bytes);
-    if (rc == 0 && !record_agrees(record, bytes, id, &head->meta))
-        rc = -EBADMSG;
-    if (rc == 0)
-        ask->record_bytes = (uint32_t)bytes;
-    return rc;
-}
-
 static void ask_damaged(struct waiting *waiting, uint32_t slot, const char *what)
 {
     const uint32_t index = waiting->asks[slot].entry;
@@ -174,18 +157,58 @@ void keys_read(struct waiting *waiting, const struct spool_event *event, uint32_
         ask_return(waiting, slot);
         return;
     }
-    if (ask_open(waiting, slot, &head) != 0) {
+    ask_count(waiting, ask);
+    if (waiting->opens_count == WAITING_BURST_MAX)
+        keys_open(waiting);
+    waiting->open_heads[waiting->opens_count] = head;
+    waiting->opens[waiting->opens_count++] = slot;
+}
+
+/* The record is in the slot's secret pages, or it is damaged. */
+static void ask_opened(struct waiting *waiting, uint32_t slot, const struct spool_head *head,
+                       const struct cobble_opening *opening)
+{
+    struct waiting_ask *ask = &waiting->asks[slot];
+    const struct waiting_entry *entry = &waiting->entries[ask->entry];
+    ask->record_bytes = head->sealed_bytes;
+    if (opening->rc != 0 ||
+        !record_agrees(opening->plain, opening->plain_bytes, &entry->id, &head->meta)) {
+        ask_uncount(waiting, ask);
         ask_damaged(waiting, slot, "its key does not verify under this spool key");
         return;
     }
-    ask_count(waiting, ask);
+    ask->record_bytes = (uint32_t)opening->plain_bytes;
     const struct key_request request = {
-        .record = ask_at(waiting->ask_records, waiting, slot),
+        .record = opening->plain,
         .deadline_ns = waiting->now_ns + waiting->config.ask_ns,
         .record_bytes = ask->record_bytes,
         .job_index = slot,
     };
     waiting->config.ops->ask(waiting->config.user, entry->key_service, &request);
+}
+
+void keys_open(struct waiting *waiting)
+{
+    struct cobble_opening openings[WAITING_BURST_MAX];
+    uint8_t contexts[WAITING_BURST_MAX][SPOOL_HEAD_CONTEXT_BYTES];
+    const uint32_t count = waiting->opens_count;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t slot = waiting->opens[i];
+        spool_head_context(contexts[i], &waiting->entries[waiting->asks[slot].entry].id);
+        openings[i] = (struct cobble_opening){
+            .key = waiting->config.key,
+            .context = contexts[i],
+            .context_bytes = SPOOL_HEAD_CONTEXT_BYTES,
+            .sealed = waiting->open_heads[i].sealed,
+            .sealed_bytes = waiting->open_heads[i].sealed_bytes,
+            .plain = ask_at(waiting->ask_records, waiting, slot),
+        };
+    }
+    waiting->opens_count = 0;
+    if (count > 0)
+        cobble_open_burst(waiting->config.core, COBBLE_AES_256, openings, count);
+    for (uint32_t i = 0; i < count; i++)
+        ask_opened(waiting, waiting->opens[i], &waiting->open_heads[i], &openings[i]);
 }
 
 void waiting_take_verdict(struct waiting *waiting, uint32_t slot, uint32_t status)
@@ -247,22 +270,33 @@ static uint32_t unknown_limit(const struct waiting *waiting)
     return 1;
 }
 
+/* Collectors take what is ready as fast as they can: keys that are registered far ahead of that
+ * would only have their mail read a second time. */
+static bool keys_wait(const struct waiting *waiting)
+{
+    return waiting->lists[LIST_READY].count >= WAITING_READY_MAX && waiting_has_collector(waiting);
+}
+
 uint32_t keys_run(struct waiting *waiting, uint32_t budget)
 {
     uint32_t done = 0;
+    /* Several side by side cost little more than one. */
+    const uint32_t most = MAX(budget, (uint32_t)KEYS_BURST);
+    if (keys_wait(waiting))
+        return 0;
     for (uint32_t k = 0; k < waiting->config.key_services_count; k++) {
         if (waiting->lists[LIST_SERVICE + k].count == 0)
             continue;
         const uint32_t limit = service_limit(waiting, k);
-        while (waiting->lists[LIST_SERVICE + k].count > 0 && done < budget &&
+        while (waiting->lists[LIST_SERVICE + k].count > 0 && done < most &&
                waiting->asks_out[k] < limit && keys_begin(waiting, LIST_SERVICE + k))
             done++;
     }
     if (waiting->lists[LIST_UNKNOWN].count == 0)
         return done;
     const uint32_t limit = unknown_limit(waiting);
-    while (waiting->lists[LIST_UNKNOWN].count > 0 && done < budget &&
-           waiting->asks_unknown < limit && keys_begin(waiting, LIST_UNKNOWN))
+    while (waiting->lists[LIST_UNKNOWN].count > 0 && done < most && waiting->asks_unknown < limit &&
+           keys_begin(waiting, LIST_UNKNOWN))
         done++;
     return done;
 }

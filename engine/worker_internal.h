@@ -49,8 +49,9 @@
 #define WORKER_FETCH_MAX       4        /* of what was taken, fetched while keys are derived */
 #define WORKER_AWAY_NS         NS_PER_S /* a service away for so long is known to be away   */
 #define WORKER_QUEUE_WAIT_NS   (2 * NS_PER_S) /* for a key, when the mail may go to the spool     */
-#define WORKER_SPOOL_BUDGET    32             /* what of the spool is begun a pass ...            */
-#define WORKER_SPOOL_SHARE     4              /* ... and while new mail came lately               */
+#define WORKER_SPOOL_BUDGET    8              /* what of the spool is begun a pass ...            */
+#define WORKER_SPOOL_SHARE     1              /* ... and while new mail came lately               */
+#define WORKER_SPOOL_LATELY_NS (10 * NS_PER_MS)
 
 _Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
 _Static_assert(WORKER_VECTOR_MAX <= CHANNEL_AHEAD_MAX, "a vector can be looked at ahead");
@@ -172,6 +173,7 @@ struct worker {
     struct waiting *waiting;         /* NULL: there is no spool          */
     struct job_list spooling;        /* want to be put there             */
     struct worker_spool *spool;      /* what of it the waiting mail borrows */
+    bool spool_yielded;              /* the last pass left it to what that had sealed */
     uint64_t now_ns;
     uint64_t unix_ns;
     uint64_t small_ns;      /* when a vector last held small mail ... */

@@ -106,13 +106,22 @@ void worker_spool_count(struct worker *worker)
                               memory_order_relaxed);
 }
 
+/* What comes while waiting mail is handed over waits for the end of that. */
+static uint32_t spool_budget(struct worker *worker)
+{
+    /* What this pass sealed is answered by the next one: every other pass at the most. */
+    const bool sealed = worker->small_ns == worker->now_ns && !worker->spool_yielded;
+    worker->spool_yielded = sealed;
+    if (sealed)
+        return 0;
+    return worker->now_ns - worker->small_ns < WORKER_SPOOL_LATELY_NS ? WORKER_SPOOL_SHARE
+                                                                      : WORKER_SPOOL_BUDGET;
+}
+
 uint32_t worker_spool_run(struct worker *worker)
 {
-    /* What comes while a waiting mail is handed over waits for the end of the pass. */
-    const bool lately = worker->now_ns - worker->small_ns < WORKER_LATELY_NS;
     uint32_t done = worker->spooling.count > 0 ? spool_put_jobs(worker) : 0;
-    done += waiting_run(worker->waiting, worker->now_ns, worker->unix_ns,
-                        lately ? WORKER_SPOOL_SHARE : WORKER_SPOOL_BUDGET);
+    done += waiting_run(worker->waiting, worker->now_ns, worker->unix_ns, spool_budget(worker));
     if (done > 0)
         worker_spool_count(worker);
     return done;

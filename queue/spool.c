@@ -171,9 +171,10 @@ static void buffers_share(struct spool *spool)
     const size_t half = config->buffers_bytes / 2;
     spool->buffers = config->buffers;
     spool->buffers_count = (uint32_t)MIN(half / GROUP_BYTES, (size_t)GROUPS_MAX);
-    spool->read_buffers = config->buffers + spool->buffers_count * GROUP_BYTES;
-    spool->reads_count = (uint32_t)MIN(half / READ_BYTES, (size_t)READS_MAX);
-    for (uint32_t n = 0; n < spool->reads_count; n++)
+    spool->piece_buffers = config->buffers + spool->buffers_count * GROUP_BYTES;
+    spool->pieces_count = (uint32_t)MIN(half / READ_BYTES, (size_t)PIECES_MAX);
+    spool->read_share = UINT64_MAX;
+    for (uint32_t n = 0; n < READS_MAX; n++)
         spool->reads_in[READ_FREE][n / 64] |= UINT64_C(1) << n % 64;
     for (uint32_t n = 0; n < spool->buffers_count; n++)
         spool->buffers_free[spool->buffers_free_count++] = n;
@@ -270,6 +271,13 @@ bool spool_busy(const struct spool *spool)
         if (lane_has_work(spool->lanes[n]))
             return true;
     return false;
+}
+
+bool spool_is_ready(const struct spool *spool)
+{
+    return reads_next(spool, READ_WANTED, 0) < READS_MAX ||
+           reads_next(spool, READ_HERE, 0) < READS_MAX ||
+           reads_next(spool, READ_ENDED, 0) < READS_MAX;
 }
 
 void spool_stats(const struct spool *spool, struct spool_stats *stats)

@@ -114,8 +114,13 @@ bool spool_mark(struct spool *spool, uint64_t place, bool held, uint64_t tag);
 /* Starts what is ready, gives what has ended; again at once while it gives events_max. Never
  * blocks. Idle ones are run too, once a second or so: segments are made ahead. */
 HOT uint32_t spool_run(struct spool *spool, struct spool_event *events, uint32_t events_max);
+/* What a run takes of all reads, at most: when it has taken so many bytes it begins no other; one
+ * it always begins. Everything, at first. */
+void spool_read_share(struct spool *spool, uint64_t bytes);
 /* Something is under way: sleep on the disk's doorbell too. */
 bool spool_busy(const struct spool *spool);
+/* A run has something to do although no disk rings. */
+bool spool_is_ready(const struct spool *spool);
 
 struct spool_stats {
     uint64_t records;  /* live now */

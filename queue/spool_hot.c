@@ -608,7 +608,7 @@ static void result_take(struct spool *spool, const struct disk_result *result)
     spool->disk_out--;
     switch ((enum tag_kind)(result->tag >> 56)) {
     case TAG_GROUP: lane_written(spool, spool->lanes[lane], n, result->result); return;
-    case TAG_READ: read_done(spool, n, result->result); return;
+    case TAG_READ: piece_done(spool, n, result->result); return;
     case TAG_MAKER: maker_done(spool, lane, result->result); return;
     case TAG_MOVE: move_done(spool, result->result); return;
     case TAG_WAIT: break;
@@ -636,12 +636,13 @@ uint32_t spool_run(struct spool *spool, struct spool_event *events, uint32_t eve
     uint32_t reaped = spool->disk->ops->reap(spool->disk, 0, results, REAP_MAX);
     for (uint32_t n = 0; n < reaped; n++)
         result_take(spool, &results[n]);
-    uint32_t count = read_retire(spool, events, events_max);
+    read_step(spool);
+    /* What is stored and forgotten never waits behind what is read. */
+    uint32_t count = read_retire(spool, events, (events_max + 1) / 2);
     for (uint32_t n = 0; n < spool->lanes_count; n++) {
         count += lane_run(spool, spool->lanes[n], events + count, events_max - count);
         maker_step(spool, n);
     }
-    read_step(spool);
     move_step(spool);
     /* Hands over what was submitted above; what has ended already waits for the next run. */
     reaped = spool->disk->ops->reap(spool->disk, 0, results, 0);

@@ -21,8 +21,9 @@
 #define GROUPS_EARLY    2                  /* so many may be out however small they are  */
 #define GROUP_BYTES_MIN ((size_t)96 << 10) /* beyond those, a group waits to be so large */
 #define READ_BYTES      ((size_t)64 << 10)
-#define READ_HEAD_BYTES ((size_t)1 << 10) /* more than most heads have, spans included */
 #define READS_MAX       128
+#define PIECES_MAX      128 /* of READ_BYTES each: what reads share     */
+#define AHEADS_MAX      4   /* runs through the log that are kept apart */
 #define PUTS_MAX        1024
 #define OPS_MAX         4096
 #define NOTES_MAX       512 /* of one record */
@@ -244,12 +245,20 @@ struct lane {
     struct maker maker;
 };
 
-enum read_state { READ_FREE, READ_WANTED, READ_OUT, READ_ENDED };
-#define READ_STATES 4
+enum read_state {
+    READ_FREE,
+    READ_WANTED, /* its next bytes are in no piece, or were not looked for */
+    READ_OUT,    /* the disk has the piece                                 */
+    READ_HERE,   /* its next bytes are there                               */
+    READ_ENDED,
+};
+#define READ_STATES 5
 
 struct read {
     enum read_state state;
     bool all;
+    bool shared; /* some of it came from more than was read for it alone      */
+    bool alone;  /* what it needs is read for it alone: its faults are its own */
     int error;
     size_t room;
     uint64_t tag;
@@ -259,11 +268,14 @@ struct read {
     uint32_t lane; /* number on disk */
     uint64_t number;
     uint64_t epoch;
-    uint64_t at;    /* the record that is read: the mail, then its constants */
-    uint64_t bytes; /* of it; 0: not known before its head is read            */
+    uint64_t mail_at;
+    uint64_t mail_bytes;
+    uint64_t at; /* the record that is read: the mail, then its constants */
+    uint64_t bytes;
     uint64_t done;
     uint32_t crc;
-    uint32_t span; /* of the mail, whose bytes come next */
+    uint32_t piece; /* OUT, HERE: of the next bytes */
+    uint32_t span;  /* of the mail, whose bytes come next */
     uint64_t span_done;
     uint32_t constant_span; /* NONE: the mail itself is read */
     uint64_t body_at;       /* in dst: where the next byte of the body goes */
@@ -271,6 +283,29 @@ struct read {
     struct format_head head; /* of the record that is read */
     struct format_span spans[SPOOL_SPANS_MAX];
     uint8_t tail[FORMAT_ALIGN + sizeof(struct format_tail)];
+};
+
+enum piece_state { PIECE_FREE, PIECE_OUT, PIECE_THERE };
+
+/* Bytes of a segment as they were read. They stay right for as long as the segment has its number:
+ * none is written twice, and only durable ones are read. */
+struct piece {
+    enum piece_state state;
+    uint32_t reads_count; /* that wait for it or take of it */
+    bool only;            /* while OUT: for one read        */
+    uint32_t lane;        /* number on disk                 */
+    uint64_t number;
+    uint64_t epoch;
+    uint64_t from;
+    uint64_t bytes;
+    uint64_t used;
+};
+
+/* Where a piece ended: what begins near that is asked for in turn. */
+struct ahead {
+    uint64_t number;
+    uint64_t at;
+    uint32_t lane;
 };
 
 struct cached {
@@ -302,12 +337,19 @@ struct spool {
     uint32_t buffers_count;
     uint32_t buffers_free_count;
     uint32_t buffers_free[GROUPS_MAX];
-    uint8_t *buffers; /* GROUP_BYTES each, then those of the reads */
-    uint32_t reads_count;
-    struct read *reads;
-    uint8_t *read_buffers;
+    uint8_t *buffers;   /* GROUP_BYTES each, then those of the reads */
+    struct read *reads; /* READS_MAX */
     uint32_t reads_out;
+    uint32_t read_turn;                             /* who takes bytes first */
     uint64_t reads_in[READ_STATES][READS_MAX / 64]; /* which are in each state */
+    uint64_t read_share;                            /* bytes that a run takes   */
+    uint64_t read_taken;                            /* by this run              */
+    uint32_t pieces_count;
+    struct piece pieces[PIECES_MAX];
+    uint8_t *piece_buffers; /* READ_BYTES each */
+    uint64_t piece_clock;
+    struct ahead aheads[AHEADS_MAX];
+    uint32_t ahead_turn;
     struct cached cached[CACHE_COUNT];
     uint8_t *cache;
     uint64_t cache_clock;
@@ -358,8 +400,23 @@ bool move_has_hope(const struct spool *spool, uint32_t lane_index);
 
 /* spool_read.c */
 void read_step(struct spool *spool);
-void read_done(struct spool *spool, uint32_t read, int64_t result);
+void read_enter(struct spool *spool, struct read *read, enum read_state state);
+/* The first one in that state from `from` on, or READS_MAX. */
+uint32_t reads_next(const struct spool *spool, enum read_state state, uint32_t from);
+void read_end(struct spool *spool, struct read *read, int error);
+/* From its beginning, and what it needs for it alone. */
+void read_alone(struct spool *spool, struct read *read);
 uint32_t read_retire(struct spool *spool, struct spool_event *events, uint32_t events_max);
+
+/* spool_piece.c */
+/* The read's next bytes are there, or on their way, if there is room for them. */
+void piece_want(struct spool *spool, struct read *read);
+void piece_done(struct spool *spool, uint32_t piece, int64_t result);
+/* The read's next bytes, how many at *bytes. */
+const uint8_t *piece_bytes(const struct spool *spool, const struct read *read, uint64_t *bytes);
+void piece_leave(struct spool *spool, struct read *read);
+/* What was read of its segment is not believed any more. */
+void pieces_forget(struct spool *spool, const struct read *read);
 
 /* spool_recover.c */
 MUST_USE int spool_recover(struct spool *spool,

@@ -1,4 +1,4 @@
-/* Reading a record back: in pieces, checked, its constants put in their places. */
+/* Reading a record back: out of pieces, checked, its constants put in their places. */
 #include "queue/spool_internal.h"
 
 #include "queue/crc32c.h"
@@ -6,11 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
-static void read_enter(struct spool *spool, struct read *read, enum read_state state)
+void read_enter(struct spool *spool, struct read *read, enum read_state state)
 {
     const uint32_t n = (uint32_t)(read - spool->reads);
     const uint64_t bit = UINT64_C(1) << n % 64;
-    ASSERT(n < spool->reads_count);
+    ASSERT(n < READS_MAX);
     ASSERT((spool->reads_in[read->state][n / 64] & bit) != 0);
     spool->reads_in[read->state][n / 64] &= ~bit;
     spool->reads_in[state][n / 64] |= bit;
@@ -19,7 +19,7 @@ static void read_enter(struct spool *spool, struct read *read, enum read_state s
 
 /* The first one in that state from `from` on, or READS_MAX: those in other states stay untouched,
  * each being as large as several cache lines. */
-static uint32_t reads_next(const struct spool *spool, enum read_state state, uint32_t from)
+uint32_t reads_next(const struct spool *spool, enum read_state state, uint32_t from)
 {
     for (uint32_t n = from; n < READS_MAX; n = (n / 64 + 1) * 64) {
         const uint64_t left = spool->reads_in[state][n / 64] >> n % 64;
@@ -29,11 +29,31 @@ static uint32_t reads_next(const struct spool *spool, enum read_state state, uin
     return READS_MAX;
 }
 
+static void read_rewind(struct read *read)
+{
+    read->at = read->mail_at;
+    read->bytes = read->mail_bytes;
+    read->done = 0;
+    read->crc = 0;
+    read->span = 0;
+    read->span_done = 0;
+    read->constant_span = NONE;
+    read->piece = NONE;
+    read->shared = false;
+}
+
+void read_alone(struct spool *spool, struct read *read)
+{
+    read_rewind(read);
+    read->alone = true;
+    read_enter(spool, read, READ_WANTED);
+}
+
 static bool read_begin(struct spool *spool, uint64_t place, uint8_t *dst, size_t room, uint64_t tag,
                        bool all)
 {
     const struct entry *entry = entry_of(spool, place);
-    if (spool->reads_out == spool->reads_count)
+    if (spool->reads_out == READS_MAX)
         return false;
     struct read *read = &spool->reads[reads_next(spool, READ_FREE, 0)];
     struct segment *segment = &spool->segments[entry->segment];
@@ -48,10 +68,10 @@ static bool read_begin(struct spool *spool, uint64_t place, uint8_t *dst, size_t
         .lane = spool->lanes[segment->lane]->number,
         .number = segment->number,
         .epoch = segment->epoch,
-        .at = (uint64_t)entry->at * FORMAT_ALIGN,
-        .bytes = entry->bytes,
-        .constant_span = NONE,
+        .mail_at = (uint64_t)entry->at * FORMAT_ALIGN,
+        .mail_bytes = entry->bytes,
     };
+    read_rewind(read);
     read_enter(spool, read, READ_WANTED);
     segment->reads_count++;
     spool->reads_out++;
@@ -68,7 +88,7 @@ bool spool_read_all(struct spool *spool, uint64_t place, uint8_t *dst, size_t ro
     return read_begin(spool, place, dst, room, tag, true);
 }
 
-static void read_end(struct spool *spool, struct read *read, int error)
+void read_end(struct spool *spool, struct read *read, int error)
 {
     read_enter(spool, read, READ_ENDED);
     read->error = error;
@@ -250,12 +270,13 @@ static void constants_next(struct spool *spool, struct read *read, uint32_t from
                 read->at = span->constant_at;
                 read->bytes = format_record_bytes(0, 0, span->bytes);
                 read->done = 0;
-                ASSERT(read->state == READ_WANTED);
+                read_enter(spool, read, READ_WANTED);
                 return;
             }
             cached->used = ++spool->cache_clock;
             memcpy(read->dst + at, spool->cache + (size_t)(cached - spool->cached) * CACHE_BYTES,
                    span->bytes);
+            spool->read_taken += span->bytes;
         }
         at += span->bytes;
     }
@@ -281,66 +302,76 @@ static bool head_is_enough(const struct read *read)
                              read->head.head_bytes;
 }
 
-void read_done(struct spool *spool, uint32_t read_index, int64_t result)
+/* What others had a part in is read once more, for it alone, before it counts as damaged. */
+static void read_fault(struct spool *spool, struct read *read, int error)
 {
-    struct read *read = &spool->reads[read_index];
-    ASSERT(read->state == READ_OUT);
-    const uint64_t from = (read->at + read->done) % DISK_BLOCK_BYTES;
-    if (result <= (int64_t)from) {
-        read_end(spool, read, result < 0 ? (int)result : -EIO);
-        return;
-    }
-    const uint8_t *at = spool->read_buffers + read_index * READ_BYTES + from;
-    uint64_t left = MIN((uint64_t)result - from, read->bytes - read->done);
-    read_enter(spool, read, READ_WANTED);
-    while (left > 0) { /* every pass takes some */
-        const int64_t took = take_some(read, at, left);
-        if (took < 0) {
-            read_end(spool, read, (int)took);
-            return;
-        }
+    if (error == -EBADMSG)
+        pieces_forget(spool, read);
+    if (error == -EBADMSG && read->shared)
+        read_alone(spool, read);
+    else
+        read_end(spool, read, error);
+}
+
+/* Takes what its piece has. */
+static void read_take(struct spool *spool, struct read *read)
+{
+    uint64_t left;
+    const uint8_t *at = piece_bytes(spool, read, &left);
+    left = MIN(left, read->bytes - read->done);
+    spool->read_taken += left;
+    int64_t took = 0;
+    while (left > 0 && !head_is_enough(read)) { /* every pass takes some */
+        took = take_some(read, at, left);
+        if (took < 0)
+            break;
         ASSERT(took > 0);
         at += took;
         left -= (uint64_t)took;
         read->done += (uint64_t)took;
-        if (head_is_enough(read)) {
-            read->mail = read->head;
-            read_end(spool, read, 0);
-            return;
-        }
     }
-    if (read->done == read->bytes)
+    piece_leave(spool, read);
+    if (took < 0) {
+        read_fault(spool, read, (int)took);
+    } else if (head_is_enough(read)) {
+        read->mail = read->head;
+        read_end(spool, read, 0);
+    } else if (read->done == read->bytes) {
         record_taken(spool, read);
+    } else {
+        read_enter(spool, read, READ_WANTED);
+    }
 }
 
-/* Of a record of which the head alone is wanted, no more than most heads have: a disk gives blocks
- * by the second. */
-static uint64_t read_ahead(const struct read *read)
+static void reads_want(struct spool *spool)
 {
-    return read->all ? READ_BYTES : READ_HEAD_BYTES;
+    for (uint32_t n = reads_next(spool, READ_WANTED, 0); n < READS_MAX;
+         n = reads_next(spool, READ_WANTED, n + 1))
+        piece_want(spool, &spool->reads[n]);
 }
 
+/* One after the other takes what is there, the next run's first behind this one's last. */
 void read_step(struct spool *spool)
 {
-    for (uint32_t n = reads_next(spool, READ_WANTED, 0);
-         n < READS_MAX && spool->disk_out < DISK_REQUESTS_MAX;
-         n = reads_next(spool, READ_WANTED, n + 1)) {
-        struct read *read = &spool->reads[n];
-        const uint64_t from = read->at + read->done;
-        const uint64_t offset = from / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
-        const uint64_t end = read->at + MIN(read->bytes, read->done + read_ahead(read));
-        const uint64_t bytes = format_blocks(end) - offset;
-        const struct disk_request request = {
-            .kind = DISK_READ,
-            .file = spool->segments[read->segment].file,
-            .at = spool->read_buffers + n * READ_BYTES,
-            .offset = offset,
-            .bytes = MIN(bytes, READ_BYTES),
-            .tag = TAG(TAG_READ, 0, n),
-        };
-        if (spool_submit(spool, &request))
-            read_enter(spool, read, READ_OUT);
+    spool->read_taken = 0;
+    if (spool->reads_out == 0)
+        return;
+    reads_want(spool);
+    for (uint32_t n = 0; n < READS_MAX && spool->read_taken < spool->read_share; n++) {
+        uint32_t index = reads_next(spool, READ_HERE, spool->read_turn);
+        if (index == READS_MAX)
+            index = reads_next(spool, READ_HERE, 0);
+        if (index == READS_MAX)
+            break;
+        spool->read_turn = (index + 1) % READS_MAX;
+        read_take(spool, &spool->reads[index]);
     }
+    reads_want(spool);
+}
+
+void spool_read_share(struct spool *spool, uint64_t bytes)
+{
+    spool->read_share = bytes;
 }
 
 uint32_t read_retire(struct spool *spool, struct spool_event *events, uint32_t events_max)

@@ -463,12 +463,44 @@ static void a_wiped_cobble_holds_no_key(void **state)
     sample_close(sample);
 }
 
+/* One that was changed is refused, one that is cut is refused, and neither harms its neighbours. */
+static void a_burst_opens_all_but_the_forged(void **state)
+{
+    enum { COUNT = COBBLE_DERIVE_BURST_MAX, FORGED = 3, CUT = 11, BYTES = 200 };
+    struct sample *samples[COUNT];
+    struct cobble_opening openings[COUNT];
+    (void)state;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        struct sample *sample = sample_open(isa_best(), COBBLE_AES_256, BYTES + i);
+        samples[i] = sample;
+        sample_seal(sample);
+        openings[i] = (struct cobble_opening){.key = sample->key,
+                                              .context = sample->context,
+                                              .context_bytes = sample->context_bytes,
+                                              .sealed = sample->sealed,
+                                              .sealed_bytes = sample->sealed_bytes,
+                                              .plain = sample->opened};
+    }
+    samples[FORGED]->sealed[COBBLE_SALT_BYTES] ^= 1;
+    openings[CUT].sealed_bytes = COBBLE_HEADER_BYTES;
+    cobble_open_burst(samples[0]->core, COBBLE_AES_256, openings, COUNT);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(openings[i].rc, i == FORGED || i == CUT ? -EBADMSG : 0);
+        if (openings[i].rc == 0) {
+            assert_int_equal(openings[i].plain_bytes, samples[i]->plain_bytes);
+            assert_memory_equal(samples[i]->opened, samples[i]->plain, samples[i]->plain_bytes);
+        }
+        sample_close(samples[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sealing_agrees_with_openssl_in_every_suite),
         cmocka_unit_test(slices_give_the_same_bytes_as_one_call),
         cmocka_unit_test(a_burst_gives_what_one_by_one_gives),
+        cmocka_unit_test(a_burst_opens_all_but_the_forged),
         cmocka_unit_test(every_flipped_bit_is_refused),
         cmocka_unit_test(every_shorter_and_longer_message_is_refused),
         cmocka_unit_test(chunks_out_of_place_are_refused),
