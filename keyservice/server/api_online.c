@@ -161,11 +161,16 @@ static bool message_answer(struct service *service, struct http_request *request
         api_open_refuse(service, request, want, decrypt_error(rc));
         return rc == -EKEYREJECTED || rc == -EBADMSG || rc == -EFBIG; /* no later try can help */
     }
-    if (!api_online_charge(service, request, mail_bytes) ||
-        api_audit(service, request, "release", "online", want->id_hex, want->user, true) != 0) {
+    const int noted = api_online_charge(service, request, mail_bytes)
+                          ? api_open_note(service, request, want, envelope, OPENING_ONLINE)
+                          : -EAGAIN;
+    if (noted != 0) {
         secret_wipe(mail, mail_bytes);
         free(mail);
-        api_refuse(request, API_AWAY, NULL);
+        if (noted == -EACCES)
+            api_open_refuse(service, request, want, API_LOCKED);
+        else
+            api_refuse(request, API_AWAY, NULL);
         return false;
     }
     http_answer(request, 200, ONLINE_BINARY, mail, mail_bytes);

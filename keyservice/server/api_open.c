@@ -127,9 +127,10 @@ static int envelope_check(const struct service *service, const struct open_want 
             return rc;
         }
     }
-    *error = API_LOCKED;
-    if (envelope->locked)
-        return -EPERM;
+    rc = store_opening_check(service->store, want->id, want->user == NULL ? "" : want->user);
+    *error = rc == 0 || rc == -EACCES ? API_LOCKED : API_AWAY;
+    if (rc != 0 || envelope->locked)
+        return rc != 0 ? rc : -EPERM;
     *error = API_EXPIRED;
     if (envelope->expires_unix_ms != 0 && envelope->expires_unix_ms <= api_now_ms())
         return -ETIME;
@@ -179,7 +180,19 @@ void api_open_refuse(const struct service *service, struct http_request *request
     api_refuse(request, error, NULL);
 }
 
-/* Wraps, writes the audit line, and only then answers; true when it did. */
+int api_open_note(const struct service *service, const struct http_request *request,
+                  const struct open_want *want, const struct store_envelope *envelope,
+                  enum store_opening_how how)
+{
+    const char *address = want->user == NULL ? "" : want->user;
+    const int rc = store_opening_note(service->store, envelope, address, how, api_now_ms());
+    if (rc != 0)
+        return rc;
+    return api_audit(service, request, "release", how == OPENING_ONLINE ? "online" : NULL,
+                     want->id_hex, want->user, true);
+}
+
+/* Wraps, notes the opening, and only then answers; true when it did. */
 static bool release_answer(const struct service *service, struct http_request *request,
                            const struct open_want *want, const struct store_envelope *envelope)
 {
@@ -191,10 +204,14 @@ static bool release_answer(const struct service *service, struct http_request *r
         return false;
     }
     char *copy = strdup(text);
-    if (copy == NULL ||
-        api_audit(service, request, "release", NULL, want->id_hex, want->user, true) != 0) {
+    const int noted =
+        copy == NULL ? -ENOMEM : api_open_note(service, request, want, envelope, OPENING_RELEASED);
+    if (noted != 0) {
         free(copy);
-        api_refuse(request, API_AWAY, NULL);
+        if (noted == -EACCES)
+            api_open_refuse(service, request, want, API_LOCKED);
+        else
+            api_refuse(request, API_AWAY, NULL);
         return false;
     }
     http_answer(request, 200, API_JSON, copy, strlen(copy));

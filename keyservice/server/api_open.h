@@ -10,6 +10,7 @@
 
 #include "keyservice/server/api.h"
 #include "keyservice/server/release.h"
+#include "keyservice/server/store_opening.h"
 
 #define API_OPEN_ID_CHARS (2 * RECORD_ID_BYTES + 1)
 
@@ -28,6 +29,15 @@ struct open_want {
 MUST_USE int api_open_permit(const struct service *service, struct http_request *request,
                              struct open_want *want, struct store_session *session,
                              struct store_envelope *envelope);
+
+/*
+ * The opening is noted and its audit line written, both durably: only then may the key, or what it
+ * opened, leave. -EACCES: locked in the meantime; else -errno. Every way of giving out a key comes
+ * by here.
+ */
+MUST_USE int api_open_note(const struct service *service, const struct http_request *request,
+                           const struct open_want *want, const struct store_envelope *envelope,
+                           enum store_opening_how how);
 
 /* Answers with the refusal and, within the asker's allowance, writes its audit line. */
 void api_open_refuse(const struct service *service, struct http_request *request,

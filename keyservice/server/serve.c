@@ -6,9 +6,11 @@
 #include "crypto/secret.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/command.h"
+#include "keyservice/server/sent.h"
 #include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
 #include "keyservice/server/store_shared.h"
+#include "keyservice/server/tend.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -34,6 +36,7 @@
 #define SERVE_DRAIN_S        10
 #define SERVE_PRUNE_S        60
 #define SERVE_LEASE_S        150 /* who was away for two rounds has lost it */
+#define SERVE_LEASE_ASK_S    30
 #define SERVE_ANCHOR_S       3600
 
 static const struct http_route public_routes[] = {
@@ -83,6 +86,8 @@ struct serve {
     struct serve_listener public;
     struct serve_listener engine;
     uint8_t node[STORE_SHARED_HOLDER_BYTES]; /* which of several services this is */
+    bool lease_held;                         /* with lease_ask_ns: of the thread that tends alone */
+    uint64_t lease_ask_ns;
     char certificate[SERVE_PEM_BYTES_MAX];
     char private_key[SERVE_PEM_BYTES_MAX];
     char ca[SERVE_PEM_BYTES_MAX];
@@ -233,6 +238,7 @@ static int parts_open(struct serve *serve)
 static void parts_close(struct serve *serve)
 {
     struct service *service = &serve->service;
+    tend_close(service->tend);
     outbox_close(service->outbox);
     mail_close(service->mail);
     online_close(service->online);
@@ -319,25 +325,58 @@ static void anchor_log(struct serve *serve)
     log_line(LOG_LEVEL_INFO, "audit_head", "seq=%" PRIu64 " hash=%s", sequence, hash);
 }
 
-static void housekeeping(struct serve *serve)
+static int sessions_prune(void *context)
 {
+    const struct service *service = context;
     const uint64_t now_ms = api_now_ms();
-    const struct config *config = &serve->config;
+    const struct config *config = service->config;
+    return store_prune(service->store, now_ms - config->session_life_s * UINT64_C(1000),
+                       now_ms - config->session_idle_s * UINT64_C(1000), now_ms);
+}
+
+static int shared_prune(void *context)
+{
+    const struct service *service = context;
+    return store_shares(service->store) ? store_shared_prune(service->store) : 0;
+}
+
+/* Of several services one does what the database needs; another, when that one has gone. */
+static bool tend_mine(void *context)
+{
+    struct serve *serve = context;
     struct store *store = serve->service.store;
-    online_prune(serve->service.online, clock_monotonic_ns());
-    /* Of several services one does what the database needs; another, when that one has gone. */
-    if (store_shares(store) &&
-        !store_lease_take(store, "tend", serve->node, SERVE_LEASE_S * NS_PER_S))
-        return;
-    int rc = store_prune(store, now_ms - config->session_life_s * UINT64_C(1000),
-                         now_ms - config->session_idle_s * UINT64_C(1000), now_ms);
-    if (rc == 0 && store_shares(store))
-        rc = store_shared_prune(store);
-    if (rc != 0)
-        log_line(LOG_LEVEL_WARNING, "prune_failed", "errno=%d", -rc);
-    const int outbox_rc = outbox_prune(serve->service.store, now_ms);
-    if (outbox_rc != 0)
-        log_line(LOG_LEVEL_WARNING, "outbox_prune_failed", "errno=%d", -outbox_rc);
+    const uint64_t now_ns = clock_monotonic_ns();
+    if (!store_shares(store))
+        return true;
+    if (now_ns >= serve->lease_ask_ns) {
+        serve->lease_held = store_lease_take(store, "tend", serve->node, SERVE_LEASE_S * NS_PER_S);
+        serve->lease_ask_ns = now_ns + SERVE_LEASE_ASK_S * NS_PER_S;
+    }
+    return serve->lease_held;
+}
+
+static int outbox_tend(void *context)
+{
+    const struct service *service = context;
+    return outbox_prune(service->store, api_now_ms());
+}
+
+/* What is done of the database; what is this process's own is done by serve_wait(). */
+static int tend_begin(struct serve *serve)
+{
+    struct service *service = &serve->service;
+    int rc = tend_open(&service->tend, tend_mine, serve);
+    if (rc == 0)
+        rc = tend_add(service->tend, "prune", SERVE_PRUNE_S, sessions_prune, service);
+    if (rc == 0)
+        rc = tend_add(service->tend, "shared_prune", SERVE_PRUNE_S, shared_prune, service);
+    if (rc == 0)
+        rc = tend_add(service->tend, "outbox_prune", SERVE_PRUNE_S, outbox_tend, service);
+    if (rc == 0)
+        rc = sent_tend(service->tend, service);
+    if (rc == 0)
+        rc = tend_start(service->tend);
+    return rc == 0 ? 0 : command_fail(EX_OSERR, "cannot start: %s", strerror(-rc));
 }
 
 /* Until SIGTERM or SIGINT. */
@@ -354,7 +393,7 @@ static void serve_wait(struct serve *serve, const sigset_t *signals)
         const int signal_number = sigtimedwait(signals, NULL, &pause);
         if (signal_number == SIGTERM || signal_number == SIGINT)
             return;
-        housekeeping(serve);
+        online_prune(serve->service.online, clock_monotonic_ns());
     }
 }
 
@@ -399,6 +438,8 @@ static int serve_start(struct serve *serve, const struct serve_options *options)
         (void)snprintf(serve->service.public_url, sizeof(serve->service.public_url),
                        "https://localhost:%u", serve->public.port);
     status = listeners_start(serve);
+    if (status == 0)
+        status = tend_begin(serve);
     if (status == 0 && options->ports_file != NULL)
         status = ports_write(serve, options->ports_file);
     return status;

@@ -32,6 +32,7 @@ struct service {
     struct online *online;
     struct mail *mail;
     struct outbox *outbox;
+    struct tend *tend;
     struct pages *pages;
     char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
     char no_account[ACCOUNT_HASH_BYTES];       /* a hash to verify against where there is none */

@@ -3,7 +3,10 @@
 #include "base/assert.h"
 #include "crypto/secret.h"
 #include "keyservice/server/account.h"
+#include "keyservice/server/sent_run.h"
+#include "keyservice/server/store_opening.h"
 #include "keyservice/server/store_row.h"
+#include "keyservice/server/store_sent.h"
 #include "keyservice/server/store_sql.h"
 
 #include <errno.h>
@@ -16,6 +19,9 @@ enum envelope_column {
     COLUMN_VERSION,
     COLUMN_WRAPPED,
     COLUMN_RECORD,
+    COLUMN_PARTS, /* what was changed since */
+    COLUMN_EXPIRES,
+    COLUMN_READ_BY,
 };
 
 /* What is written of a put, worked out on its caller's thread, so that the writer only writes. */
@@ -26,6 +32,8 @@ struct envelope_batch {
     uint8_t *packed;
     uint32_t count;
     uint32_t key_version;
+    uint8_t *run; /* for the index of senders; NULL: nothing for it */
+    uint32_t run_bytes;
 };
 
 /* AES-192 keys are 24 bytes, and only those are wrapped. */
@@ -84,13 +92,14 @@ static int envelope_compare(struct store_writer *writer, struct store_put *put,
 }
 
 static int rows_insert(struct store_writer *writer, const struct envelope_batch *batch,
-                       uint32_t first, uint32_t count)
+                       uint32_t first, uint32_t count, uint32_t *added_count)
 {
     const int added =
         sql_envelopes_add(&writer->sql, batch->key_version, &batch->rows[first], count);
     if (added < 0)
         return added;
     int rc = 0;
+    *added_count += (uint32_t)added;
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         batch->puts[first + i].result = STORE_PUT_STORED;
         if ((uint32_t)added < count)
@@ -104,20 +113,27 @@ static int batch_apply(struct store_writer *writer, void *argument)
 {
     const struct envelope_batch *batch = argument;
     const uint32_t count_max = sql_envelopes_max(&writer->sql);
+    uint32_t added_count = 0;
     for (uint32_t at = 0; at < batch->count; at += count_max) {
-        const int rc = rows_insert(writer, batch, at, MIN(batch->count - at, count_max));
+        const int rc =
+            rows_insert(writer, batch, at, MIN(batch->count - at, count_max), &added_count);
         if (rc != 0)
             return rc;
     }
-    return 0;
+    /* A batch that came again is in the index, or on its way there. */
+    return batch->run == NULL || added_count == 0
+               ? 0
+               : store_sent_append(writer, batch->run, batch->run_bytes);
 }
 
-static int rows_prepare(struct master_burst *burst, const struct envelope_batch *batch)
+static int rows_prepare(struct master_burst *burst, struct envelope_batch *batch)
 {
+    const struct record *records[RECORD_BATCH_RECORDS_MAX];
     struct master_wrap wraps[RECORD_BATCH_RECORDS_MAX];
     uint8_t *packed = batch->packed;
     for (uint32_t i = 0; i < batch->count; i++) {
         const struct store_put *put = &batch->puts[i];
+        records[i] = put->record;
         wraps[i] = (struct master_wrap){.id = put->record->id,
                                         .key = put->record->key,
                                         .key_bytes = record_key_bytes(put->record),
@@ -129,7 +145,9 @@ static int rows_prepare(struct master_burst *burst, const struct envelope_batch 
                                                                               put->wire_bytes)};
         packed += batch->rows[i].packed_bytes;
     }
-    const int rc = master_burst_wrap(burst, wraps, batch->count);
+    int rc = master_burst_wrap(burst, wraps, batch->count);
+    if (rc == 0)
+        rc = sent_run_make(records, batch->count, &batch->run, &batch->run_bytes);
     for (uint32_t i = 0; i < batch->count && rc == 0; i++)
         batch->rows[i].wrapped_bytes = wraps[i].wrapped_bytes;
     return rc;
@@ -158,6 +176,7 @@ int store_register_batch(struct store *store, struct store_put *puts, uint32_t p
     master_burst_close(burst);
     if (rc == 0)
         rc = store_write(store, batch_apply, &batch);
+    free(batch.run);
     free(batch.packed);
     free(batch.wrapped);
     free(batch.rows);
@@ -183,8 +202,13 @@ static int envelope_columns(struct sql_statement *get, const struct record *reco
     envelope->flags = record->flags;
     envelope->locked = sql_column_u64(get, COLUMN_LOCKED) != 0;
     envelope->sent_unix_ms = record->sent_unix_ms;
-    envelope->expires_unix_ms = record->expires_unix_ms;
-    envelope->read_by_unix_ms = record->read_by_unix_ms;
+    const uint64_t parts = sql_column_u64(get, COLUMN_PARTS);
+    envelope->expires_unix_ms = (parts & STORE_CHANGE_EXPIRES) != 0
+                                    ? sql_column_u64(get, COLUMN_EXPIRES)
+                                    : record->expires_unix_ms;
+    envelope->read_by_unix_ms = (parts & STORE_CHANGE_READ_BY) != 0
+                                    ? sql_column_u64(get, COLUMN_READ_BY)
+                                    : record->read_by_unix_ms;
     envelope->mail_bytes = record->mail_bytes;
     text_copy(envelope->profile, record->profile, record->profile_bytes);
     text_copy(envelope->sender, record->sender, record->sender_bytes);

@@ -18,7 +18,9 @@ const char *const postgresql_texts[SQL_COUNT] = {
                            " ON CONFLICT (id) DO NOTHING",
     [SQL_ENVELOPE_ADD_64] =
         "COPY envelope (id, key_version, wrapped, record) FROM STDIN (FORMAT binary)",
-    [SQL_ENVELOPE_GET] = "SELECT locked, key_version, wrapped, record FROM envelope WHERE id = $1",
+    [SQL_ENVELOPE_GET] = "SELECT e.locked, e.key_version, e.wrapped, e.record, c.parts, c.expires,"
+                         " c.read_by FROM envelope e LEFT JOIN sent_change c ON c.envelope = e.id"
+                         " WHERE e.id = $1",
     [SQL_ENVELOPE_LOCK] = "UPDATE envelope SET locked = $2 WHERE id = $1",
     [SQL_ACCOUNT_GET] = "SELECT number, created, address, password FROM account"
                         " WHERE address = $1",
@@ -213,6 +215,96 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_RETENTION_SCAN] = "SELECT id, record FROM envelope WHERE id > $1 AND id < $2"
                            " ORDER BY id LIMIT $3",
     [SQL_RETENTION_REMOVE] = "DELETE FROM envelope WHERE id = $1",
+
+    /* store_sent */
+    [SQL_SENT_RUN_ADD] = "INSERT INTO sent_run (run) VALUES ($1)",
+    [SQL_SENT_RUN_COUNT] = "SELECT count(*) FROM (SELECT 1 FROM sent_run LIMIT $1) AS waiting",
+    [SQL_SENT_RUN_LIST] = "SELECT run FROM sent_run ORDER BY number DESC LIMIT $1",
+    [SQL_SENT_RUN_TAKE] = "SELECT number, run FROM sent_run ORDER BY number LIMIT $1"
+                          " FOR UPDATE SKIP LOCKED",
+    [SQL_SENT_RUN_REMOVE] = "DELETE FROM sent_run WHERE number = $1",
+    [SQL_SENT_ADD] = "INSERT INTO sent (sender, envelope) SELECT substr($1, at::integer, 8),"
+                     " substr($1, at::integer + 8, 16)"
+                     " FROM generate_series(1, length($1), 24) AS place (at)"
+                     " ON CONFLICT DO NOTHING",
+    [SQL_SENT_LIST] = "SELECT envelope FROM sent WHERE sender = $1 AND envelope < $2"
+                      " ORDER BY envelope DESC LIMIT $3",
+    [SQL_SENT_GET] =
+        "SELECT e.locked, e.record, c.parts, c.expires, c.read_by, (SELECT count(*) FROM opening o"
+        " WHERE o.envelope = e.id AND o.times > 0), (SELECT count(*) FROM opening o"
+        " WHERE o.envelope = e.id AND o.locked != 0) FROM envelope e"
+        " LEFT JOIN sent_change c ON c.envelope = e.id WHERE e.id = $1",
+    [SQL_SENT_REMOVE] = "DELETE FROM sent WHERE sender = $1 AND envelope = $2",
+    [SQL_SENT_DUE_ADD] = "INSERT INTO sent_due (due, envelope) VALUES ($1, $2)"
+                         " ON CONFLICT DO NOTHING",
+    [SQL_SENT_DUE_LIST] = "SELECT due, envelope FROM sent_due WHERE due <= $1"
+                          " ORDER BY due, envelope LIMIT $2",
+    [SQL_SENT_DUE_REMOVE] = "DELETE FROM sent_due WHERE due = $1 AND envelope = $2",
+    [SQL_SENT_BACK_GET] = "SELECT after, until FROM sent_back",
+    [SQL_SENT_BACK_LIST] = "SELECT id, record FROM envelope WHERE id > $1 AND id <= $2"
+                           " ORDER BY id LIMIT $3",
+    [SQL_SENT_BACK_SET] = "UPDATE sent_back SET after = $1",
+    [SQL_SENT_BACK_END] = "DELETE FROM sent_back",
+
+    /* store_opening */
+    [SQL_OPENING_NOTE] =
+        "INSERT INTO opening AS o (envelope, address, locked, first, last, times, how)"
+        " SELECT id, $2, 0, $3, $3, 1, $4 FROM envelope WHERE id = $1 AND locked = 0 FOR SHARE"
+        " ON CONFLICT (envelope, address) DO UPDATE SET"
+        " first = CASE WHEN o.times = 0 THEN $3 ELSE o.first END, last = greatest(o.last, $3),"
+        " times = o.times + 1, how = o.how | $4 WHERE o.locked = 0 RETURNING times",
+    [SQL_OPENING_READERS] = "SELECT count(*) FROM opening WHERE envelope = $1 AND times > 0",
+    [SQL_OPENING_LIST] = "SELECT address, locked, first, last, times, how FROM opening"
+                         " WHERE envelope = $1 ORDER BY address LIMIT $2",
+    [SQL_OPENING_LOCK] =
+        "INSERT INTO opening (envelope, address, locked, first, last, times, how)"
+        " VALUES ($1, $2, $3, 0, 0, 0, 0) ON CONFLICT (envelope, address) DO UPDATE SET"
+        " locked = $3",
+    [SQL_OPENING_LOCKED] = "SELECT locked FROM opening WHERE envelope = $1 AND address = $2",
+    [SQL_OPENING_REMOVE] = "DELETE FROM opening WHERE envelope = $1",
+    [SQL_CHANGE_EXPIRES] = "INSERT INTO sent_change AS c (envelope, parts, expires, read_by)"
+                           " VALUES ($1, 1, $2, 0) ON CONFLICT (envelope) DO UPDATE SET"
+                           " parts = c.parts | 1, expires = $2",
+    [SQL_CHANGE_READ_BY] = "INSERT INTO sent_change AS c (envelope, parts, expires, read_by)"
+                           " VALUES ($1, 2, 0, $2) ON CONFLICT (envelope) DO UPDATE SET"
+                           " parts = (c.parts & 1) | 2, read_by = $2",
+    [SQL_CHANGE_TOLD] = "INSERT INTO sent_change AS c (envelope, parts, expires, read_by)"
+                        " VALUES ($1, 4, 0, 0) ON CONFLICT (envelope) DO UPDATE SET"
+                        " parts = c.parts | 4",
+    [SQL_CHANGE_REMOVE] = "DELETE FROM sent_change WHERE envelope = $1",
+    [SQL_NOTICE_ADD] = "INSERT INTO notice (kind, envelope, address, at) VALUES ($1, $2, $3, $4)",
+    [SQL_NOTICE_LIST] = "SELECT number, kind, envelope, address, at FROM notice"
+                        " ORDER BY number LIMIT $1",
+    [SQL_NOTICE_REMOVE] = "DELETE FROM notice WHERE number = $1",
+    [SQL_NOTICE_FORGET] = "DELETE FROM notice WHERE envelope = $1",
+    [SQL_ENVELOPE_REMOVE] = "DELETE FROM envelope WHERE id = $1",
+
+    /* store_report */
+    [SQL_REPORT_ADD] =
+        "INSERT INTO report AS r (day, kind, profile, domain, count)"
+        " SELECT $1, $2, convert_to(value->>0, 'UTF8'), convert_to(value->>1, 'UTF8'),"
+        " (value->>2)::bigint FROM jsonb_array_elements(convert_from($3, 'UTF8')::jsonb) AS j"
+        " (value) ON CONFLICT (day, kind, profile, domain) DO UPDATE SET"
+        " count = r.count + excluded.count",
+    [SQL_REPORT_USER_ADD] =
+        "INSERT INTO report_user AS r (month, kind, address, count)"
+        " SELECT $1, $2, convert_to(value->>0, 'UTF8'), (value->>1)::bigint"
+        " FROM jsonb_array_elements(convert_from($3, 'UTF8')::jsonb) AS j (value)"
+        " ON CONFLICT (month, kind, address) DO UPDATE SET count = r.count + excluded.count",
+    [SQL_REPORT_BY_DAY] =
+        "SELECT day, kind, sum(count)::bigint FROM report WHERE day BETWEEN $1 AND $2"
+        " GROUP BY day, kind ORDER BY day, kind LIMIT $3",
+    [SQL_REPORT_BY_POLICY] =
+        "SELECT profile, kind, sum(count)::bigint FROM report WHERE day BETWEEN $1 AND $2"
+        " GROUP BY profile, kind ORDER BY profile, kind LIMIT $3",
+    [SQL_REPORT_BY_DOMAIN] =
+        "SELECT domain, kind, sum(count)::bigint FROM report WHERE day BETWEEN $1 AND $2"
+        " GROUP BY domain, kind ORDER BY domain, kind LIMIT $3",
+    [SQL_REPORT_BY_USER] =
+        "SELECT address, kind, sum(count)::bigint FROM report_user WHERE month BETWEEN $1 AND $2"
+        " GROUP BY address, kind ORDER BY address, kind LIMIT $3",
+    [SQL_REPORT_PRUNE] = "DELETE FROM report WHERE day < $1",
+    [SQL_REPORT_USER_PRUNE] = "DELETE FROM report_user WHERE month < $1",
 };
 
 /* Each step takes the schema one version up; a step that was released is never changed. */
@@ -288,7 +380,30 @@ static const char *const schema_steps[] = {
     " hash bytea NOT NULL UNIQUE, account bigint NOT NULL REFERENCES account ON DELETE CASCADE,"
     " name bytea NOT NULL, role integer NOT NULL, profile bytea NOT NULL,"
     " created bigint NOT NULL, expires bigint NOT NULL, used bigint NOT NULL);"
-    "CREATE INDEX token_account ON token (account)",
+    "CREATE INDEX token_account ON token (account);"
+    /* Version 2, sent: docs/keyservice/sent.md. */
+    "CREATE TABLE sent (sender bytea NOT NULL, envelope bytea NOT NULL,"
+    " PRIMARY KEY (sender, envelope));"
+    "CREATE TABLE sent_run (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " run bytea NOT NULL);"
+    "ALTER TABLE sent_run ALTER run SET STORAGE EXTERNAL;"
+    "CREATE TABLE sent_due (due bigint NOT NULL, envelope bytea NOT NULL,"
+    " PRIMARY KEY (due, envelope));"
+    "CREATE TABLE sent_change (envelope bytea PRIMARY KEY, parts bigint NOT NULL,"
+    " expires bigint NOT NULL, read_by bigint NOT NULL);"
+    "CREATE TABLE opening (envelope bytea NOT NULL, address bytea NOT NULL, locked bigint NOT NULL,"
+    " first bigint NOT NULL, last bigint NOT NULL, times bigint NOT NULL, how bigint NOT NULL,"
+    " PRIMARY KEY (envelope, address));"
+    "CREATE TABLE notice (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+    " kind bigint NOT NULL, envelope bytea NOT NULL, address bytea NOT NULL, at bigint NOT NULL);"
+    "CREATE INDEX notice_envelope ON notice (envelope);"
+    "CREATE TABLE report (day bigint NOT NULL, kind bigint NOT NULL, profile bytea NOT NULL,"
+    " domain bytea NOT NULL, count bigint NOT NULL, PRIMARY KEY (day, kind, profile, domain));"
+    "CREATE TABLE report_user (month bigint NOT NULL, kind bigint NOT NULL,"
+    " address bytea NOT NULL, count bigint NOT NULL, PRIMARY KEY (month, kind, address));"
+    /* What is there already comes into the index by and by: store_sent_back(). */
+    "CREATE TABLE sent_back (after bytea NOT NULL, until bytea NOT NULL);"
+    "INSERT INTO sent_back SELECT '\\x00'::bytea, id FROM envelope ORDER BY id DESC LIMIT 1;",
 };
 
 /* One at a time: whoever comes second finds it done. */

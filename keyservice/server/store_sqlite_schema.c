@@ -81,7 +81,30 @@ static const char *const schema_steps[] = {
     "CREATE TRIGGER account_gone_admin AFTER DELETE ON account BEGIN"
     " DELETE FROM role_grant WHERE account = OLD.number;"
     " DELETE FROM account_disabled WHERE account = OLD.number;"
-    " DELETE FROM token WHERE account = OLD.number; END;",
+    " DELETE FROM token WHERE account = OLD.number; END;"
+    /* Version 3, sent: docs/keyservice/sent.md. */
+    "CREATE TABLE sent (sender BLOB NOT NULL, envelope BLOB NOT NULL,"
+    " PRIMARY KEY (sender, envelope)) WITHOUT ROWID;"
+    "CREATE TABLE sent_run (number INTEGER PRIMARY KEY, run BLOB NOT NULL);"
+    "CREATE TABLE sent_due (due INTEGER NOT NULL, envelope BLOB NOT NULL,"
+    " PRIMARY KEY (due, envelope)) WITHOUT ROWID;"
+    "CREATE TABLE sent_change (envelope BLOB PRIMARY KEY, parts INTEGER NOT NULL,"
+    " expires INTEGER NOT NULL, read_by INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE opening (envelope BLOB NOT NULL, address TEXT NOT NULL, locked INTEGER NOT NULL,"
+    " first INTEGER NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL, how INTEGER NOT NULL,"
+    " PRIMARY KEY (envelope, address)) WITHOUT ROWID;"
+    "CREATE TABLE notice (number INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL,"
+    " envelope BLOB NOT NULL, address TEXT NOT NULL, at INTEGER NOT NULL);"
+    "CREATE INDEX notice_envelope ON notice (envelope);"
+    "CREATE TABLE report (day INTEGER NOT NULL, kind INTEGER NOT NULL, profile TEXT NOT NULL,"
+    " domain TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (day, kind, profile, domain))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE report_user (month INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " address TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (month, kind, address))"
+    " WITHOUT ROWID;"
+    /* What is there already comes into the index by and by: store_sent_back(). */
+    "CREATE TABLE sent_back (after BLOB NOT NULL, until BLOB NOT NULL);"
+    "INSERT INTO sent_back SELECT x'00', id FROM envelope ORDER BY id DESC LIMIT 1;",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */
