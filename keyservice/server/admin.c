@@ -11,6 +11,7 @@
 #include "keyservice/server/store_role.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <openssl/sha.h>
@@ -69,7 +70,7 @@ static int admin_line(const struct command_parts *parts, const struct audit_even
     struct audit *audit = NULL;
     struct audit_event line = *event;
     line.from = "operator";
-    int rc = audit_open(&audit, parts->config.audit_file);
+    int rc = audit_open(&audit, parts->config.audit);
     if (rc == 0)
         rc = audit_append(audit, &line, true, clock_unix_ns());
     audit_close(audit);
@@ -358,31 +359,60 @@ int command_envelope(int argc, char **argv)
                      envelope_do);
 }
 
+static int line_write(void *context, const char *line, size_t line_bytes)
+{
+    return fwrite(line, 1, line_bytes, context) == line_bytes ? 0 : -EIO;
+}
+
+/* Whole and on stable storage, or an error: "-" is standard output. */
+static int audit_export(const char *place, const char *path)
+{
+    const bool out = strcmp(path, "-") == 0;
+    const int fd = out ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    FILE *file = fd < 0 ? NULL : out ? stdout : fdopen(fd, "w");
+    if (file == NULL)
+        return command_fail(EX_CANTCREAT, "%s: %s", path, strerror(errno));
+    int rc = audit_each(place, 0, line_write, file);
+    if (rc == 0 && (fflush(file) != 0 || (!out && fsync(fd) != 0)))
+        rc = -errno;
+    if (!out && fclose(file) != 0 && rc == 0)
+        rc = -errno;
+    return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", path, strerror(-rc));
+}
+
+/* A database's address may hold a password: it is not repeated. */
+static int audit_check_print(const char *place)
+{
+    struct audit_check check;
+    const char *name = store_is_url(place) ? "the database" : place;
+    const int rc = audit_verify(place, &check);
+    if (rc == -EBADMSG)
+        return command_fail(EX_DATAERR, "%s: the chain breaks at line %" PRIu64, name,
+                            check.bad_line);
+    if (rc != 0)
+        return command_fail(EX_NOINPUT, "%s: %s", name, strerror(-rc));
+    (void)printf("%" PRIu64 " lines, unbroken, up to %s\n", check.lines_count, check.hash);
+    return 0;
+}
+
 int command_audit(int argc, char **argv)
 {
-    static const char usage[] = "usage: bulla-keyd audit [--config FILE] verify [LOG]";
+    static const char usage[] =
+        "usage: bulla-keyd audit [--config FILE] verify [LOG] | export FILE";
     char why[CONFIG_WHY_BYTES];
     struct admin_options options;
     struct config config;
-    struct audit_check check;
     const int status = options_read(&options, argc, argv, usage);
     if (status != 0)
         return status;
-    if (strcmp(options.verb, "verify") != 0)
+    const bool verify = strcmp(options.verb, "verify") == 0;
+    if (!verify && (strcmp(options.verb, "export") != 0 || options.name == NULL))
         return command_fail(EX_USAGE, "%s", usage);
-    if (options.name == NULL) {
-        if (config_read(&config, options.config, why) != 0)
-            return command_fail(EX_CONFIG, "%s", why);
-        options.name = config.audit_file;
-    }
-    const int rc = audit_verify(options.name, &check);
-    if (rc == -EBADMSG)
-        return command_fail(EX_DATAERR, "%s: the chain breaks at line %" PRIu64, options.name,
-                            check.bad_line);
-    if (rc != 0)
-        return command_fail(EX_NOINPUT, "%s: %s", options.name, strerror(-rc));
-    (void)printf("%" PRIu64 " lines, unbroken, up to %s\n", check.lines_count, check.hash);
-    return 0;
+    if (verify && options.name != NULL)
+        return audit_check_print(options.name);
+    if (config_read(&config, options.config, why) != 0)
+        return command_fail(EX_CONFIG, "%s", why);
+    return verify ? audit_check_print(config.audit) : audit_export(config.audit, options.name);
 }
 
 int command_master_key(int argc, char **argv)

@@ -1,7 +1,8 @@
 /*
  * audit: an append-only, hash-chained line for every release, refusal, lock, expiry and sign-in.
- * Ownership: audit_open() opens or makes the file; the opener closes.
- * Threads:   any; processes too: each append takes the file's lock and goes on from its last line.
+ * Ownership: audit_open() opens or makes the file, or connects to the database; the opener closes.
+ * Threads:   any; processes too: each append takes the file's lock and goes on from its last line,
+ *            and in a database that several services share it goes on from the newest row.
  * Units:     unix nanoseconds, passed in.
  * Errors:    -errno; -EBADMSG where the chain is broken. Once a sync has failed, every append that
  *            is to be durable fails, until the file is opened again.
@@ -15,6 +16,7 @@
 #include "base/macros.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define AUDIT_LINE_BYTES_MAX 2048
@@ -33,19 +35,24 @@ struct audit_event {
     const char *detail; /* a reason, a role, a name                        */
 };
 
-MUST_USE int audit_open(struct audit **audit, const char *path);
+/* `place`: a file's path, or the postgresql:// URL of the service's database. */
+MUST_USE int audit_open(struct audit **audit, const char *place);
 void audit_close(struct audit *audit); /* NULL is harmless */
 MUST_USE int audit_append(struct audit *audit, const struct audit_event *event, bool durable,
                           uint64_t now_unix_ns);
 
 /* The newest line's number and hash: written to the log, they anchor the chain outside its file. */
-void audit_head(struct audit *audit, uint64_t *sequence, char hash[AUDIT_HASH_CHARS + 1]);
+MUST_USE int audit_head(struct audit *audit, uint64_t *sequence, char hash[AUDIT_HASH_CHARS + 1]);
+
+/* Each line with its newline, from the one after number `after`; anything but 0 ends it. */
+typedef int audit_visit(void *context, const char *line, size_t line_bytes);
+MUST_USE int audit_each(const char *place, uint64_t after, audit_visit *visit, void *context);
 
 struct audit_check {
     uint64_t lines_count;
     uint64_t bad_line; /* 0: none */
     char hash[AUDIT_HASH_CHARS + 1];
 };
-MUST_USE int audit_verify(const char *path, struct audit_check *check);
+MUST_USE int audit_verify(const char *place, struct audit_check *check);
 
 #endif

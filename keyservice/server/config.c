@@ -196,6 +196,10 @@ static int paths_fill(struct config *config, cfg_t *cfg, const char *folder, cha
     if (rc == 0)
         rc = path_set(config->audit_file, cfg, "audit_file", folder, why);
     if (rc == 0)
+        memcpy(config->audit,
+               store_is_url(config->database) ? config->database : config->audit_file,
+               sizeof(config->audit));
+    if (rc == 0)
         rc = path_set(config->certificate_file, cfg, "certificate_file", folder, why);
     if (rc == 0)
         rc = path_set(config->private_key_file, cfg, "private_key_file", folder, why);

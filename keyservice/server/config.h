@@ -32,6 +32,7 @@ struct config {
     char database[CONFIG_PATH_BYTES];
     char master_key_file[CONFIG_PATH_BYTES];
     char audit_file[CONFIG_PATH_BYTES];
+    char audit[CONFIG_PATH_BYTES]; /* where the log is: that file, or a PostgreSQL database */
     char certificate_file[CONFIG_PATH_BYTES];
     char private_key_file[CONFIG_PATH_BYTES];
     char ca_certificate_file[CONFIG_PATH_BYTES]; /* of engines' certificates */

@@ -259,7 +259,7 @@ static int database_make(const struct init_options *options, const struct init_p
     if (rc == 0)
         rc = store_engine_add(store, &engine);
     if (rc == 0)
-        rc = audit_open(&audit, paths->audit);
+        rc = audit_open(&audit, options->database != NULL ? options->database : paths->audit);
     if (rc == 0) {
         const struct audit_event event = {.event = "enrol", .user = INIT_ENGINE};
         rc = audit_append(audit, &event, true, clock_unix_ns());

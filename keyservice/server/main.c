@@ -36,7 +36,7 @@ static void usage_print(FILE *file)
                 "  account list|add|password|remove  recipients' accounts\n"
                 "  engine list|add|revoke       engines that may register keys\n"
                 "  envelope show|lock|unlock ID one envelope\n"
-                "  audit verify                 check the chained log\n"
+                "  audit verify|export          check the chained log, write it out\n"
                 "  master-key add               a new master key for new envelopes\n"
                 "  role list|grant|revoke       who may administer\n"
                 "bulla-keyd(8) explains each.\n",

@@ -1,6 +1,7 @@
 #include "keyservice/server/master.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "crypto/secret.h"
 #include "keyservice/server/kwp.h"
 
@@ -10,6 +11,8 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,14 +23,23 @@
 
 #define MASTER_FILE_HEAD      "bulla-master-key 1\n"
 #define MASTER_FILE_BYTES_MAX 8192
+#define MASTER_REFRESH_NS     NS_PER_S
 #define MASTER_HEX_CHARS      (2 * MASTER_KEY_BYTES)
 
 struct master_key {
     uint8_t bytes[MASTER_KEY_BYTES];
 };
 
+/* What grows while the handle stays: versions that were added to the file meanwhile. */
+struct master_state {
+    pthread_mutex_t mutex; /* of reading the file again */
+    uint64_t read_ns;
+    _Atomic uint32_t versions_count; /* released after its key is in place */
+};
+
 struct master {
-    uint32_t versions_count;
+    struct master_state *state;
+    char *path;
     size_t pages_bytes;
     struct master_key *keys; /* secret pages; version v stands at v - 1 */
 };
@@ -35,6 +47,17 @@ struct master {
 struct master_burst {
     EVP_CIPHER_CTX *wrap;
 };
+
+/* Acquire pairs with the release in versions_set(): the keys are readable. */
+static uint32_t versions_get(const struct master *master)
+{
+    return atomic_load_explicit(&master->state->versions_count, memory_order_acquire);
+}
+
+static void versions_set(const struct master *master, uint32_t count)
+{
+    atomic_store_explicit(&master->state->versions_count, count, memory_order_release);
+}
 
 static int hex_digit(char c)
 {
@@ -65,21 +88,22 @@ static size_t master_line_parse(const char *text, size_t text_bytes, uint32_t ve
 
 static int master_parse(struct master *master, const char *text, size_t text_bytes)
 {
+    uint32_t count = 0;
     const size_t head_chars = sizeof(MASTER_FILE_HEAD) - 1;
     if (text_bytes < head_chars || memcmp(text, MASTER_FILE_HEAD, head_chars) != 0)
         return -EBADMSG;
     for (size_t at = head_chars; at < text_bytes;) {
-        if (master->versions_count == MASTER_VERSIONS_MAX)
+        if (count == MASTER_VERSIONS_MAX)
             return -EBADMSG;
         const size_t chars =
-            master_line_parse(text + at, text_bytes - at, master->versions_count + 1,
-                              master->keys[master->versions_count].bytes);
+            master_line_parse(text + at, text_bytes - at, count + 1, master->keys[count].bytes);
         if (chars == 0)
             return -EBADMSG;
-        master->versions_count++;
+        count++;
         at += chars;
     }
-    return master->versions_count == 0 ? -EBADMSG : 0;
+    versions_set(master, count);
+    return count == 0 ? -EBADMSG : 0;
 }
 
 /* Reads the file, refusing one that others than its owner may read. */
@@ -117,22 +141,51 @@ close_fd:
     return rc;
 }
 
-int master_open(struct master **master, const char *path, char why[MASTER_WHY_BYTES])
+static void master_free(struct master *master)
 {
-    char text[MASTER_FILE_BYTES_MAX];
-    size_t text_bytes = 0;
-    void *pages = NULL;
+    if (master->keys != NULL)
+        secret_pages_close(master->keys, master->pages_bytes);
+    if (master->state != NULL)
+        (void)pthread_mutex_destroy(&master->state->mutex);
+    free(master->state);
+    free(master->path);
+    free(master);
+}
 
+/* Room for all versions that there may ever be. */
+static int master_alloc(struct master **master, const char *path)
+{
+    void *pages = NULL;
     struct master *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
     made->pages_bytes = MASTER_VERSIONS_MAX * sizeof(struct master_key);
-    int rc = secret_pages_open(&pages, made->pages_bytes);
+    made->path = strdup(path);
+    made->state = calloc(1, sizeof(*made->state));
+    int rc = made->path == NULL || made->state == NULL ? -ENOMEM : 0;
+    if (made->state != NULL)
+        (void)pthread_mutex_init(&made->state->mutex, NULL);
+    if (rc == 0)
+        rc = secret_pages_open(&pages, made->pages_bytes);
     if (rc != 0) {
-        (void)snprintf(why, MASTER_WHY_BYTES, "no memory for keys: %s", strerror(-rc));
-        goto free_made;
+        master_free(made);
+        return rc;
     }
     made->keys = pages;
+    *master = made;
+    return 0;
+}
+
+int master_open(struct master **master, const char *path, char why[MASTER_WHY_BYTES])
+{
+    char text[MASTER_FILE_BYTES_MAX];
+    size_t text_bytes = 0;
+    struct master *made = NULL;
+    int rc = master_alloc(&made, path);
+    if (rc != 0) {
+        (void)snprintf(why, MASTER_WHY_BYTES, "no memory for keys: %s", strerror(-rc));
+        return rc;
+    }
     rc = master_file_read(path, text, &text_bytes, why);
     if (rc == 0) {
         rc = master_parse(made, text, text_bytes);
@@ -140,29 +193,58 @@ int master_open(struct master **master, const char *path, char why[MASTER_WHY_BY
             (void)snprintf(why, MASTER_WHY_BYTES, "%s: not a master key file", path);
     }
     secret_wipe(text, sizeof(text));
-    if (rc != 0)
-        goto close_pages;
+    if (rc != 0) {
+        master_free(made);
+        return rc;
+    }
     *master = made;
     return 0;
+}
 
-close_pages:
-    secret_pages_close(pages, made->pages_bytes);
-free_made:
-    free(made);
-    return rc;
+/* Takes over what the file has behind the versions that there are, which must still stand in it. */
+static void versions_add(const struct master *master, const struct master *fresh)
+{
+    const uint32_t have = versions_get(master);
+    const uint32_t count = versions_get(fresh);
+    if (count <= have || !ct_equal(master->keys, fresh->keys, have * sizeof(struct master_key)))
+        return;
+    memcpy(master->keys + have, fresh->keys + have, (count - have) * sizeof(struct master_key));
+    versions_set(master, count);
+}
+
+/* Is there this version, now or since the file was read? Looks at most once a second. */
+static bool master_has(const struct master *master, uint32_t version)
+{
+    char why[MASTER_WHY_BYTES];
+    struct master_state *state = master->state;
+    struct master *fresh = NULL;
+    if (version == 0 || version > MASTER_VERSIONS_MAX)
+        return false;
+    if (version <= versions_get(master))
+        return true;
+    (void)pthread_mutex_lock(&state->mutex);
+    const uint64_t now_ns = clock_monotonic_ns();
+    const bool due = state->read_ns == 0 || now_ns - state->read_ns >= MASTER_REFRESH_NS;
+    if (version > versions_get(master) && due) {
+        state->read_ns = now_ns;
+        if (master_open(&fresh, master->path, why) == 0)
+            versions_add(master, fresh);
+        master_close(fresh);
+    }
+    (void)pthread_mutex_unlock(&state->mutex);
+    return version <= versions_get(master);
 }
 
 void master_close(struct master *master)
 {
     if (master == NULL)
         return;
-    secret_pages_close(master->keys, master->pages_bytes);
-    free(master);
+    master_free(master);
 }
 
 uint32_t master_version(const struct master *master)
 {
-    return master->versions_count;
+    return versions_get(master);
 }
 
 static int random_fill(uint8_t *dst, size_t bytes)
@@ -228,7 +310,7 @@ int master_add(const char *path, char why[MASTER_WHY_BYTES])
     int rc = master_open(&master, path, why);
     if (rc != 0)
         return rc;
-    const uint32_t version = master->versions_count + 1;
+    const uint32_t version = versions_get(master) + 1;
     master_close(master);
     if (version > MASTER_VERSIONS_MAX) {
         (void)snprintf(why, MASTER_WHY_BYTES, "%s: holds %d keys already", path,
@@ -277,7 +359,7 @@ int master_derive(const struct master *master, const char *purpose, uint8_t key[
 int master_proof(const struct master *master, uint32_t version, uint8_t proof[MASTER_PROOF_BYTES])
 {
     _Static_assert(MASTER_PROOF_BYTES == MASTER_KEY_BYTES, "a derived key's length");
-    if (version == 0 || version > master->versions_count)
+    if (!master_has(master, version))
         return -ENOKEY;
     return hkdf_sha256(master->keys[version - 1].bytes, MASTER_KEY_BYTES, "bulla-keyd proof", proof,
                        MASTER_PROOF_BYTES);
@@ -285,7 +367,7 @@ int master_proof(const struct master *master, uint32_t version, uint8_t proof[MA
 
 int master_burst_open(struct master_burst **burst, const struct master *master, uint32_t version)
 {
-    if (version == 0 || version > master->versions_count)
+    if (!master_has(master, version))
         return -ENOKEY;
     struct master_burst *made = calloc(1, sizeof(*made));
     if (made == NULL)
@@ -388,7 +470,7 @@ int master_unwrap(const struct master *master, uint32_t version, const uint8_t i
     /* OpenSSL may write as much as it reads before it has checked the padding. */
     uint8_t plain[MASTER_WRAPPED_BYTES_MAX + 8] = {0};
     size_t plain_bytes = 0;
-    if (version == 0 || version > master->versions_count)
+    if (!master_has(master, version))
         return -ENOKEY;
     if (wrapped_bytes > MASTER_WRAPPED_BYTES_MAX)
         return -EBADMSG;

@@ -1,7 +1,8 @@
 /*
  * master: the master keys that wrap every message key, kept in a file outside the database.
  * Ownership: master_open() reads the file into locked pages; the opener closes, which wipes.
- * Threads:   constant after open; any. A master_burst belongs to one thread.
+ * Threads:   any. Where a version is asked for that is not there, the file is read again, at most
+ *            once a second: it may have been added since. A master_burst belongs to one thread.
  * Units:     bytes; versions are the numbers in the file, ascending from 1.
  * Errors:    -errno with a sentence in `why`; -EBADMSG when a wrapped key does not open.
  *

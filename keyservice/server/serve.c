@@ -207,9 +207,11 @@ static int parts_open(struct serve *serve)
     rc = pages_open(&service->pages, why);
     if (rc != 0)
         return command_fail(EX_SOFTWARE, "%s", why);
-    rc = audit_open(&service->audit, config->audit_file);
+    rc = audit_open(&service->audit, config->audit);
     if (rc != 0)
-        return command_fail(EX_CONFIG, "%s: %s", config->audit_file, strerror(-rc));
+        return command_fail(EX_CONFIG, "audit log %s: %s",
+                            store_shares(service->store) ? "in the database" : config->audit_file,
+                            strerror(-rc));
     const struct mail_config mail_config = {.smtp_relay = config->smtp_relay,
                                             .ca_file = config->smtp_ca_file,
                                             .tls = config->smtp_tls,
@@ -321,7 +323,8 @@ static void anchor_log(struct serve *serve)
 {
     uint64_t sequence = 0;
     char hash[AUDIT_HASH_CHARS + 1];
-    audit_head(serve->service.audit, &sequence, hash);
+    if (audit_head(serve->service.audit, &sequence, hash) != 0)
+        return; /* the database is away, which is in the log; the next round looks again */
     log_line(LOG_LEVEL_INFO, "audit_head", "seq=%" PRIu64 " hash=%s", sequence, hash);
 }
 

@@ -112,6 +112,18 @@ static int database_add(struct places *places, const char *database)
     return rc;
 }
 
+/* A master key that is added becomes a new file of the same name: the folder, not the file. */
+static int key_folder_add(struct places *places, const char *path)
+{
+    char copy[CONFIG_PATH_BYTES];
+    if (places->folders_count == FOLDERS_MAX)
+        return -E2BIG;
+    char *folder = places->folders[places->folders_count++];
+    (void)snprintf(copy, sizeof(copy), "%s", path);
+    (void)snprintf(folder, CONFIG_PATH_BYTES, "%s", dirname(copy));
+    return path_add(places, folder, CONFINE_READS);
+}
+
 static int places_fill(struct places *places, const struct config *config, const char *ports_file)
 {
     int rc = database_add(places, config->database);
@@ -122,7 +134,7 @@ static int places_fill(struct places *places, const struct config *config, const
     if (rc == 0)
         rc = path_add(places, config->mail_spool_dir, CONFINE_WRITES);
     if (rc == 0)
-        rc = path_add(places, config->master_key_file, CONFINE_READS);
+        rc = key_folder_add(places, config->master_key_file);
     if (rc == 0)
         rc = path_add(places, config->ca_certificate_file, CONFINE_READS);
     if (rc == 0)

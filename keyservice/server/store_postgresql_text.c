@@ -145,6 +145,7 @@ const char *const postgresql_texts[SQL_COUNT] = {
                        " ON CONFLICT (name) DO UPDATE SET holder = $2, until = excluded.until"
                        " WHERE l.holder = $2 OR l.until < excluded.until - $3",
     [SQL_AUDIT_HEAD] = "SELECT seq, hash FROM audit_head FOR UPDATE",
+    [SQL_AUDIT_PEEK] = "SELECT seq, hash FROM audit_head",
     [SQL_AUDIT_ADD] = "WITH head AS (UPDATE audit_head SET seq = $2, hash = $3)"
                       " INSERT INTO audit (first, last, lines) VALUES ($1, $2, $4)",
     [SQL_AUDIT_READ] = "SELECT first, last, lines FROM audit WHERE last > $1 AND first <= $2"

@@ -112,10 +112,10 @@ static void the_chain_goes_on_after_opening_again(void **state)
     uint64_t sequence[2];
     char hash[2][AUDIT_HASH_CHARS + 1];
     append(fixture->audit, 3);
-    audit_head(fixture->audit, &sequence[0], hash[0]);
+    assert_int_equal(audit_head(fixture->audit, &sequence[0], hash[0]), 0);
     audit_close(fixture->audit);
     assert_int_equal(audit_open(&fixture->audit, fixture->path), 0);
-    audit_head(fixture->audit, &sequence[1], hash[1]);
+    assert_int_equal(audit_head(fixture->audit, &sequence[1], hash[1]), 0);
     assert_int_equal(sequence[1], sequence[0]);
     assert_string_equal(hash[1], hash[0]);
     append(fixture->audit, 2);

@@ -143,6 +143,7 @@ class Service:
         self.config = os.path.join(self.dir, "keyd.conf")
         self.process = None
         self.database = postgresql_database()
+        self.name = "one"
         self.run("init", self.dir, "--listen", "127.0.0.1:0", "--engine-listen", "127.0.0.1:0",
                  "--public-url", "", *(["--database", self.database] if self.database else []),
                  config=False)
@@ -161,10 +162,10 @@ class Service:
         return done
 
     def start(self):
-        ports = os.path.join(self.folder, "ports")
+        ports = os.path.join(self.folder, f"ports-{self.name}")
         if os.path.exists(ports):
             os.unlink(ports)
-        self.log = open(os.path.join(self.folder, "log"), "ab")
+        self.log = open(os.path.join(self.folder, f"log-{self.name}"), "ab")
         self.process = subprocess.Popen(
             [PROGRAM, "serve", "--config", self.config, "--ports-file", ports], stderr=self.log,
             env=self.environment)
@@ -187,7 +188,8 @@ class Service:
         return status
 
     def log_text(self):
-        with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as file:
+        with open(os.path.join(self.folder, f"log-{self.name}"), encoding="utf-8",
+                  errors="replace") as file:
             return file.read()
 
     def tls(self, certificate=None):
@@ -223,6 +225,9 @@ class Service:
     def account(self, address, password):
         self.run("account", "add", "--password-file", "-", address, stdin=password + "\n")
 
+    def audit_text(self):
+        return self.run("audit", "export", "-").stdout
+
     def mails(self, to):
         found = []
         for name in sorted(os.listdir(self.path("mail"))):
@@ -243,6 +248,17 @@ class Service:
 
     def code(self, to, count=1):
         return re.search(r"^ +(\d{4} \d{4})\s*$", self.mail(to, count).get_content(), re.M)[1]
+
+
+class Node(Service):
+    """Another service with the same settings, database and keys as one that there is."""
+
+    def __init__(self, service, name):
+        self.environment, self.folder = service.environment, service.folder
+        self.dir, self.config, self.database = service.dir, service.config, service.database
+        self.name = name
+        self.process = None
+        self.start()
 
 
 class Browser:
@@ -302,8 +318,8 @@ class Case(unittest.TestCase):
             raise AssertionError(f"the service ended with {status}:\n{log}")
 
     def audit(self):
-        with open(self.service.path("audit.log"), encoding="utf-8") as file:
-            return [json.loads(line.split(" ", 1)[1]) for line in file]
+        return [json.loads(line.split(" ", 1)[1])
+                for line in self.service.audit_text().splitlines()]
 
     def assert_refused(self, answer, status, code):
         self.assertEqual((answer.status, answer.error), (status, code), answer.body)

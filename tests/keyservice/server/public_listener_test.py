@@ -517,23 +517,20 @@ class Running(keyd.Case):
         ask("wrong password", identity)
         self.service.run("envelope", "lock", identity)
         ask(PASSWORD, identity)
-        with open(self.service.path("audit.log"), encoding="utf-8") as file:
-            lines = [json.loads(line.split(" ", 1)[1]) for line in file]
+        lines = self.audit()
         self.assertEqual([line["seq"] for line in lines], list(range(1, len(lines) + 1)))
         seen = [(line["event"], line.get("outcome"), line.get("m")) for line in lines]
         for wanted in (("account_add", None, None), ("release", None, identity),
                        ("sign_in", "credentials", None), ("lock", None, identity),
                        ("refuse", "locked", identity)):
             self.assertIn(wanted, seen)
-        with open(self.service.path("audit.log"), encoding="utf-8") as file:
-            text = file.read() + self.service.log_text()
+        text = self.service.audit_text() + self.service.log_text()
         for secret in (PASSWORD, "quarterly", "wrong password"):
             self.assertNotIn(secret, text)
         self.assertIn("unbroken", self.service.run("audit", "verify").stdout)
 
     def test_a_changed_line_breaks_the_chain(self):
-        with open(self.service.path("audit.log"), "rb") as file:
-            raw = file.read()
+        raw = self.service.audit_text().encode()
         other = os.path.join(self.service.folder, "other.log")
         for changed in (raw.replace(b'"enrol"', b'"Enrol"', 1), raw[:-1], raw[10:], raw + raw):
             with open(other, "wb") as file:
