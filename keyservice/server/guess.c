@@ -38,6 +38,8 @@ static const struct guess_allowance allowances[GUESS_KINDS_COUNT] = {
     /* An account is answerable for what it does, and may be a whole department's archive. */
     [GUESS_RELEASE] = {.burst = 10000, .refill_ns = NS_PER_S / 20},
     [GUESS_RELEASE_NETWORK] = {.burst = 200, .refill_ns = 2 * NS_PER_S},
+    [GUESS_FACTOR] = {.burst = 10, .refill_ns = 60 * NS_PER_S},
+    [GUESS_FACTOR_ALL] = {.burst = 30, .refill_ns = 300 * NS_PER_S},
     [GUESS_REFUSE] = {.burst = 50, .refill_ns = 30 * NS_PER_S},
 };
 

@@ -30,9 +30,11 @@ enum guess_kind {
     GUESS_CODE,            /* codes that a network tries: mailed ones and engines'        */
     GUESS_RELEASE,         /* keys asked for by an account                                */
     GUESS_RELEASE_NETWORK, /* by a network that did not sign in                      */
+    GUESS_FACTOR,          /* second factors of an account, from one network               */
+    GUESS_FACTOR_ALL,      /* the same from all networks that it was never signed in from  */
     GUESS_REFUSE,          /* refusals that stand in the audit log, of either             */
 };
-#define GUESS_KINDS_COUNT 10
+#define GUESS_KINDS_COUNT 12
 
 /* The most mails to one address in a time: the burst, and what is refilled meanwhile. */
 #define GUESS_MAIL_ALL_BURST    20

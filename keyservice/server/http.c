@@ -24,6 +24,7 @@
 #define HTTP_PRIORITIES     "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE"
 #define HTTP_SESSION_NAME   "__Host-bulla"
 #define HTTP_DEVICE_NAME    "__Host-bulla-device"
+#define HTTP_LANGUAGE_NAME  "__Host-bulla-language"
 #define HTTP_QUIET_POLICY   "default-src 'none'; frame-ancestors 'none'"
 #define HTTP_BODY_FIRST     4096
 #define HTTP_NO_DEADLINE    UINT64_MAX
@@ -224,6 +225,8 @@ static void request_fill(struct task *task, const char *path)
     request->fetch_site = header_get(connection, MHD_HEADER_KIND, "Sec-Fetch-Site");
     request->content_type = header_get(connection, MHD_HEADER_KIND, "Content-Type");
     request->language = header_get(connection, MHD_HEADER_KIND, "Accept-Language");
+    request->chosen_language = header_get(connection, MHD_COOKIE_KIND, HTTP_LANGUAGE_NAME);
+    request->agent = header_get(connection, MHD_HEADER_KIND, "User-Agent");
     request->batch = header_get(connection, MHD_HEADER_KIND, "X-Bulla-Batch");
     request->authorization = header_get(connection, MHD_HEADER_KIND, "Authorization");
     client_fill(request, connection);

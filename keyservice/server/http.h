@@ -79,8 +79,10 @@ struct http_request {
     const char *host;
     const char *fetch_site;
     const char *content_type;
-    const char *language;
-    const char *batch; /* X-Bulla-Batch */
+    const char *language;        /* Accept-Language */
+    const char *chosen_language; /* our cookie */
+    const char *agent;           /* User-Agent */
+    const char *batch;           /* X-Bulla-Batch */
     const char *authorization;
     char client[HTTP_CLIENT_CHARS];
     uint8_t network[HTTP_NETWORK_BYTES];

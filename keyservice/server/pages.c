@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "keyservice/server/api.h"
+#include "keyservice/server/language.h"
 #include "web/assets.h"
 
 #include <errno.h>
@@ -39,6 +40,7 @@ static const struct {
     {"/", "pages/home.html", PAGES_POLICY, false},
     {"/signin", "pages/signin.html", PAGES_POLICY, false},
     {"/register", "pages/register.html", PAGES_POLICY, false},
+    {"/reset", "pages/reset.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},
     {PAGES_ONLINE, "pages/online.html", PAGES_MESSAGE_POLICY, false},
 };
@@ -46,7 +48,7 @@ static const struct {
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core"};
+static const char *const string_parts[] = {"core", "account"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
@@ -83,6 +85,14 @@ struct page_writer {
     size_t bytes;
     bool full;
 };
+
+const char *pages_path(const char *path)
+{
+    for (size_t page = 0; page < PAGES_COUNT; page++)
+        if (strcmp(page_list[page].path, path) == 0)
+            return page_list[page].path;
+    return "/";
+}
 
 const char *pages_locale_name(uint32_t locale)
 {
@@ -197,10 +207,34 @@ static bool write_strings(struct page_writer *writer, const struct pages *pages,
     return true;
 }
 
+/* The menu's lines, each language by its own name. */
+static void write_languages(struct page_writer *writer, uint32_t locale)
+{
+    static const char *const names[PAGES_LOCALES_COUNT] = {"English",    "Deutsch",  "Français",
+                                                           "Español",    "Italiano", "Português",
+                                                           "Nederlands", "Polski",   "Svenska",
+                                                           "日本語",     "中文",     "العربية"};
+    for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
+        char line[128];
+        const int n = snprintf(line, sizeof(line), "<option value=\"%s\" lang=\"%s\"%s>%s</option>",
+                               locales[i], locales[i], i == locale ? " selected" : "", names[i]);
+        ASSERT(n > 0 && n < (int)sizeof(line));
+        write_bytes(writer, line, (size_t)n);
+    }
+}
+
 /* What stands for {{name}}; false when there is no such string. */
 static bool write_marker(struct page_writer *writer, const struct pages *pages, uint32_t locale,
-                         const char *notice, const char *name)
+                         const char *path, const char *notice, const char *name)
 {
+    if (strcmp(name, "#path") == 0) {
+        write_bytes(writer, path, strlen(path));
+        return true;
+    }
+    if (strcmp(name, "#languages") == 0) {
+        write_languages(writer, locale);
+        return true;
+    }
     if (strcmp(name, "#lang") == 0) {
         write_bytes(writer, locales[locale], 2);
         return true;
@@ -223,7 +257,8 @@ static bool write_marker(struct page_writer *writer, const struct pages *pages, 
 }
 
 static int page_render(struct page_text *text, const struct pages *pages, uint32_t locale,
-                       const char *asset_name, const char *notice, char why[PAGES_WHY_BYTES])
+                       const char *path, const char *asset_name, const char *notice,
+                       char why[PAGES_WHY_BYTES])
 {
     const struct asset *asset = asset_find(asset_name);
     if (asset == NULL) {
@@ -245,7 +280,7 @@ static int page_render(struct page_text *text, const struct pages *pages, uint32
         const char *close = memmem(open, (size_t)(end - open), "}}", 2);
         if (close != NULL && (size_t)(close - open) < sizeof(name))
             memcpy(name, open + 2, (size_t)(close - open) - 2);
-        if (close == NULL || !write_marker(&writer, pages, locale, notice, name)) {
+        if (close == NULL || !write_marker(&writer, pages, locale, path, notice, name)) {
             (void)snprintf(why, PAGES_WHY_BYTES, "%s: no string \"%s\"", asset->name, name);
             rc = -EBADMSG;
             break;
@@ -295,8 +330,12 @@ static int part_load(struct pages *pages, uint32_t locale, size_t part, char why
 
 static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
 {
-    static const char *const needed[] = {"mail_code_subject", "mail_code_text",
-                                         "mail_known_subject", "mail_known_text"};
+    static const char *const needed[] = {
+        "mail_code_subject",     "mail_code_text",     "mail_known_subject",  "mail_known_text",
+        "mail_reset_subject",    "mail_reset_text",    "mail_nobody_subject", "mail_nobody_text",
+        "mail_password_subject", "mail_password_text", "mail_factor_subject", "mail_factor_text",
+        "mail_passkey_subject",  "mail_passkey_text",
+    };
     for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
         pages->strings[i] = json_object();
         int rc = pages->strings[i] == NULL ? -ENOMEM : 0;
@@ -321,10 +360,11 @@ int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
     int rc = strings_load(made, why);
     for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++) {
         for (size_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
-            rc = page_render(&made->texts[i][page], made, i, page_list[page].asset, NULL, why);
+            rc = page_render(&made->texts[i][page], made, i, page_list[page].path,
+                             page_list[page].asset, NULL, why);
         for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
-            rc = page_render(&made->notices[i][notice], made, i, PAGES_NOTICE, notice_names[notice],
-                             why);
+            rc = page_render(&made->notices[i][notice], made, i, "/", PAGES_NOTICE,
+                             notice_names[notice], why);
     }
     if (rc != 0) {
         pages_close(made);
@@ -385,7 +425,7 @@ static void page_answer(struct http_request *request, unsigned int status,
                         const struct page_text *text, uint32_t locale)
 {
     http_answer_constant(request, status, "text/html; charset=utf-8", text->bytes_at, text->bytes);
-    http_answer_header(request, "Vary", "Accept-Language");
+    http_answer_header(request, "Vary", "Accept-Language, Cookie");
     http_answer_header(request, "Content-Language", "%s", locales[locale]);
     request->policy = PAGES_POLICY;
 }
@@ -393,7 +433,7 @@ static void page_answer(struct http_request *request, unsigned int status,
 void pages_notice_answer(const struct pages *pages, struct http_request *request,
                          unsigned int status, enum pages_notice notice)
 {
-    const uint32_t locale = pages_locale(request->language);
+    const uint32_t locale = language_of_request(request);
     page_answer(request, status, &pages->notices[locale][notice], locale);
 }
 
@@ -407,7 +447,7 @@ static bool page_fits(const char *page, const char *path)
 void pages_get(void *context, struct http_request *request)
 {
     const struct service *service = context;
-    const uint32_t locale = pages_locale(request->language);
+    const uint32_t locale = language_of_request(request);
     for (size_t page = 0; page < PAGES_COUNT; page++) {
         if (!page_fits(page_list[page].path, request->path))
             continue;

@@ -36,6 +36,9 @@ void pages_close(struct pages *pages); /* NULL is harmless */
 uint32_t pages_locale(const char *accept_language);
 const char *pages_locale_name(uint32_t locale);
 
+/* The page of that address; "/" where there is none. */
+const char *pages_path(const char *path);
+
 /* A string of the locale, or English where it has none. Never NULL for a name of en.json. */
 const char *pages_string(const struct pages *pages, uint32_t locale, const char *name);
 

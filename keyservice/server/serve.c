@@ -53,6 +53,12 @@ static const struct http_route public_routes[] = {
     {"DELETE", "/v1/session", HTTP_FAST, false, API_BODY_BYTES_MAX, api_account_session_delete},
     {"POST", "/v1/accounts", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_account_register},
     {"POST", "/v1/accounts/verify", HTTP_FAST, false, API_BODY_BYTES_MAX, api_account_verify},
+    {"POST", "/v1/session/second", HTTP_FAST, false, API_BODY_BYTES_MAX, signin_second_post},
+    {"POST", "/v1/reset", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_reset_begin},
+    {"POST", "/v1/reset/verify", HTTP_FAST, false, API_BODY_BYTES_MAX, api_reset_verify},
+    {"POST", "/v1/device", HTTP_FAST, false, API_BODY_BYTES_MAX, api_device_post},
+    {"POST", "/v1/language", HTTP_FAST, false, API_BODY_BYTES_MAX, api_language_post},
+    {"POST", "/language", HTTP_FAST, false, API_BODY_BYTES_MAX, api_language_form},
     {"POST", "/v1/release", HTTP_FAST, false, API_BODY_BYTES_MAX, api_open_release},
     {"GET", "/v1/envelopes/", HTTP_FAST, false, 0, api_open_envelope},
     {"POST", "/online", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_online_post},
@@ -61,6 +67,7 @@ static const struct http_route public_routes[] = {
     {"GET", "/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/signin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/register", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/reset", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/open", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/online", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/online/", HTTP_INLINE, false, 0, pages_get},
@@ -172,7 +179,7 @@ static int secrets_derive(struct service *service)
     char password[ACCOUNT_GENERATED_PASS_CHARS + 1];
     int rc = master_derive(service->master, "bulla-keyd csrf", service->csrf_secret);
     if (rc == 0)
-        rc = master_derive(service->master, "bulla-keyd device", service->device_secret);
+        rc = master_derive(service->master, "bulla-keyd ticket", service->ticket_secret);
     if (rc == 0)
         rc = master_derive(service->master, "bulla-keyd code", service->code_secret);
     if (rc == 0)

@@ -37,7 +37,7 @@ struct service {
     char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
     char no_account[ACCOUNT_HASH_BYTES];       /* a hash to verify against where there is none */
     uint8_t csrf_secret[SESSION_SECRET_BYTES]; /* all derived from the master key */
-    uint8_t device_secret[SESSION_SECRET_BYTES];
+    uint8_t ticket_secret[MASTER_KEY_BYTES];
     uint8_t share_secret[SESSION_SECRET_BYTES]; /* of what several services have in common */
     uint8_t code_secret[MASTER_KEY_BYTES];
 };
@@ -66,5 +66,15 @@ http_handle api_account_session_post;
 http_handle api_account_session_delete;
 http_handle api_account_register;
 http_handle api_account_verify;
+/* api_reset.c */
+http_handle api_reset_begin;
+http_handle api_reset_verify;
+/* signin.c */
+http_handle signin_second_post;
+/* device.c */
+http_handle api_device_post;
+/* language.c */
+http_handle api_language_post;
+http_handle api_language_form;
 
 #endif

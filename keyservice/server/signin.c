@@ -2,17 +2,18 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
-#include "crypto/base64.h"
 #include "crypto/secret.h"
+#include "keyservice/server/device.h"
+#include "keyservice/server/factor.h"
+#include "keyservice/server/language.h"
 #include "keyservice/server/store_role.h"
+#include "keyservice/server/ticket.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <string.h>
 
 #define SIGNIN_KEY_BYTES_MAX (ACCOUNT_ADDRESS_BYTES + 64)
-#define SIGNIN_DEVICE_COOKIE "__Host-bulla-device"
+#define SIGNIN_PURPOSE       "second factor"
 
 /* The allowances that one try takes from. */
 struct signin_try {
@@ -26,47 +27,12 @@ struct signin_try {
     bool known;  /* the same, or a network it was signed in from before   */
 };
 
-static void device_token(const struct service *service, const char *address,
-                         char token[SESSION_TOKEN_CHARS + 1])
-{
-    uint8_t digest[32];
-    uint8_t text[SESSION_TOKEN_CHARS + BASE64_SLACK_BYTES];
-    unsigned int digest_bytes = 0;
-    const uint8_t *done = HMAC(EVP_sha256(), service->device_secret, sizeof(service->device_secret),
-                               (const uint8_t *)address, strlen(address), digest, &digest_bytes);
-    ASSERT(done != NULL && digest_bytes == sizeof(digest));
-    const size_t chars = base64url_encode_run(text, digest, sizeof(digest));
-    ASSERT(chars == SESSION_TOKEN_CHARS);
-    memcpy(token, text, chars);
-    token[chars] = '\0';
-}
-
-static bool device_known(const struct service *service, const struct http_request *request,
-                         const char *address)
-{
-    char token[SESSION_TOKEN_CHARS + 1];
-    if (strnlen(request->device, SESSION_TOKEN_CHARS + 1) != SESSION_TOKEN_CHARS)
-        return false;
-    device_token(service, address, token);
-    return ct_equal(token, request->device, SESSION_TOKEN_CHARS);
-}
-
-void signin_device_set(const struct service *service, struct http_request *request,
-                       const char *address)
-{
-    char token[SESSION_TOKEN_CHARS + 1];
-    device_token(service, address, token);
-    http_answer_header(request, "Set-Cookie",
-                       SIGNIN_DEVICE_COOKIE
-                       "=%s; Path=/; Max-Age=31536000; Secure; HttpOnly; SameSite=Strict",
-                       token);
-}
-
 static void try_fill(struct signin_try *attempt, const struct service *service,
                      const struct http_request *request, const char *address)
 {
     const size_t address_bytes = strlen(address);
-    const bool device = device_known(service, request, address);
+    char phrase[STORE_PHRASE_BYTES];
+    const bool device = device_known(service, request, address, phrase);
     attempt->device = device;
     attempt->guess = service->guess;
     attempt->now_ns = clock_monotonic_ns();
@@ -156,4 +122,114 @@ void signin_audit_refused(const struct service *service, const struct http_reque
     const bool is_address = account_normalise(address, typed_address, strlen(typed_address)) == 0;
     api_audit_note(service, request, "sign_in", api_error_code(error), NULL,
                    is_address ? address : NULL);
+}
+
+/* A new session under a new cookie; the old one ends. Answers. */
+void signin_begin(const struct service *service, struct http_request *request,
+                  const struct session_token *old, const struct store_account *account,
+                  const char *how)
+{
+    struct session_token cookie;
+    struct session_token csrf;
+    uint8_t old_hash[SESSION_HASH_BYTES];
+    const uint64_t now_ms = api_now_ms();
+    struct store_session session = {.account_number = account->number,
+                                    .created_unix_ms = now_ms,
+                                    .seen_unix_ms = now_ms,
+                                    .password_unix_ms = now_ms};
+    device_label(session.label, request->agent);
+    session_hash(old, old_hash);
+    int rc = session_make(&cookie);
+    if (rc == 0) {
+        session_hash(&cookie, session.hash);
+        rc = store_session_add(service->store, &session, old_hash);
+    }
+    if (rc == 0)
+        rc = api_audit(service, request, "sign_in", how, NULL, account->address, false);
+    if (rc != 0) {
+        api_refuse(request, rc == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
+        return;
+    }
+    session_csrf(service->csrf_secret, &cookie, &csrf);
+    api_answer(request, 200, json_pack("{s:s,s:s}", "user", account->address, "csrf", csrf.text));
+    api_cookie_set(request, &cookie);
+    device_note(service, request, account->number);
+    if (account->language[0] != '\0')
+        language_cookie_set(request, language_of_choice(account->language, 0));
+}
+
+void signin_password_right(const struct service *service, struct http_request *request,
+                           const struct session_token *cookie, struct store_account *account)
+{
+    char text[TICKET_CHARS + 1];
+    if (!account->second_factor) {
+        signin_begin(service, request, cookie, account, NULL);
+        return;
+    }
+    /* A ticket hangs on the password: a new one ends it. */
+    int rc = store_account_get(service->store, account->address, account);
+    const struct ticket ticket = {.purpose = SIGNIN_PURPOSE,
+                                  .cookie = cookie,
+                                  .hangs_on = account->password,
+                                  .number = account->number,
+                                  .expires_unix_ms = api_now_ms() + TICKET_LIFE_MS};
+    if (rc == 0)
+        rc = ticket_make(service->ticket_secret, &ticket, text);
+    secret_wipe(account->password, sizeof(account->password));
+    if (rc != 0) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    api_answer(request, 200, json_pack("{s:s,s:s}", "needs", "totp", "ticket", text));
+    secret_wipe(text, sizeof(text));
+}
+
+/* 0: the ticket is this browser's, of this account as it is now, and the code was right. */
+static int second_check(const struct service *service, const struct http_request *request,
+                        const struct session_token *cookie, const char *text, const char *typed,
+                        struct store_account *account, uint64_t *wait_ns)
+{
+    struct ticket ticket = {
+        .purpose = SIGNIN_PURPOSE, .cookie = cookie, .hangs_on = account->password};
+    if (ticket_check(service->ticket_secret, &ticket, text, api_now_ms()) != 0 ||
+        ticket.number != account->number)
+        return -EACCES;
+    return factor_check(service, request, account->number, account->address, typed, wait_ns);
+}
+
+void signin_second_post(void *context, struct http_request *request)
+{
+    const struct service *service = context;
+    char user[ACCOUNT_ADDRESS_BYTES];
+    char address[ACCOUNT_ADDRESS_BYTES];
+    char text[TICKET_CHARS + 1];
+    char typed[FACTOR_TYPED_BYTES];
+    struct session_token cookie;
+    struct store_account account;
+    uint64_t wait_ns = 0;
+    const struct api_field fields[] = {
+        {.name = "user", .text = user, .room = sizeof(user)},
+        {.name = "ticket", .text = text, .room = sizeof(text)},
+        {.name = "code", .text = typed, .room = sizeof(typed)},
+    };
+    if (!api_own_page(service, request, &cookie))
+        return;
+    if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
+        account_normalise(address, user, strlen(user)) != 0) {
+        api_refuse(request, API_BAD_REQUEST, NULL);
+        return;
+    }
+    int rc = store_account_get(service->store, address, &account);
+    if (rc == 0)
+        rc = second_check(service, request, &cookie, text, typed, &account, &wait_ns);
+    secret_wipe(account.password, sizeof(account.password));
+    if (rc == 0) {
+        signin_begin(service, request, &cookie, &account, "second_factor");
+    } else if (rc == -EBUSY) {
+        api_refuse_wait(request, wait_ns);
+    } else {
+        const enum api_error error = rc == -EACCES || rc == -ENOENT ? API_CREDENTIALS : API_AWAY;
+        signin_audit_refused(service, request, error, user);
+        api_refuse(request, error, NULL);
+    }
 }

@@ -20,10 +20,20 @@ MUST_USE int signin_check(const struct service *service, const struct http_reque
                           const char *typed_address, const char *password,
                           struct store_account *account, uint64_t *wait_ns);
 
-/* Tells the browser that this account was signed in from it: its guesses count apart from others'.
+/*
+ * Signs in: a new session under a new cookie in the place of `old`, and a browser that is known
+ * from now on. Answers. `how`: what the audit line calls it, NULL for a password.
  */
-void signin_device_set(const struct service *service, struct http_request *request,
-                       const char *address);
+void signin_begin(const struct service *service, struct http_request *request,
+                  const struct session_token *old, const struct store_account *account,
+                  const char *how);
+
+/*
+ * The password was right: signs in, or answers that the second factor is needed too, with a ticket
+ * that is good for it.
+ */
+void signin_password_right(const struct service *service, struct http_request *request,
+                           const struct session_token *cookie, struct store_account *account);
 
 /*
  * The audit line of a sign-in that failed. Of what was typed only an address is kept: a password

@@ -27,6 +27,8 @@
 #define STORE_ADDRESS_BYTES     (RECORD_ADDRESS_BYTES_MAX + 1)
 #define STORE_PASSWORD_BYTES    192 /* an encoded argon2id hash and its NUL */
 #define STORE_NAME_BYTES        64
+#define STORE_LANGUAGE_BYTES    8
+#define STORE_LABEL_BYTES       64 /* what a session or a device is called */
 #define STORE_HASH_BYTES        32
 #define STORE_CODE_TRIES_MAX    5
 #define STORE_PENDING_MAX       32 /* unproven registrations an address may have */
@@ -122,6 +124,8 @@ struct store_account {
     uint64_t created_unix_ms;
     char address[STORE_ADDRESS_BYTES];
     char password[STORE_PASSWORD_BYTES]; /* encoded argon2id hash */
+    char language[STORE_LANGUAGE_BYTES]; /* chosen by its owner; "": none */
+    bool second_factor;                  /* signing in by password asks for another code too */
 };
 
 MUST_USE int store_account_get(struct store *store, const char *address,
@@ -160,6 +164,7 @@ struct store_session {
     uint64_t seen_unix_ms;
     uint64_t password_unix_ms; /* when the password was typed; 0 once that is used up */
     char address[STORE_ADDRESS_BYTES];
+    char label[STORE_LABEL_BYTES]; /* of the browser; store_session_get() leaves it empty */
 };
 
 /* Makes a session and ends `old_hash`, unless NULL, in the same commit. */

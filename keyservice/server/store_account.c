@@ -1,6 +1,7 @@
 #include "keyservice/server/store.h"
 
 #include "crypto/secret.h"
+#include "keyservice/server/store_person.h"
 #include "keyservice/server/store_sql.h"
 
 #include <errno.h>
@@ -18,8 +19,10 @@ static bool account_columns(struct sql_statement *get, struct store_account *acc
 {
     account->number = (int64_t)sql_column_u64(get, 0);
     account->created_unix_ms = sql_column_u64(get, 1);
+    account->second_factor = sql_column_u64(get, 5) != 0;
     return sql_column_string(get, 2, account->address, sizeof(account->address)) &&
-           sql_column_string(get, 3, account->password, sizeof(account->password));
+           sql_column_string(get, 3, account->password, sizeof(account->password)) &&
+           sql_column_string(get, 4, account->language, sizeof(account->language));
 }
 
 int store_account_get(struct store *store, const char *address, struct store_account *account)
@@ -81,16 +84,22 @@ static int sessions_end(struct store_writer *writer, const char *address)
     return changed < 0 ? changed : 0;
 }
 
-static int password_apply(struct store_writer *writer, void *argument)
+int store_account_password_apply(struct store_writer *writer, const char *address,
+                                 const char *password)
 {
-    const struct account_write *write = argument;
-    const int rc = sessions_end(writer, write->address);
+    const int rc = sessions_end(writer, address);
     if (rc != 0)
         return rc;
     struct sql_statement *set = sql_use(&writer->sql, SQL_ACCOUNT_PASSWORD);
-    sql_bind_string(set, 1, write->address);
-    sql_bind_string(set, 2, write->password);
+    sql_bind_string(set, 1, address);
+    sql_bind_string(set, 2, password);
     return changed_one(sql_run(set), -ENOENT);
+}
+
+static int password_apply(struct store_writer *writer, void *argument)
+{
+    const struct account_write *write = argument;
+    return store_account_password_apply(writer, write->address, write->password);
 }
 
 int store_account_password(struct store *store, const char *address, const char *password)
@@ -231,6 +240,7 @@ static int session_add_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(add, 3, session->created_unix_ms);
     sql_bind_u64(add, 4, session->seen_unix_ms);
     sql_bind_u64(add, 5, session->password_unix_ms);
+    sql_bind_string(add, 6, session->label);
     const int rc = changed_one(sql_run(add), -ENOENT);
     if (rc != 0)
         return rc;
@@ -257,6 +267,7 @@ int store_session_get(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
     int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
     if (rc == 0) {
         memcpy(session->hash, hash, STORE_HASH_BYTES);
+        session->label[0] = '\0';
         session->account_number = (int64_t)sql_column_u64(get, 0);
         session->created_unix_ms = sql_column_u64(get, 1);
         session->seen_unix_ms = sql_column_u64(get, 2);
@@ -334,9 +345,10 @@ static int prune_apply(struct store_writer *writer, void *argument)
     const int pending_count = sql_run(pending);
     struct sql_statement *enrol = sql_use(&writer->sql, SQL_ENROL_PRUNE);
     sql_bind_u64(enrol, 1, write->now_unix_ms);
-    if (sessions_count < 0 || pending_count < 0 || sql_run(enrol) < 0)
+    const int person_count = store_person_prune(writer, write->now_unix_ms);
+    if (sessions_count < 0 || pending_count < 0 || person_count < 0 || sql_run(enrol) < 0)
         return -EIO;
-    write->more = sessions_count >= STORE_PRUNE_ROWS || pending_count >= STORE_PRUNE_ROWS;
+    write->more = MAX(MAX(sessions_count, pending_count), person_count) >= STORE_PRUNE_ROWS;
     return 0;
 }
 

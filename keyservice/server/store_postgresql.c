@@ -107,7 +107,8 @@ static int statement_prepare(struct sql_statement *statement, const char *name)
 
 static int statement_send(struct sql_statement *statement)
 {
-    static const int binary[POSTGRESQL_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1};
+    static const int binary[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    _Static_assert(ARRAY_COUNT(binary) == POSTGRESQL_PARAMS_MAX, "each of them");
     struct postgresql *pg = statement->sql->postgresql;
     char name[NAME_CHARS];
     /* A writer's connection is made again by its next begin alone: half a group must not go on. */

@@ -39,15 +39,17 @@ static const char *const sql_texts[SQL_COUNT] = {
                          " c.read_by FROM envelope e LEFT JOIN sent_change c ON c.envelope = e.id"
                          " WHERE e.id = ?1",
     [SQL_ENVELOPE_LOCK] = "UPDATE envelope SET locked = ?2 WHERE id = ?1",
-    [SQL_ACCOUNT_GET] = "SELECT number, created, address, password FROM account"
-                        " WHERE address = ?1",
+    [SQL_ACCOUNT_GET] =
+        "SELECT number, created, address, password, language, (SELECT count(*) FROM totp t"
+        " WHERE t.account = number) FROM account WHERE address = ?1",
     [SQL_ACCOUNT_HOLD] = "SELECT number FROM account WHERE address = ?1",
     [SQL_ACCOUNT_ADD] = "INSERT INTO account (address, password, created) VALUES (?1, ?2, ?3)"
                         " ON CONFLICT (address) DO NOTHING",
     [SQL_ACCOUNT_PASSWORD] = "UPDATE account SET password = ?2 WHERE address = ?1",
     [SQL_ACCOUNT_REMOVE] = "DELETE FROM account WHERE address = ?1",
-    [SQL_ACCOUNT_LIST] = "SELECT number, created, address, password FROM account"
-                         " ORDER BY address LIMIT ?1",
+    [SQL_ACCOUNT_LIST] =
+        "SELECT number, created, address, password, language, (SELECT count(*) FROM totp t"
+        " WHERE t.account = number) FROM account ORDER BY address LIMIT ?1",
     [SQL_ACCOUNT_SESSIONS_REMOVE] =
         "DELETE FROM session WHERE account = (SELECT number FROM account WHERE address = ?1)",
     [SQL_PENDING_PUT] =
@@ -64,8 +66,8 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE rowid IN"
                           " (SELECT rowid FROM pending WHERE expires < ?1 LIMIT ?2)",
     [SQL_SESSION_ADD] =
-        "INSERT INTO session (hash, account, created, seen, password)"
-        " SELECT ?1, number, ?3, ?4, ?5 FROM account WHERE number = ?2"
+        "INSERT INTO session (hash, account, created, seen, password, label)"
+        " SELECT ?1, number, ?3, ?4, ?5, ?6 FROM account WHERE number = ?2"
         " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = number)",
     [SQL_SESSION_TRIM] = "DELETE FROM session WHERE account = ?1 AND hash NOT IN (SELECT hash"
                          " FROM session WHERE account = ?1 ORDER BY created DESC LIMIT ?2)",
@@ -276,6 +278,82 @@ static const char *const sql_texts[SQL_COUNT] = {
         " GROUP BY address, kind ORDER BY address, kind LIMIT ?3",
     [SQL_REPORT_PRUNE] = "DELETE FROM report WHERE day < ?1",
     [SQL_REPORT_USER_PRUNE] = "DELETE FROM report_user WHERE month < ?1",
+    /* account */
+    [SQL_RESET_PUT] =
+        "INSERT INTO reset (address, browser, code, password, created, expires, tries)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0) ON CONFLICT (address, browser) DO UPDATE SET"
+        " code = ?3, password = ?4, created = ?5, expires = ?6, tries = 0",
+    [SQL_RESET_TRIM] =
+        "DELETE FROM reset WHERE address = ?1 AND rowid NOT IN (SELECT rowid FROM reset"
+        " WHERE address = ?1 ORDER BY created DESC, rowid DESC LIMIT ?2)",
+    [SQL_RESET_GET] =
+        "SELECT code, password, expires, tries FROM reset WHERE address = ?1 AND browser"
+        " = ?2",
+    [SQL_RESET_TRY] = "UPDATE reset SET tries = tries + 1 WHERE address = ?1 AND browser = ?2",
+    [SQL_RESET_REMOVE] = "DELETE FROM reset WHERE address = ?1",
+    [SQL_RESET_PRUNE] =
+        "DELETE FROM reset WHERE rowid IN (SELECT rowid FROM reset WHERE expires < ?1"
+        " LIMIT ?2)",
+    [SQL_ACCOUNT_LANGUAGE] = "UPDATE account SET language = ?2 WHERE number = ?1",
+    [SQL_ACCOUNT_PHRASE] = "UPDATE account SET phrase = ?2 WHERE number = ?1",
+    [SQL_PERSON_GET] =
+        "SELECT created, language, phrase, (SELECT count(*) FROM totp t WHERE t.account ="
+        " number), (SELECT count(*) FROM recovery r WHERE r.account = number) FROM"
+        " account WHERE number = ?1",
+    [SQL_SESSION_LIST] =
+        "SELECT hash, created, seen, label FROM session WHERE account = ?1 ORDER BY seen"
+        " DESC LIMIT ?2",
+    [SQL_SESSION_END] = "DELETE FROM session WHERE account = ?1 AND substr(hash, 1, 16) = ?2",
+    [SQL_SESSION_END_OTHERS] = "DELETE FROM session WHERE account = ?1 AND hash != ?2",
+    [SQL_DEVICE_MOVE] = "UPDATE device SET hash = ?2 WHERE hash = ?1",
+    [SQL_DEVICE_PUT] =
+        "INSERT INTO device (hash, account, label, created, seen) SELECT ?1, number, ?3,"
+        " ?4, ?4 FROM account WHERE number = ?2 ON CONFLICT (hash, account) DO UPDATE SET"
+        " label = ?3, seen = ?4",
+    [SQL_DEVICE_TRIM] =
+        "DELETE FROM device WHERE account = ?1 AND hash NOT IN (SELECT hash FROM device"
+        " WHERE account = ?1 ORDER BY seen DESC LIMIT ?2)",
+    [SQL_DEVICE_GET] = "SELECT a.phrase FROM device d JOIN account a ON a.number = d.account WHERE"
+                       " d.hash = ?1 AND a.address = ?2",
+    [SQL_DEVICE_LIST] =
+        "SELECT hash, created, seen, label FROM device WHERE account = ?1 ORDER BY seen"
+        " DESC LIMIT ?2",
+    [SQL_DEVICE_END] = "DELETE FROM device WHERE account = ?1 AND substr(hash, 1, 16) = ?2",
+    [SQL_DEVICE_END_OTHERS] = "DELETE FROM device WHERE account = ?1 AND hash != ?2",
+    [SQL_DEVICE_PRUNE] =
+        "DELETE FROM device WHERE hash IN (SELECT hash FROM device WHERE seen < ?1 LIMIT"
+        " ?2) AND seen < ?1",
+    [SQL_TOTP_PUT] =
+        "INSERT INTO totp (account, key_version, wrapped, step) VALUES (?1, ?2, ?3, ?4)"
+        " ON CONFLICT (account) DO NOTHING",
+    [SQL_TOTP_GET] = "SELECT key_version, wrapped, step FROM totp WHERE account = ?1",
+    [SQL_TOTP_STEP] = "UPDATE totp SET step = ?2 WHERE account = ?1 AND step < ?2",
+    [SQL_TOTP_REMOVE] = "DELETE FROM totp WHERE account = ?1",
+    [SQL_RECOVERY_ADD] =
+        "INSERT INTO recovery (account, hash) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    [SQL_RECOVERY_SPEND] = "DELETE FROM recovery WHERE account = ?1 AND hash = ?2",
+    [SQL_RECOVERY_CLEAR] = "DELETE FROM recovery WHERE account = ?1",
+    [SQL_PASSKEY_ADD] =
+        "INSERT INTO passkey (id, account, credential, algorithm, public_key, counter,"
+        " name, created, used) SELECT ?1, number, ?3, ?4, ?5, ?6, ?7, ?8, 0 FROM account"
+        " WHERE number = ?2 AND (SELECT count(*) FROM passkey p WHERE p.account = ?2) <"
+        " ?9 ON CONFLICT DO NOTHING",
+    [SQL_PASSKEY_GET] = "SELECT p.id, p.credential, p.algorithm, p.public_key, p.counter, p.name,"
+                        " p.created, p.used, a.number, a.address FROM passkey p JOIN account a ON"
+                        " a.number = p.account WHERE p.id = ?1",
+    [SQL_PASSKEY_LIST] = "SELECT p.id, p.credential, p.algorithm, p.public_key, p.counter, p.name,"
+                         " p.created, p.used, a.number, a.address FROM passkey p JOIN account a ON"
+                         " a.number = p.account WHERE p.account = ?1 ORDER BY p.created LIMIT ?2",
+    [SQL_PASSKEY_USE] =
+        "UPDATE passkey SET counter = ?2, used = ?3 WHERE id = ?1 AND (counter < ?2 OR"
+        " (counter = 0 AND ?2 = 0))",
+    [SQL_PASSKEY_NAME] = "UPDATE passkey SET name = ?3 WHERE account = ?1 AND id = ?2",
+    [SQL_PASSKEY_REMOVE] = "DELETE FROM passkey WHERE account = ?1 AND id = ?2",
+    [SQL_PASSKEY_CLEAR] = "DELETE FROM passkey WHERE account = ?1",
+    [SQL_SPENT_ADD] = "INSERT INTO spent (hash, expires) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    [SQL_SPENT_PRUNE] =
+        "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE expires < ?1 LIMIT"
+        " ?2)",
 };
 
 /* Once a process, before its first connection. Counting every allocation takes a lock of the whole

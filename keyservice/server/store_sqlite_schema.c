@@ -104,7 +104,35 @@ static const char *const schema_steps[] = {
     " WITHOUT ROWID;"
     /* What is there already comes into the index by and by: store_sent_back(). */
     "CREATE TABLE sent_back (after BLOB NOT NULL, until BLOB NOT NULL);"
-    "INSERT INTO sent_back SELECT x'00', id FROM envelope ORDER BY id DESC LIMIT 1;",
+    "INSERT INTO sent_back SELECT x'00', id FROM envelope ORDER BY id DESC LIMIT 1;"
+    /* account: what a person has and chose */
+    "ALTER TABLE account ADD COLUMN language TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE account ADD COLUMN phrase TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE session ADD COLUMN label TEXT NOT NULL DEFAULT '';"
+    "CREATE TABLE reset (address TEXT NOT NULL, browser BLOB NOT NULL, code BLOB NOT NULL,"
+    " password TEXT NOT NULL, created INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " tries INTEGER NOT NULL, PRIMARY KEY (address, browser));"
+    "CREATE INDEX reset_expires ON reset (expires);"
+    "CREATE TABLE totp (account INTEGER PRIMARY KEY, key_version INTEGER NOT NULL,"
+    " wrapped BLOB NOT NULL, step INTEGER NOT NULL);"
+    "CREATE TABLE recovery (account INTEGER NOT NULL, hash BLOB NOT NULL,"
+    " PRIMARY KEY (account, hash)) WITHOUT ROWID;"
+    "CREATE TABLE passkey (id BLOB PRIMARY KEY, account INTEGER NOT NULL,"
+    " credential BLOB NOT NULL, algorithm INTEGER NOT NULL, public_key BLOB NOT NULL,"
+    " counter INTEGER NOT NULL, name TEXT NOT NULL, created INTEGER NOT NULL,"
+    " used INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX passkey_account ON passkey (account, created);"
+    "CREATE TABLE device (hash BLOB NOT NULL, account INTEGER NOT NULL, label TEXT NOT NULL,"
+    " created INTEGER NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (hash, account)) WITHOUT ROWID;"
+    "CREATE INDEX device_account ON device (account, seen);"
+    "CREATE INDEX device_seen ON device (seen);"
+    "CREATE TABLE spent (hash BLOB PRIMARY KEY, expires INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX spent_expires ON spent (expires);"
+    "CREATE TRIGGER account_gone AFTER DELETE ON account BEGIN"
+    " DELETE FROM totp WHERE account = old.number; DELETE FROM recovery WHERE account = old.number;"
+    " DELETE FROM passkey WHERE account = old.number; DELETE FROM device WHERE account = "
+    "old.number;"
+    " DELETE FROM reset WHERE address = old.address; END;",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */

@@ -1,11 +1,12 @@
-// The pages /, /signin and /register.
-import { byId, session, show, wire, wireAccount } from "./service.js";
+// The pages /, /signin, /register and /reset.
+import { byId, session, show, wire } from "./service.js";
+import { wireAccount } from "./signin.js";
 
-const first = ["signin", "register"].find((id) => byId(id) !== null);
+const first = location.pathname === "/reset" ? "reset" : ["signin", "register"].find((id) => byId(id) !== null);
 
 /** Signed in: the forms go, who one is remains. */
 function signedIn() {
-  for (const id of ["signin", "register", "code"]) {
+  for (const id of ["signin", "second", "register", "reset", "code"]) {
     if (byId(id) !== null) {
       byId(id).hidden = true;
     }

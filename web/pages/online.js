@@ -1,8 +1,9 @@
 // /online/<handle>: shows one message that a file posted here, once its reader has signed in and clicked.
 // docs/api/keyservice.md, "Opening online".
 import {
-  byId, call, changeForBytes, complain, explain, Refusal, session, show, text, wire, wireAccount,
+  byId, call, changeForBytes, complain, explain, Refusal, session, show, text, wire,
 } from "./service.js";
+import { wireAccount } from "./signin.js";
 import { messageView } from "./view.js";
 import { describe, guard } from "./release.js";
 

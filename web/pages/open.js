@@ -1,8 +1,9 @@
 // /open?m=<id>#<public key>: gives the key of one envelope to the window that opened this one.
 // docs/api/keyservice.md, "The window flow".
 import {
-  byId, call, change, complain, explain, Refusal, session, show, text, wire, wireAccount,
+  byId, call, change, complain, explain, Refusal, session, show, text, wire,
 } from "./service.js";
+import { wireAccount } from "./signin.js";
 import { describe, guard } from "./release.js";
 
 const id = new URLSearchParams(location.search).get("m") ?? "";

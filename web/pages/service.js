@@ -20,6 +20,7 @@ export class Refusal extends Error {
 
 let csrf = "";
 let user = null;
+let roles = [];
 
 export const signedInUser = () => user;
 
@@ -51,6 +52,7 @@ async function ask(method, path, body, wantsBytes) {
   }
   if ("user" in answer) {
     user = answer.user;
+    roles = answer.roles ?? roles;
     showAccount();
   }
   return answer;
@@ -103,7 +105,17 @@ export function show(id) {
   (field ?? section.querySelector("h1"))?.focus();
 }
 
+/** The links to other pages: what whoever is signed in may go to. */
+function showLinks() {
+  const nav = byId("nav");
+  for (const link of nav.querySelectorAll("a")) {
+    link.hidden = link.dataset.role !== "user" && !roles.includes(link.dataset.role);
+  }
+  nav.hidden = user === null;
+}
+
 function showAccount() {
+  showLinks();
   const account = byId("account");
   if (account === null) {
     return;
@@ -150,8 +162,19 @@ export function onSubmit(id, action, known) {
   });
 }
 
-/** "Show password" boxes, and signing out. */
+/** The menu of languages works without this, but then forgets what stands behind the "#". */
+function wireLanguage() {
+  const form = byId("language");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await change("POST", "/v1/language", { language: new FormData(form).get("language") }).catch(() => {});
+    location.reload();
+  });
+}
+
+/** "Show password" boxes, languages, and signing out. */
 export function wire(onSignedOut) {
+  wireLanguage();
   for (const box of document.querySelectorAll("[data-shows]")) {
     box.addEventListener("change", () => {
       byId(box.dataset.shows).type = box.checked ? "text" : "password";
@@ -165,28 +188,4 @@ export function wire(onSignedOut) {
       onSignedOut();
     }
   });
-}
-
-/** Signing in and registering, for every page that has their sections. */
-export function wireAccount(onSignedIn) {
-  let address = "";
-  onSubmit("signin", async (form) => {
-    const credentials = { user: form.get("user").trim(), password: form.get("password") };
-    await change("POST", "/v1/session", credentials);
-    byId("signin-password").value = "";
-    await onSignedIn();
-  });
-  onSubmit("register", async (form) => {
-    address = form.get("user").trim();
-    await change("POST", "/v1/accounts", { user: address, password: form.get("password") });
-    byId("register-password").value = "";
-    byId("code-lead").textContent = text("code_lead", { address });
-    show("code");
-  });
-  onSubmit("code", async (form) => {
-    await change("POST", "/v1/accounts/verify", { user: address, code: form.get("code") });
-    byId("code-code").value = "";
-    await onSignedIn();
-  }, { credentials: "error_code", bad_request: "error_code" });
-  byId("code-again")?.addEventListener("click", () => show("register"));
 }

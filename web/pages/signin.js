@@ -1,0 +1,116 @@
+// Signing in, registering and choosing a new password, for every page that has their sections.
+import { byId, call, change, complain, explain, onSubmit, show, text } from "./service.js";
+import { askForPasskey, passkeysPossible } from "./passkey.js";
+
+const field = (id) => byId(id)?.value.trim() ?? "";
+
+/** The phrase of the address that stands in the form, where this browser is known for it. */
+async function showPhrase() {
+  const place = byId("signin-phrase");
+  const user = field("signin-user");
+  let phrase = "";
+  if (user.includes("@")) {
+    try {
+      ({ phrase } = await change("POST", "/v1/device", { user }));
+    } catch {
+      // A phrase that cannot be fetched is not shown, which is what its owner looks for.
+    }
+  }
+  if (user === field("signin-user")) {
+    place.textContent = phrase === "" ? "" : text("phrase_shown", { phrase });
+  }
+}
+
+/** Buttons that go to another of the page's sections, and take the address along. */
+function wireSections() {
+  for (const button of document.querySelectorAll("[data-shows-section]")) {
+    const { showsSection } = button.dataset;
+    button.hidden = byId(showsSection) === null;
+    button.addEventListener("click", () => {
+      const from = field(`${button.closest("section").id}-user`);
+      show(showsSection);
+      const to = byId(`${showsSection}-user`);
+      if (to !== null && from !== "") {
+        to.value = from;
+      }
+    });
+  }
+}
+
+function wirePasskey(onSignedIn) {
+  const button = byId("signin-passkey");
+  if (button === null || !passkeysPossible()) {
+    return;
+  }
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    let answer;
+    try {
+      answer = await askForPasskey(await call("GET", "/v1/challenge"));
+    } catch (refusal) {
+      if (refusal.name !== "NotAllowedError") { // that is how a person's "no" is told
+        complain("signin", text("error_passkey"));
+      }
+      return;
+    }
+    try {
+      await change("POST", "/v1/session/passkey", answer);
+      await onSignedIn();
+    } catch (refusal) {
+      complain("signin", explain(refusal, { credentials: "error_passkey" }));
+    }
+  });
+}
+
+export function wireAccount(onSignedIn) {
+  let address = "";
+  let verify = "";
+  let ticket = "";
+
+  /** What a right password or code leads to: the page, or the second step. */
+  async function advance(answer) {
+    if (answer.needs === undefined) {
+      await onSignedIn();
+      return;
+    }
+    ({ ticket } = answer);
+    show("second");
+  }
+
+  async function mailCode(form, path) {
+    address = form.get("user").trim();
+    await change("POST", path, { user: address, password: form.get("password") });
+    verify = `${path}/verify`;
+    byId("code-lead").textContent = text("code_lead", { address });
+    show("code");
+  }
+
+  onSubmit("signin", async (form) => {
+    address = form.get("user").trim();
+    const answer = await change("POST", "/v1/session", { user: address, password: form.get("password") });
+    byId("signin-password").value = "";
+    await advance(answer);
+  });
+  onSubmit("second", async (form) => {
+    await change("POST", "/v1/session/second", { user: address, ticket, code: form.get("code") });
+    byId("second-code").value = "";
+    await onSignedIn();
+  }, { credentials: "error_second", bad_request: "error_second" });
+  onSubmit("register", async (form) => {
+    await mailCode(form, "/v1/accounts");
+    byId("register-password").value = "";
+  });
+  onSubmit("reset", async (form) => {
+    await mailCode(form, "/v1/reset");
+    byId("reset-password").value = "";
+  });
+  onSubmit("code", async (form) => {
+    const answer = await change("POST", verify, { user: address, code: form.get("code") });
+    byId("code-code").value = "";
+    await advance(answer);
+  }, { credentials: "error_code", bad_request: "error_code" });
+  byId("code-again")?.addEventListener("click", () => show(verify === "/v1/reset/verify" ? "reset" : "register"));
+  byId("signin-user")?.addEventListener("change", showPhrase);
+  wireSections();
+  wirePasskey(onSignedIn);
+}
