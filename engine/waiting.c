@@ -76,6 +76,11 @@ uint32_t row_find(const struct waiting *waiting, const struct id *id)
     return WAITING_NONE;
 }
 
+void row_prefetch(const struct waiting *waiting, const struct id *id)
+{
+    __builtin_prefetch(&waiting->buckets[bucket_of(waiting, id)], 1);
+}
+
 uint32_t row_take(struct waiting *waiting, const struct id *id)
 {
     uint32_t index = waiting->entries_free;
@@ -489,6 +494,18 @@ static uint32_t run_events_max(const struct waiting *waiting)
     return waiting->counts.states[WAITING_STORING] > 0 ? WAITING_EVENTS_PUTS : WAITING_EVENTS_FEW;
 }
 
+/* Records are forgotten in bursts, and stand anywhere. */
+static void events_prefetch(const struct waiting *waiting, const struct spool_event *events,
+                            uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (events[i].kind == SPOOL_FORGOTTEN)
+            __builtin_prefetch(&waiting->entries[(uint32_t)events[i].tag], 1);
+    for (uint32_t i = 0; i < count; i++)
+        if (events[i].kind == SPOOL_FORGOTTEN)
+            row_prefetch(waiting, &waiting->entries[(uint32_t)events[i].tag].id);
+}
+
 static uint32_t run_spool(struct waiting *waiting)
 {
     struct spool_event events[WAITING_EVENTS_MAX];
@@ -502,6 +519,7 @@ static uint32_t run_spool(struct waiting *waiting)
     spool_read_share(waiting->spool, waiting->budget * WAITING_READ_BYTES);
     for (uint32_t n = 0; n < EVENT_ROUNDS; n++) {
         const uint32_t count = spool_run(waiting->spool, events, events_max);
+        events_prefetch(waiting, events, count);
         for (uint32_t i = 0; i < count; i++)
             event_take(waiting, &events[i]);
         keys_open(waiting);

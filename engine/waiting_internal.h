@@ -209,6 +209,8 @@ enum waiting_tag { TAG_PUT = 1, TAG_ASK, TAG_EMIT, TAG_NOTICE, TAG_FORGET, TAG_M
 
 /* waiting.c */
 uint32_t row_take(struct waiting *waiting, const struct id *id);
+/* Before a burst of others and then this one: where it is looked for is in the cache by then. */
+void row_prefetch(const struct waiting *waiting, const struct id *id);
 void row_give(struct waiting *waiting, uint32_t index);
 uint32_t row_find(const struct waiting *waiting, const struct id *id);
 void row_enter(struct waiting *waiting, uint32_t index, enum waiting_state state);

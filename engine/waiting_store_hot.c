@@ -165,6 +165,8 @@ uint32_t waiting_put_burst(struct waiting *waiting, const struct waiting_mail *m
     ASSERT(count <= WAITING_BURST_MAX);
     if (count == 0)
         return 0;
+    for (uint32_t i = 0; i < count; i++)
+        row_prefetch(waiting, mails[i].id);
     heads_write(waiting, mails, count, head_bytes);
     for (uint32_t i = 0; i < count; i++) {
         if (!mail_put(waiting, &mails[i], head_bytes[i], job_indexes[i]))

@@ -502,6 +502,19 @@ static void worker_sleep(struct worker *worker)
 }
 
 /* Spins for as long as spinning has paid lately, then sleeps. True when it did something. */
+/* A look at a clock may cost a virtual machine half a microsecond: the wall's is looked at once in
+ * a while, and goes with the other meanwhile. */
+static void worker_set_time(struct worker *worker, uint64_t now_ns)
+{
+    if (now_ns - worker->unix_read_ns >= WORKER_UNIX_NS) {
+        worker->unix_ns = clock_unix_ns();
+        worker->unix_read_ns = now_ns;
+    } else {
+        worker->unix_ns += now_ns - worker->now_ns;
+    }
+    worker->now_ns = now_ns;
+}
+
 static bool worker_idle(struct worker *worker)
 {
     const uint64_t from_ns = worker->now_ns;
@@ -515,9 +528,9 @@ static bool worker_idle(struct worker *worker)
         rte_pause();
         return false;
     }
-    while (clock_monotonic_ns() - from_ns < worker->spin_ns) {
-        worker->now_ns = clock_monotonic_ns();
-        worker->unix_ns = clock_unix_ns();
+    for (uint64_t now_ns = clock_monotonic_ns(); now_ns - from_ns < worker->spin_ns;
+         now_ns = clock_monotonic_ns()) {
+        worker_set_time(worker, now_ns);
         if (worker_pass(worker) > 0 || !rte_ring_empty(worker->orders)) {
             worker->spin_ns =
                 MIN(MAX(worker->spin_ns * 2, WORKER_SPIN_NS_MIN), worker->config.spin_ns_max);
@@ -562,8 +575,7 @@ static void worker_loop(struct worker *worker)
         const uint64_t now_ns = clock_monotonic_ns();
         worker_count(worker, COUNTER_TURNS, 1);
         worker_count(worker, COUNTER_BUSY_NS, busy ? now_ns - worker->now_ns : 0);
-        worker->now_ns = now_ns;
-        worker->unix_ns = clock_unix_ns();
+        worker_set_time(worker, now_ns);
         worker_take_orders(worker);
         worker_look_keys(worker);
         if (!adopted || worker->snapshot != before)

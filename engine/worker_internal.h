@@ -45,6 +45,7 @@
 #define WORKER_SLICE_BYTES     (16 * 1024)
 #define WORKER_SLICE_A_MESSAGE (8 * 1024)
 #define WORKER_LATELY_NS       NS_PER_MS
+#define WORKER_UNIX_NS         NS_PER_MS /* between two looks at the wall clock */
 #define WORKER_SPANS           5
 #define WORKER_FETCH_MAX       4        /* of what was taken, fetched while keys are derived */
 #define WORKER_AWAY_NS         NS_PER_S /* a service away for so long is known to be away   */
@@ -176,6 +177,7 @@ struct worker {
     bool spool_yielded;              /* the last pass left it to what that had sealed */
     uint64_t now_ns;
     uint64_t unix_ns;
+    uint64_t unix_read_ns;  /* when that was looked at; between, it goes with now_ns */
     uint64_t small_ns;      /* when a vector last held small mail ... */
     uint32_t small_count;   /* ... and how much of it                 */
     struct frame_time time; /* of the last message taken */

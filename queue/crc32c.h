@@ -18,7 +18,9 @@
 /* Of `crc` (0 at first) and then these bytes: the checksum of several spans in turn is that of
  * all of them. */
 HOT uint32_t crc32c(uint32_t crc, const void *at, size_t bytes);
-/* The same by a table of the definition, for tests and machines without SSE4.2. */
+/* The same without wide registers, for tests and machines that have none ... */
+HOT uint32_t crc32c_narrow(uint32_t crc, const void *at, size_t bytes);
+/* ... and by the definition, for tests and machines without SSE4.2. */
 uint32_t crc32c_plain(uint32_t crc, const void *at, size_t bytes);
 
 #endif

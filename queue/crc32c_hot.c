@@ -70,9 +70,74 @@ SSE42 static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *at, size_t bytes
     return ~last;
 }
 
-uint32_t crc32c(uint32_t crc, const void *at, size_t bytes)
+#define WIDE __attribute__((target("avx512f,vpclmulqdq,sse4.2,pclmul")))
+
+/* Four registers of 64 bytes go side by side, each folded over what comes 256 bytes later: its
+ * 16-byte lanes are carried there by x^(8 * 256), the first half of a lane by 64 more. A reflected
+ * product stands one bit too high: hence 63 and 1. */
+#define WIDE_BYTES      ((size_t)256)
+#define WIDE_FIRST      INT64_C(-0x165a274200000000) /* x^(8 * 256 + 64 - 1) */
+#define WIDE_SECOND     INT64_C(0x1426a81500000000)  /* x^(8 * 256 - 1)      */
+#define REGISTER_BYTES  ((size_t)64)
+#define REGISTER_FIRST  INT64_C(0x1c19243b00000000) /* x^(8 * 64 + 64 - 1) */
+#define REGISTER_SECOND INT64_C(0x75bba45b00000000) /* x^(8 * 64 - 1)      */
+
+WIDE static inline __m512i folded(__m512i lanes, __m512i factors, __m512i onto)
+{
+    const __m512i first = _mm512_clmulepi64_epi128(lanes, factors, 0x00);
+    const __m512i second = _mm512_clmulepi64_epi128(lanes, factors, 0x11);
+    return _mm512_ternarylogic_epi64(first, second, onto, 0x96); /* all three, xor */
+}
+
+/* Of WIDE_BYTES at least; what is over stays. */
+WIDE static uint64_t wide_parts(uint32_t state, const uint8_t **at_from, size_t *bytes_left)
+{
+    const __m512i wide = _mm512_set_epi64(WIDE_SECOND, WIDE_FIRST, WIDE_SECOND, WIDE_FIRST,
+                                          WIDE_SECOND, WIDE_FIRST, WIDE_SECOND, WIDE_FIRST);
+    const __m512i narrow =
+        _mm512_set_epi64(REGISTER_SECOND, REGISTER_FIRST, REGISTER_SECOND, REGISTER_FIRST,
+                         REGISTER_SECOND, REGISTER_FIRST, REGISTER_SECOND, REGISTER_FIRST);
+    const uint8_t *at = *at_from;
+    size_t bytes = *bytes_left;
+    __m512i sums[4];
+    for (uint32_t n = 0; n < 4; n++)
+        sums[n] = _mm512_loadu_si512(at + n * REGISTER_BYTES);
+    sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
+    for (at += WIDE_BYTES, bytes -= WIDE_BYTES; bytes >= WIDE_BYTES; bytes -= WIDE_BYTES) {
+        for (uint32_t n = 0; n < 4; n++)
+            sums[n] = folded(sums[n], wide, _mm512_loadu_si512(at + n * REGISTER_BYTES));
+        at += WIDE_BYTES;
+    }
+    __m512i sum = sums[0];
+    for (uint32_t n = 1; n < 4; n++)
+        sum = folded(sum, narrow, sums[n]);
+    for (; bytes >= REGISTER_BYTES; bytes -= REGISTER_BYTES) {
+        sum = folded(sum, narrow, _mm512_loadu_si512(at));
+        at += REGISTER_BYTES;
+    }
+    uint64_t eights[8];
+    _mm512_storeu_si512(eights, sum);
+    uint64_t left = 0;
+    for (uint32_t n = 0; n < 8; n++)
+        left = _mm_crc32_u64(left, eights[n]);
+    *at_from = at;
+    *bytes_left = bytes;
+    return left;
+}
+
+uint32_t crc32c_narrow(uint32_t crc, const void *at, size_t bytes)
 {
     if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
         return crc32c_sse42(crc, at, bytes);
     return crc32c_plain(crc, at, bytes);
+}
+
+uint32_t crc32c(uint32_t crc, const void *at, size_t bytes)
+{
+    if (bytes < WIDE_BYTES || !__builtin_cpu_supports("avx512f") ||
+        !__builtin_cpu_supports("vpclmulqdq"))
+        return crc32c_narrow(crc, at, bytes);
+    const uint8_t *left = at;
+    const uint64_t state = wide_parts(~crc, &left, &bytes);
+    return crc32c_sse42(~(uint32_t)state, left, bytes);
 }
