@@ -6,9 +6,11 @@
 #include "crypto/base64.h"
 #include "crypto/secret.h"
 #include "keyservice/server/signin.h"
+#include "keyservice/server/store_report.h"
 #include "web/assets.h"
 
 #include <errno.h>
+#include <microhttpd.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -180,6 +182,22 @@ void api_open_refuse(const struct service *service, struct http_request *request
     api_refuse(request, error, NULL);
 }
 
+/* The same, of an envelope that was looked at: the refusal is counted, too. */
+static void envelope_refuse(const struct service *service, struct http_request *request,
+                            const struct open_want *want, const struct store_envelope *envelope,
+                            enum api_error error)
+{
+    api_open_refuse(service, request, want, error);
+    const bool counts = error == API_LOCKED || error == API_EXPIRED || error == API_NOT_RECIPIENT;
+    const enum store_report_kind kind = error == API_LOCKED    ? REPORT_LOCKED
+                                        : error == API_EXPIRED ? REPORT_EXPIRED
+                                                               : REPORT_FAILED;
+    /* What went over the allowance is no decision, and must not write to the database either. */
+    if (counts && request->status != MHD_HTTP_TOO_MANY_REQUESTS &&
+        store_report_count(service->store, kind, envelope, api_now_ms()) != 0)
+        log_line(LOG_LEVEL_WARNING, "report_failed", "m=%s", want->id_hex);
+}
+
 int api_open_note(const struct service *service, const struct http_request *request,
                   const struct open_want *want, const struct store_envelope *envelope,
                   enum store_opening_how how)
@@ -287,7 +305,7 @@ void api_open_open(void *context, struct http_request *request)
                     want.user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
         return;
     if (envelope_check(service, &want, &envelope, &error) != 0) {
-        api_open_refuse(service, request, &want, error);
+        envelope_refuse(service, request, &want, &envelope, error);
         return;
     }
     (void)release_answer(service, request, &want, &envelope);
@@ -370,7 +388,7 @@ int api_open_permit(const struct service *service, struct http_request *request,
         rc = -EACCES;
     }
     if (rc != 0)
-        api_open_refuse(service, request, want, error);
+        envelope_refuse(service, request, want, envelope, error);
     return rc;
 }
 

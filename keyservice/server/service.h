@@ -60,6 +60,10 @@ http_handle api_online_look;
 http_handle api_online_open;
 http_charge api_online_charge;
 http_uncharge api_online_uncharge;
+/* api_sent.c */
+http_handle api_sent_list;
+http_handle api_sent_get;
+http_handle api_sent_change;
 /* api_account.c */
 http_handle api_account_session_get;
 http_handle api_account_session_post;

@@ -386,7 +386,7 @@ static bool record_holds(const struct record *record, const char *text)
     uint32_t offset = 0;
     const uint8_t *at = NULL;
     uint16_t bytes = 0;
-    if (text == NULL || bytes_hold(record->subject, record->subject_bytes, text))
+    if (text == NULL || text[0] == '\0' || bytes_hold(record->subject, record->subject_bytes, text))
         return true;
     while (record_recipient(record, &offset, &at, &bytes))
         if (bytes_hold(at, bytes, text))
@@ -402,6 +402,11 @@ static void sent_fill(struct store_sent *sent, const struct record *record,
     *sent = (struct store_sent){.recipients_count = record->recipients_count,
                                 .readers_count = (uint32_t)sql_column_u64(get, 5),
                                 .locked_count = (uint32_t)sql_column_u64(get, 6)};
+    uint32_t offset = 0;
+    const uint8_t *first = NULL;
+    uint16_t first_bytes = 0;
+    if (record_recipient(record, &offset, &first, &first_bytes))
+        memcpy(sent->first_to, first, first_bytes);
     memcpy(envelope->id, record->id, RECORD_ID_BYTES);
     envelope->suite = record->suite;
     envelope->level = record->level;
@@ -435,7 +440,9 @@ int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES], const
         rc = -EIO;
     if (rc == 0) {
         (void)account_normalise_bytes(normal, record.sender, record.sender_bytes);
-        rc = strcmp(normal, sender) != 0 ? -ENOENT : record_holds(&record, text) ? 0 : -ENODATA;
+        rc = sender != NULL && strcmp(normal, sender) != 0 ? -ENOENT
+             : record_holds(&record, text)                 ? 0
+                                                           : -ENODATA;
     }
     if (rc == 0)
         sent_fill(sent, &record, get);

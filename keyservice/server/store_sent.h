@@ -28,6 +28,7 @@ struct store_sent {
     uint32_t recipients_count;      /* as the record has them */
     uint32_t readers_count;         /* who have opened it     */
     uint32_t locked_count;          /* for whom alone it is locked */
+    char first_to[STORE_ADDRESS_BYTES];
 };
 
 /* Ids of this sender's messages below `before`, newest first; *ids_count is the room and then how
@@ -35,8 +36,8 @@ struct store_sent {
 MUST_USE int store_sent_ids(struct store *store, const char *sender,
                             const uint8_t before[RECORD_ID_BYTES], uint8_t (*ids)[RECORD_ID_BYTES],
                             uint32_t *ids_count);
-/* -ENOENT too when `sender` did not send it. `text`: unless NULL or "", -ENODATA when neither the
- * subject nor a recipient has it, in whatever case of ASCII letters. */
+/* -ENOENT too when `sender`, unless NULL, did not send it. `text`: unless NULL or "", -ENODATA when
+ * neither the subject nor a recipient has it, in whatever case of ASCII letters. */
 MUST_USE int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                             const char *sender, const char *text, struct store_sent *sent);
 

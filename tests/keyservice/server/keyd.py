@@ -83,13 +83,13 @@ def envelope_id():
 
 
 def record(identity=None, to=("bob@example.org",), level=MEDIUM, expires=0, key=None,
-           subject="Grüße", suite=1, sent=None):
+           subject="Grüße", suite=1, sent=None, sender="Alice@Example.com", flags=0, read_by=0):
     """One record of docs/format/key-batch.md."""
-    profile, sender, subject = b"default", b"Alice@Example.com", subject.encode()
+    profile, sender, subject = b"default", sender.encode(), subject.encode()
     addresses = b"".join(struct.pack("<H", len(a.encode())) + a.encode() for a in to)
     sent = int(time.time() * 1000) if sent is None else sent
-    body = struct.pack("<BBH16sQQQQ32sHHHH", suite, level, 0, identity or envelope_id(), sent,
-                       expires, 0, 1234, key or secrets.token_bytes(32), len(profile), len(sender),
+    body = struct.pack("<BBH16sQQQQ32sHHHH", suite, level, flags, identity or envelope_id(), sent,
+                       expires, read_by, 1234, key or secrets.token_bytes(32), len(profile), len(sender),
                        len(subject), len(to)) + profile + sender + subject + addresses
     return struct.pack("<I", len(body) + 4) + body
 

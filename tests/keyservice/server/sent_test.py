@@ -1,0 +1,199 @@
+"""What a sender does with what he sent: lists, locks, dates, each biting at the next release."""
+import time
+
+import keyd
+
+PASSWORD = "correct horse battery"
+ALICE, BOB, CAROL = "alice@example.com", "bob@example.org", "carol@example.org"
+
+
+def now():
+    return int(time.time() * 1000)
+
+
+class Sent(keyd.Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for address in (ALICE, BOB, CAROL):
+            cls.service.account(address, PASSWORD)
+        cls.browsers = {}
+        for address in (ALICE, BOB, CAROL):
+            cls.browsers[address] = keyd.Browser(cls.service)
+            assert cls.browsers[address].sign_in(address, PASSWORD).status == 200
+
+    def release(self, identity, who=BOB):
+        return self.browsers[who].call("POST", "/v1/release",
+                                       {"m": identity, "pub": keyd.public_key()})
+
+    def change(self, identity, who=ALICE, **change):
+        return self.browsers[who].call("POST", f"/v1/sent/{identity}", change)
+
+    def changed(self, identity, **change):
+        answer = self.change(identity, **change)
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json
+
+    def view(self, identity):
+        return self.browsers[ALICE].call("GET", f"/v1/sent/{identity}").json
+
+    def list(self, query="", who=ALICE):
+        answer = self.browsers[who].call("GET", "/v1/sent" + query)
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.json
+
+    def found(self, query):
+        return [message["m"] for message in self.list(query)["messages"]]
+
+    def test_a_sender_sees_his_messages_newest_first_and_nobody_elses(self):
+        text = "order" + keyd.secrets.token_hex(4)
+        mine = [self.stored(subject=f"{text} {n}") for n in range(3)]
+        other = self.stored(subject=text, sender="mallory@example.com")
+        self.assertEqual(self.found(f"?text={text}"), mine[::-1])
+        self.assertNotIn(other, [m["m"] for m in self.list()["messages"]])
+        self.assertEqual(self.list(who=BOB), {"messages": [], "after": ""})
+        first = self.list(f"?text={text}")["messages"][0]
+        self.assertEqual((first["to"], first["recipients"], first["state"]), (BOB, 1, "unopened"))
+
+    def test_a_list_is_given_in_pages(self):
+        text = "page" + keyd.secrets.token_hex(4)
+        ids = [keyd.envelope_id() for _ in range(120)]
+        body = keyd.batch(*(keyd.record(i, subject=text) for i in ids))
+        self.assertEqual(self.service.store(body).status, 200)
+        seen, after = [], ""
+        for _ in range(10):
+            page = self.list(f"?text={text}&after={after}")
+            seen += [message["m"] for message in page["messages"]]
+            self.assertLessEqual(len(page["messages"]), 100)
+            after = page["after"]
+            if not after:
+                break
+        self.assertEqual(seen, sorted((i.hex() for i in ids), reverse=True))
+
+    def test_a_lock_bites_at_the_very_next_release(self):
+        identity = self.stored()
+        self.assertEqual(self.release(identity).status, 200)
+        locked = self.changed(identity, locked=True)
+        self.assertEqual((locked["state"], locked["locked"]), ("locked", True))
+        self.assert_refused(self.release(identity), 403, "locked")
+        self.assertEqual(self.browsers[BOB].call("GET", f"/v1/envelopes/{identity}").json["state"],
+                         "locked")
+        self.assertEqual(self.view(identity)["openings"][0]["times"], 1)
+        self.changed(identity, locked=False)
+        self.assertEqual(self.release(identity).status, 200)
+        self.assertEqual(self.view(identity)["openings"][0]["times"], 2)
+
+    def test_a_lock_for_one_recipient_leaves_the_others(self):
+        identity = self.stored(to=(BOB, CAROL))
+        view = self.changed(identity, locked=True, recipient=" BOB@example.org ")
+        self.assertEqual((view["state"], view["locked_for"]), ("unopened", 1))
+        self.assert_refused(self.release(identity, BOB), 403, "locked")
+        self.assertEqual(self.browsers[BOB].call("GET", f"/v1/envelopes/{identity}").json["state"],
+                         "locked")
+        self.assert_refused(self.service.open(user=BOB, password=PASSWORD, m=identity,
+                                              pub=keyd.public_key()), 403, "locked")
+        self.assertEqual(self.release(identity, CAROL).status, 200)
+        self.changed(identity, locked=False, recipient=BOB)
+        self.assertEqual(self.release(identity, BOB).status, 200)
+        self.assert_refused(self.change(identity, locked=True, recipient="eve@example.org"), 404,
+                            "unknown")
+
+    def test_an_expiry_is_set_changed_and_removed(self):
+        identity = self.stored()
+        self.assertEqual(self.changed(identity, expires=now() - 1)["state"], "expired")
+        self.assert_refused(self.release(identity), 410, "expired")
+        self.changed(identity, expires=now() + 3600000)
+        self.assertEqual(self.release(identity).status, 200)
+        self.changed(identity, expires=now() - 1)
+        self.assertEqual(self.changed(identity, expires=0)["expires"], 0)
+        self.assertEqual(self.release(identity).status, 200)
+
+    def test_openings_are_shown_for_each_recipient(self):
+        start = now()
+        identity = self.stored(to=(BOB, CAROL), read_by=start - 1, sent=start - 5000)
+        self.assertEqual(self.view(identity)["state"], "overdue")
+        for _ in range(2):
+            self.assertEqual(self.release(identity).status, 200)
+        view = self.view(identity)
+        self.assertEqual((view["opened"], view["recipients"], view["state"]), (1, 2, "overdue"))
+        bob, carol = view["openings"]
+        self.assertEqual((bob["address"], bob["times"], bob["released"], bob["online"]),
+                         (BOB, 2, True, False))
+        self.assertTrue(start <= bob["first"] <= bob["last"] <= now() + 1000)
+        self.assertEqual((carol["address"], carol["times"], carol["first"]), (CAROL, 0, 0))
+        self.assertEqual(self.changed(identity, read_by=now() + 3600000)["state"], "opened")
+        self.assertEqual(self.changed(identity, read_by=0)["read_by"], 0)
+
+    def test_a_list_is_filtered_by_state(self):
+        text = "state" + keyd.secrets.token_hex(4)
+        unopened, opened, locked, expired = (self.stored(subject=text) for _ in range(4))
+        self.assertEqual(self.release(opened).status, 200)
+        self.changed(locked, locked=True)
+        self.changed(expired, expires=now() - 1)
+        for state, expected in (("opened", [opened]), ("locked", [locked]), ("expired", [expired]),
+                                ("unopened", [expired, locked, unopened]), ("overdue", [])):
+            self.assertEqual(self.found(f"?text={text}&state={state}"), expected, state)
+        self.assertEqual(self.found(f"?text={text.upper()}&state=opened"), [opened])
+        self.assertEqual(self.found("?text=CAROL@&state=opened&after=" + "0" * 32), [])
+
+    def test_another_account_sees_and_changes_nothing(self):
+        identity = self.stored()
+        for who in (BOB, CAROL):
+            self.assert_refused(self.browsers[who].call("GET", f"/v1/sent/{identity}"), 404,
+                                "unknown")
+            self.assert_refused(self.change(identity, who, locked=True), 404, "unknown")
+        nobody = keyd.Browser(self.service)
+        self.assert_refused(nobody.call("GET", "/v1/sent"), 401, "credentials")
+        self.assert_refused(nobody.call("GET", f"/v1/sent/{identity}"), 401, "credentials")
+        self.assert_refused(nobody.call("POST", f"/v1/sent/{identity}", {"locked": True}), 401,
+                            "credentials")
+        self.assertEqual(self.release(identity).status, 200)
+
+    def test_a_change_needs_the_token_of_the_page(self):
+        identity = self.stored()
+        answer = self.browsers[ALICE].call("POST", f"/v1/sent/{identity}", {"locked": True},
+                                           {"X-Bulla-CSRF": "A" * 43})
+        self.assert_refused(answer, 403, "csrf")
+        self.assertEqual(self.view(identity)["locked"], False)
+
+    def test_what_is_no_change_is_refused(self):
+        identity = self.stored()
+        for body in ({}, {"locked": 1}, {"locked": "true"}, {"locked": True, "expires": 0},
+                     {"expires": -1}, {"expires": "7"}, {"expires": 10**15}, {"read_by": None},
+                     {"recipient": BOB}, {"expires": 0, "recipient": BOB}, {"more": True},
+                     {"locked": True, "recipient": "nobody"}, [], "x"):
+            answer = self.browsers[ALICE].call("POST", f"/v1/sent/{identity}", body)
+            self.assert_refused(answer, 400, "bad_request")
+        for query in ("?after=7", "?state=gone", "?text=" + "x" * 300):
+            self.assert_refused(self.browsers[ALICE].call("GET", "/v1/sent" + query), 400,
+                                "bad_request")
+        for path in ("7", "g" * 32, identity.upper(), "0" * 32):
+            self.assert_refused(self.browsers[ALICE].call("GET", "/v1/sent/" + path), 404,
+                                "unknown")
+
+    def test_every_change_stands_in_the_audit_log(self):
+        identity = self.stored()
+        self.changed(identity, locked=True)
+        self.changed(identity, locked=False, recipient=BOB)
+        self.changed(identity, expires=0)
+        self.changed(identity, read_by=0)
+        lines = [(line["event"], line.get("outcome"), line["user"]) for line in self.audit()
+                 if line.get("m") == identity]
+        self.assertEqual(lines, [("lock", None, ALICE), ("unlock", "recipient", ALICE),
+                                 ("change_expiry", None, ALICE), ("change_read_by", None, ALICE)])
+
+    def test_an_administrator_locks_but_changes_no_date(self):
+        identity = self.stored()
+        self.service.account("root@example.com", PASSWORD)
+        self.service.run("role", "grant", "root@example.com", "administrator")
+        browser = keyd.Browser(self.service)
+        self.assertEqual(browser.sign_in("root@example.com", PASSWORD).status, 200)
+        path = f"/v1/sent/{identity}"
+        self.assertEqual(browser.call("GET", path).status, 200)
+        self.assertEqual(browser.call("POST", path, {"locked": True}).status, 200)
+        self.assert_refused(self.release(identity), 403, "locked")
+        self.assert_refused(browser.call("POST", path, {"expires": 0}), 403, "rights")
+
+
+if __name__ == "__main__":
+    keyd.main()
