@@ -3,7 +3,7 @@
 //
 //   <!-- page title=NAME script=FILE style=FILE strings=PART,PART words=yes -->    first line; all but title may be left out
 //   {{>PART name=value}}     parts/PART.html, with {{@name}} replaced; what it holds is not looked at again
-//   {{@name}}                a value of the page in shell.html, of its place in a part
+//   {{@name}}                a value of the page in shell.html, of its place in a part; {{{{@name}}}} is the string of that name
 //
 // {{name}} and {{#name}} are filled in by the service, for each language (keyservice/server/pages.c).
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';

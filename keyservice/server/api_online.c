@@ -1,8 +1,8 @@
 /* Opening online: the posted form waits in memory; a signed-in reader's click opens it, once. */
+#include "keyservice/server/api_online.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "crypto/secret.h"
-#include "keyservice/server/api_open.h"
 #include "keyservice/server/form.h"
 
 #include <errno.h>
@@ -115,10 +115,8 @@ void api_online_look(void *context, struct http_request *request)
     api_answer(request, 200, json_pack("{s:s}", "m", hex));
 }
 
-/* Unwraps the key and opens the message with it, whole or not at all. */
-static int message_decrypt(const struct service *service, const struct online_message *message,
-                           const struct store_envelope *envelope, uint8_t **mail,
-                           size_t *mail_bytes)
+int api_online_decrypt(const struct service *service, const struct online_message *message,
+                       const struct store_envelope *envelope, uint8_t **mail, size_t *mail_bytes)
 {
     uint8_t key[MASTER_PLAIN_BYTES_MAX] __attribute__((cleanup(secret_wipe_32)));
     const struct unsealed *unsealed = &message->unsealed;
@@ -137,7 +135,7 @@ static int message_decrypt(const struct service *service, const struct online_me
     return rc;
 }
 
-static enum api_error decrypt_error(int rc)
+enum api_error api_online_error(int rc)
 {
     switch (rc) {
     case -EKEYREJECTED: return API_WRONG_KEY;
@@ -154,11 +152,11 @@ static bool message_answer(struct service *service, struct http_request *request
 {
     uint8_t *mail = NULL;
     size_t mail_bytes = 0;
-    const int rc = message_decrypt(service, message, envelope, &mail, &mail_bytes);
+    const int rc = api_online_decrypt(service, message, envelope, &mail, &mail_bytes);
     if (rc != 0) {
         if (rc == -EIO)
             log_line(LOG_LEVEL_ERROR, "online_failed", "m=%s", want->id_hex);
-        api_open_refuse(service, request, want, decrypt_error(rc));
+        api_open_refuse(service, request, want, api_online_error(rc));
         return rc == -EKEYREJECTED || rc == -EBADMSG || rc == -EFBIG; /* no later try can help */
     }
     const int noted = api_online_charge(service, request, mail_bytes)
@@ -193,7 +191,7 @@ void api_online_open(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
-    if (online_take(service->online, handle, clock_monotonic_ns(), &message) != 0) {
+    if (online_take(service->online, handle, NULL, clock_monotonic_ns(), &message) != 0) {
         api_refuse(request, API_GONE, NULL);
         return;
     }

@@ -322,40 +322,46 @@ static bool password_fresh(const struct store_session *session)
            session->password_unix_ms + PASSWORD_FRESH_MS > api_now_ms();
 }
 
+void api_open_look(const struct service *service, const struct http_request *request,
+                   struct open_want *want, struct open_look *look)
+{
+    *look = (struct open_look){.refused = true, .error = API_AWAY};
+    const int signed_in = api_session(service, request, &look->session);
+    if (signed_in != 0 && signed_in != -ENOENT)
+        return;
+    look->signed_in = signed_in == 0;
+    want->user = look->signed_in ? look->session.address : NULL;
+    look->refused = envelope_check(service, want, &look->envelope, &look->error) != 0;
+    if (look->refused && want->user == NULL && look->error == API_UNKNOWN)
+        look->error = API_CREDENTIALS; /* who is not signed in learns nothing of what there is */
+    look->password_needed =
+        look->envelope.level == RECORD_LEVEL_HIGH && !password_fresh(&look->session);
+}
+
 void api_open_envelope(void *context, struct http_request *request)
 {
     const struct service *service = context;
     struct open_want want = {.user = NULL};
-    struct store_session session;
-    struct store_envelope envelope;
-    enum api_error error;
+    struct open_look look;
+    const struct store_envelope *envelope = &look.envelope;
     const char *hex = request->path + sizeof(ENVELOPES_PREFIX) - 1;
     if (api_hex(want.id, sizeof(want.id), hex) != 0) {
         api_refuse(request, API_UNKNOWN, NULL);
         return;
     }
     (void)snprintf(want.id_hex, sizeof(want.id_hex), "%s", hex);
-    const int signed_in = api_session(service, request, &session);
-    if (signed_in != 0 && signed_in != -ENOENT) {
-        api_refuse(request, API_AWAY, NULL);
+    api_open_look(service, request, &want, &look);
+    if (look.refused && look.error != API_LOCKED && look.error != API_EXPIRED) {
+        api_refuse(request, look.error, NULL);
         return;
     }
-    want.user = signed_in == 0 ? session.address : NULL;
-    const int rc = envelope_check(service, &want, &envelope, &error);
-    if (rc != 0 && want.user == NULL && error == API_UNKNOWN)
-        error = API_CREDENTIALS; /* who is not signed in learns nothing of what there is */
-    if (rc != 0 && error != API_LOCKED && error != API_EXPIRED) {
-        api_refuse(request, error, NULL);
-        return;
-    }
-    const bool typed = envelope.level != RECORD_LEVEL_HIGH || password_fresh(&session);
-    api_answer(request, 200,
-               json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "m", want.id_hex, "from",
-                         envelope.sender, "subject", envelope.subject, "sent",
-                         (json_int_t)envelope.sent_unix_ms, "expires",
-                         (json_int_t)envelope.expires_unix_ms, "state",
-                         rc == 0 ? "open" : api_error_code(error), "level",
-                         level_name(envelope.level), "password_needed", typed ? 0 : 1));
+    api_answer(
+        request, 200,
+        json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "m", want.id_hex, "from", envelope->sender,
+                  "subject", envelope->subject, "sent", (json_int_t)envelope->sent_unix_ms,
+                  "expires", (json_int_t)envelope->expires_unix_ms, "state",
+                  look.refused ? api_error_code(look.error) : "open", "level",
+                  level_name(envelope->level), "password_needed", look.password_needed ? 1 : 0));
 }
 
 /* "high" wants the password typed for this very envelope. */
@@ -368,9 +374,9 @@ static bool release_password(const struct service *service, const struct store_e
            store_session_use_password(service->store, session->hash) == 0;
 }
 
-int api_open_permit(const struct service *service, struct http_request *request,
-                    struct open_want *want, struct store_session *session,
-                    struct store_envelope *envelope)
+static int permit(const struct service *service, struct http_request *request,
+                  struct open_want *want, struct store_session *session,
+                  struct store_envelope *envelope, bool typed)
 {
     enum api_error error;
     const int signed_in = api_session(service, request, session);
@@ -383,13 +389,27 @@ int api_open_permit(const struct service *service, struct http_request *request,
                     want->user == NULL ? GUESS_RELEASE_NETWORK : GUESS_RELEASE))
         return -EBUSY;
     int rc = envelope_check(service, want, envelope, &error);
-    if (rc == 0 && !release_password(service, envelope, session)) {
+    if (rc == 0 && typed && !release_password(service, envelope, session)) {
         error = API_CREDENTIALS;
         rc = -EACCES;
     }
     if (rc != 0)
         envelope_refuse(service, request, want, envelope, error);
     return rc;
+}
+
+int api_open_permit(const struct service *service, struct http_request *request,
+                    struct open_want *want, struct store_session *session,
+                    struct store_envelope *envelope)
+{
+    return permit(service, request, want, session, envelope, true);
+}
+
+int api_open_permit_again(const struct service *service, struct http_request *request,
+                          struct open_want *want, struct store_session *session,
+                          struct store_envelope *envelope)
+{
+    return permit(service, request, want, session, envelope, false);
 }
 
 void api_open_release(void *context, struct http_request *request)

@@ -39,6 +39,25 @@ MUST_USE int api_open_note(const struct service *service, const struct http_requ
                            const struct open_want *want, const struct store_envelope *envelope,
                            enum store_opening_how how);
 
+/* The same for a browser that opened this message already: no password is typed again for a file of
+ * it, but lock and expiry hold. */
+MUST_USE int api_open_permit_again(const struct service *service, struct http_request *request,
+                                   struct open_want *want, struct store_session *session,
+                                   struct store_envelope *envelope);
+
+/* What a page may say of an envelope before anything is released. */
+struct open_look {
+    struct store_session session;
+    struct store_envelope envelope; /* with `error` of API_LOCKED and API_EXPIRED, and with none */
+    bool signed_in;
+    bool refused;
+    enum api_error error;
+    bool password_needed; /* the password is typed for this very envelope */
+};
+/* `want` has the id; answers nothing and writes nothing. */
+void api_open_look(const struct service *service, const struct http_request *request,
+                   struct open_want *want, struct open_look *look);
+
 /* Answers with the refusal and, within the asker's allowance, writes its audit line. */
 void api_open_refuse(const struct service *service, struct http_request *request,
                      const struct open_want *want, enum api_error error);

@@ -1,6 +1,7 @@
 #include "keyservice/server/form.h"
 
 #include "base/assert.h"
+#include "crypto/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -152,4 +153,66 @@ int form_read(struct form_field fields[FORM_FIELDS_MAX], uint32_t *fields_count,
     }
     *fields_count = count;
     return 0;
+}
+
+static int hex_value(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    const uint8_t lower = c | 0x20;
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* "a+b%20c" as text; false when it is malformed, has a NUL, or is too long. */
+static bool text_decode(char *text, size_t room, const uint8_t *at, const uint8_t *end)
+{
+    size_t bytes = 0;
+    for (; at < end; at++) {
+        int c = *at == '+' ? ' ' : *at;
+        if (*at == '%') {
+            if (end - at < 3 || hex_value(at[1]) < 0 || hex_value(at[2]) < 0)
+                return false;
+            c = hex_value(at[1]) * 16 + hex_value(at[2]);
+            at += 2;
+        }
+        if (c == 0 || bytes + 1 >= room)
+            return false;
+        text[bytes++] = (char)c;
+    }
+    text[bytes] = '\0';
+    return true;
+}
+
+/* "name=value", its name without any escape. */
+static bool pair_take(const struct form_text *texts, uint32_t texts_count, const uint8_t *at,
+                      const uint8_t *end)
+{
+    const uint8_t *equals = memchr(at, '=', (size_t)(end - at));
+    if (equals == NULL)
+        return false;
+    for (uint32_t i = 0; i < texts_count; i++)
+        if (strlen(texts[i].name) == (size_t)(equals - at) &&
+            memcmp(texts[i].name, at, (size_t)(equals - at)) == 0)
+            return texts[i].text[0] == '\0' &&
+                   text_decode(texts[i].text, texts[i].room, equals + 1, end);
+    return false;
+}
+
+int form_read_texts(const struct form_text *texts, uint32_t texts_count, const uint8_t *body,
+                    size_t body_bytes)
+{
+    bool fine = true;
+    for (uint32_t i = 0; i < texts_count; i++)
+        texts[i].text[0] = '\0';
+    const uint8_t *end = body + body_bytes;
+    for (const uint8_t *at = body; fine && at < end;) { /* every round moves on */
+        const uint8_t *stop = memchr(at, '&', (size_t)(end - at));
+        if (stop == NULL)
+            stop = end;
+        fine = pair_take(texts, texts_count, at, stop);
+        at = stop == end ? end : stop + 1;
+    }
+    for (uint32_t i = 0; i < texts_count && !fine; i++)
+        secret_wipe(texts[i].text, texts[i].room);
+    return fine ? 0 : -EBADMSG;
 }

@@ -1,5 +1,5 @@
 /*
- * form: reads the fields of a multipart/form-data body where they stand.
+ * form: reads the fields of a posted form: multipart/form-data where they stand, others as text.
  * Ownership: fields point into the body, which the caller keeps.
  * Threads:   any.
  * Units:     bytes.
@@ -31,5 +31,15 @@ struct form_field {
 /* `type` is the request's Content-Type, which names the boundary. */
 MUST_USE int form_read(struct form_field fields[FORM_FIELDS_MAX], uint32_t *fields_count,
                        const char *type, const uint8_t *body, size_t body_bytes);
+
+/* A field of a form in application/x-www-form-urlencoded, decoded. */
+struct form_text {
+    const char *name;
+    char *text; /* "" when absent; NUL-terminated, no NUL inside */
+    size_t room;
+};
+/* -EBADMSG, with every text wiped, when a field is unknown, there twice, too long or malformed. */
+MUST_USE int form_read_texts(const struct form_text *texts, uint32_t texts_count,
+                             const uint8_t *body, size_t body_bytes);
 
 #endif

@@ -310,7 +310,8 @@ static void response_headers(const struct http *http, const struct http_request 
                                   request->policy == NULL ? HTTP_QUIET_POLICY : request->policy);
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     (void)MHD_add_response_header(response, "X-Frame-Options", "DENY");
-    (void)MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    (void)MHD_add_response_header(response, "Referrer-Policy",
+                                  request->own_referrer ? "same-origin" : "no-referrer");
     (void)MHD_add_response_header(response, "Cross-Origin-Opener-Policy",
                                   request->keep_opener ? "unsafe-none" : "same-origin");
     (void)MHD_add_response_header(response, "Cross-Origin-Resource-Policy",

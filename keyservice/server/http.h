@@ -98,7 +98,8 @@ struct http_request {
     const char *answer_type;
     const char *policy;  /* Content-Security-Policy */
     const char *caching; /* Cache-Control */
-    bool keep_opener;    /* Cross-Origin-Opener-Policy: unsafe-none */
+    bool own_referrer; /* Referrer-Policy: same-origin, or a page's forms would say Origin: null */
+    bool keep_opener;  /* Cross-Origin-Opener-Policy: unsafe-none */
     bool answer_constant;
     void *answer;
     size_t answer_bytes;

@@ -263,13 +263,22 @@ int online_look(struct online *online, const char *handle, uint64_t now_ns, stru
     (void)pthread_mutex_lock(&online->mutex);
     prune(online, now_ns);
     const struct online_place *place = place_find(online, wanted);
-    if (place != NULL)
+    const bool there = place != NULL && !place->message.opened;
+    if (there)
         *id = place->message.unsealed.id;
     (void)pthread_mutex_unlock(&online->mutex);
-    return place == NULL ? -ENOENT : 0;
+    return there ? 0 : -ENOENT;
 }
 
-int online_take(struct online *online, const char *handle, uint64_t now_ns,
+static bool place_serves(const struct online_place *place, const uint8_t *browser)
+{
+    const struct online_message *message = &place->message;
+    if (place->taken || message->opened != (browser != NULL))
+        return false;
+    return browser == NULL || ct_equal(message->opened_by, browser, ONLINE_BROWSER_BYTES);
+}
+
+int online_take(struct online *online, const char *handle, const uint8_t *browser, uint64_t now_ns,
                 struct online_message *message)
 {
     uint8_t wanted[ONLINE_HANDLE_BYTES];
@@ -279,7 +288,7 @@ int online_take(struct online *online, const char *handle, uint64_t now_ns,
     (void)pthread_mutex_lock(&online->mutex);
     prune(online, now_ns);
     struct online_place *place = place_find(online, wanted);
-    if (place != NULL && !place->taken) {
+    if (place != NULL && place_serves(place, browser)) {
         place->taken = true;
         *message = place->message;
         rc = 0;
@@ -288,12 +297,17 @@ int online_take(struct online *online, const char *handle, uint64_t now_ns,
     return rc;
 }
 
-static void message_return(struct online *online, struct online_message *message, bool over)
+static void message_return(struct online *online, struct online_message *message, bool over,
+                           const uint8_t *browser)
 {
     (void)pthread_mutex_lock(&online->mutex);
     struct online_place *place = place_find(online, message->handle);
     ASSERT(place != NULL && place->taken);
     place->taken = false;
+    if (browser != NULL) {
+        place->message.opened = true;
+        memcpy(place->message.opened_by, browser, ONLINE_BROWSER_BYTES);
+    }
     if (over)
         place_free(online, place);
     (void)pthread_mutex_unlock(&online->mutex);
@@ -302,12 +316,18 @@ static void message_return(struct online *online, struct online_message *message
 
 void online_give(struct online *online, struct online_message *message)
 {
-    message_return(online, message, false);
+    message_return(online, message, false, NULL);
 }
 
 void online_end(struct online *online, struct online_message *message)
 {
-    message_return(online, message, true);
+    message_return(online, message, true, NULL);
+}
+
+void online_opened(struct online *online, struct online_message *message,
+                   const uint8_t browser[ONLINE_BROWSER_BYTES])
+{
+    message_return(online, message, false, browser);
 }
 
 void online_prune(struct online *online, uint64_t now_ns)

@@ -30,6 +30,7 @@
 #define ONLINE_MAIL_BYTES_MAX (UINT32_C(96) << 20) /* that it may unpack to */
 #define ONLINE_HANDLE_BYTES   32
 #define ONLINE_HANDLE_CHARS   43 /* base64url */
+#define ONLINE_BROWSER_BYTES  32
 
 struct online;
 
@@ -39,6 +40,9 @@ struct online_message {
     uint64_t until_ns;
     uint32_t group;
     uint8_t handle[ONLINE_HANDLE_BYTES];
+    /* Once shown, whose browser may still fetch its files: a digest of its cookie. */
+    bool opened;
+    uint8_t opened_by[ONLINE_BROWSER_BYTES];
 };
 
 MUST_USE int online_open(struct online **online);
@@ -53,11 +57,14 @@ void online_uncharge(struct online *online, uint32_t group, size_t bytes);
 /* Makes a handle and keeps the message under it. On success it is the table's; -EIO, -EAGAIN. */
 MUST_USE int online_park(struct online *online, uint32_t group, const struct unsealed *unsealed,
                          uint64_t now_ns, char handle[ONLINE_HANDLE_CHARS + 1]);
-/* The id of the message that waits there. */
+/* The id of the message that waits there to be opened. */
 MUST_USE int online_look(struct online *online, const char *handle, uint64_t now_ns, struct id *id);
-/* Takes it out, for one at a time. */
-MUST_USE int online_take(struct online *online, const char *handle, uint64_t now_ns,
-                         struct online_message *message);
+/* Takes it out, for one at a time: to be opened, or for `browser`, which opened it, its files. */
+MUST_USE int online_take(struct online *online, const char *handle, const uint8_t *browser,
+                         uint64_t now_ns, struct online_message *message);
+/* It was shown to `browser`, which may fetch its files for as long as it waits. */
+void online_opened(struct online *online, struct online_message *message,
+                   const uint8_t browser[ONLINE_BROWSER_BYTES]);
 void online_give(struct online *online,
                  struct online_message *message);                       /* waits again, as before */
 void online_end(struct online *online, struct online_message *message); /* is gone */

@@ -24,7 +24,12 @@
  * and pictures in it are blob: and data: only. */
 #define PAGES_MESSAGE_POLICY                                                                       \
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "                    \
-    "img-src 'self' data: blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; "        \
+    "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "        \
+    "frame-ancestors 'none'"
+
+/* No script at all, not even our own: these pages show what a stranger wrote, as text. */
+#define PAGES_PLAIN_POLICY                                                                         \
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "  \
     "frame-ancestors 'none'"
 
 static const char *const locales[PAGES_LOCALES_COUNT] = {"en", "de", "fr", "es", "it", "pt",
@@ -48,7 +53,7 @@ static const struct {
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core", "account"};
+static const char *const string_parts[] = {"core", "account", "read"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
@@ -56,6 +61,12 @@ static const char *const notice_names[PAGES_NOTICES_COUNT] = {
     [PAGES_NOTICE_CUT] = "error_cut",
     [PAGES_NOTICE_DAMAGED] = "error_damaged",
     [PAGES_NOTICE_TOO_LARGE] = "error_too_large",
+};
+
+static const char *const plain_assets[PAGES_PLAINS_COUNT] = {
+    [PAGES_PLAIN_SIGNIN] = "pages/plain_signin.html",
+    [PAGES_PLAIN_MESSAGE] = "pages/plain_message.html",
+    [PAGES_PLAIN_SHOWN] = "pages/plain_shown.html",
 };
 
 static const struct {
@@ -77,12 +88,14 @@ struct pages {
     json_t *parts[PAGES_LOCALES_COUNT][PARTS_COUNT];
     struct page_text texts[PAGES_LOCALES_COUNT][PAGES_COUNT];
     struct page_text notices[PAGES_LOCALES_COUNT][PAGES_NOTICES_COUNT];
+    struct page_text plains[PAGES_LOCALES_COUNT][PAGES_PLAINS_COUNT]; /* {{=name}} left in */
 };
 
 /* A page while it is being written. */
 struct page_writer {
     char *bytes_at;
     size_t bytes;
+    size_t room;
     bool full;
 };
 
@@ -136,7 +149,7 @@ const char *pages_string(const struct pages *pages, uint32_t locale, const char 
 
 static void write_bytes(struct page_writer *writer, const char *bytes_at, size_t bytes)
 {
-    if (writer->full || writer->bytes + bytes > PAGE_BYTES_MAX) {
+    if (writer->full || bytes > writer->room - writer->bytes) {
         writer->full = true;
         return;
     }
@@ -244,6 +257,12 @@ static bool write_marker(struct page_writer *writer, const struct pages *pages, 
         write_bytes(writer, right_to_left ? "rtl" : "ltr", 3);
         return true;
     }
+    if (name[0] == '=') { /* a value of each request */
+        write_bytes(writer, "{{", 2);
+        write_bytes(writer, name, strlen(name));
+        write_bytes(writer, "}}", 2);
+        return true;
+    }
     if (strncmp(name, "#strings", 8) == 0)
         return write_strings(writer, pages, locale, name + 8);
     if (strcmp(name, "#words") == 0)
@@ -265,7 +284,7 @@ static int page_render(struct page_text *text, const struct pages *pages, uint32
         (void)snprintf(why, PAGES_WHY_BYTES, "%s is missing", asset_name);
         return -ENOENT;
     }
-    struct page_writer writer = {.bytes_at = malloc(PAGE_BYTES_MAX)};
+    struct page_writer writer = {.bytes_at = malloc(PAGE_BYTES_MAX), .room = PAGE_BYTES_MAX};
     const char *at = (const char *)asset->bytes_at;
     const char *end = at + asset->bytes;
     int rc = writer.bytes_at == NULL ? -ENOMEM : 0;
@@ -365,6 +384,8 @@ int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
         for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
             rc = page_render(&made->notices[i][notice], made, i, "/", PAGES_NOTICE,
                              notice_names[notice], why);
+        for (size_t plain = 0; rc == 0 && plain < PAGES_PLAINS_COUNT; plain++)
+            rc = page_render(&made->plains[i][plain], made, i, "/", plain_assets[plain], NULL, why);
     }
     if (rc != 0) {
         pages_close(made);
@@ -386,6 +407,8 @@ void pages_close(struct pages *pages)
             free(pages->texts[i][page].bytes_at);
         for (uint32_t notice = 0; notice < PAGES_NOTICES_COUNT; notice++)
             free(pages->notices[i][notice].bytes_at);
+        for (uint32_t plain = 0; plain < PAGES_PLAINS_COUNT; plain++)
+            free(pages->plains[i][plain].bytes_at);
     }
     free(pages);
 }
@@ -437,6 +460,64 @@ void pages_notice_answer(const struct pages *pages, struct http_request *request
     page_answer(request, status, &pages->notices[locale][notice], locale);
 }
 
+/* What stands for a value; "" for one that is not given. */
+static void write_value(struct page_writer *writer, const char *name, size_t chars,
+                        const struct pages_value *values, uint32_t values_count)
+{
+    for (uint32_t i = 0; i < values_count; i++) {
+        if (strlen(values[i].name) != chars || memcmp(values[i].name, name, chars) != 0 ||
+            values[i].text == NULL)
+            continue;
+        if (values[i].markup)
+            write_bytes(writer, values[i].text, strlen(values[i].text));
+        else
+            write_escaped(writer, values[i].text);
+        return;
+    }
+}
+
+/* Escaping makes six of a character at most. */
+static size_t plain_room(const struct page_text *text, const struct pages_value *values,
+                         uint32_t values_count)
+{
+    size_t room = text->bytes;
+    for (uint32_t i = 0; i < values_count; i++) /* a value stands at most twice */
+        if (values[i].text != NULL)
+            room += 2 * strlen(values[i].text) * (values[i].markup ? 1 : 6);
+    return room;
+}
+
+void pages_plain_answer(const struct pages *pages, struct http_request *request,
+                        unsigned int status, enum pages_plain page,
+                        const struct pages_value *values, uint32_t values_count)
+{
+    const uint32_t locale = language_of_request(request);
+    const struct page_text *text = &pages->plains[locale][page];
+    const char *at = text->bytes_at;
+    const char *end = at + text->bytes;
+    struct page_writer writer = {.room = plain_room(text, values, values_count)};
+    writer.bytes_at = malloc(writer.room);
+    if (writer.bytes_at == NULL) {
+        pages_notice_answer(pages, request, 503, PAGES_NOTICE_AWAY);
+        return;
+    }
+    while (at < end) { /* every round moves on */
+        const char *open = memmem(at, (size_t)(end - at), "{{=", 3);
+        const char *close = open == NULL ? NULL : memmem(open, (size_t)(end - open), "}}", 2);
+        if (close == NULL)
+            break;
+        write_bytes(&writer, at, (size_t)(open - at));
+        write_value(&writer, open + 3, (size_t)(close - open) - 3, values, values_count);
+        at = close + 2;
+    }
+    write_bytes(&writer, at, (size_t)(end - at));
+    ASSERT(!writer.full);
+    http_answer(request, status, "text/html; charset=utf-8", writer.bytes_at, writer.bytes);
+    http_answer_header(request, "Content-Language", "%s", locales[locale]);
+    request->policy = PAGES_PLAIN_POLICY;
+    request->own_referrer = true;
+}
+
 static bool page_fits(const char *page, const char *path)
 {
     const size_t chars = sizeof(PAGES_ONLINE "/") - 1;
@@ -454,6 +535,7 @@ void pages_get(void *context, struct http_request *request)
         page_answer(request, 200, &service->pages->texts[locale][page], locale);
         request->policy = page_list[page].policy;
         request->keep_opener = page_list[page].keep_opener;
+        request->own_referrer = strcmp(page_list[page].path, PAGES_ONLINE) == 0;
         return;
     }
     file_answer(request);

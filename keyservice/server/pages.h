@@ -12,6 +12,7 @@
 #include "base/macros.h"
 #include "keyservice/server/http.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,21 @@ enum pages_notice {
     PAGES_NOTICE_TOO_LARGE,
 };
 #define PAGES_NOTICES_COUNT 4
+
+/* Pages that take values for each request, without a script too. */
+enum pages_plain {
+    PAGES_PLAIN_SIGNIN,
+    PAGES_PLAIN_MESSAGE,
+    PAGES_PLAIN_SHOWN,
+};
+#define PAGES_PLAINS_COUNT 3
+
+/* What stands for {{=name}} in one of them. */
+struct pages_value {
+    const char *name;
+    const char *text; /* "" where it is NULL */
+    bool markup;      /* is HTML already; else it is escaped */
+};
 
 struct pages;
 
@@ -48,6 +64,12 @@ void pages_expand(char *dst, size_t room, const char *text, const char *code, co
 /* Answers with a notice in the request's language. */
 void pages_notice_answer(const struct pages *pages, struct http_request *request,
                          unsigned int status, enum pages_notice notice);
+
+/* Answers with a plain page in the request's language, or 503 without memory. What it was made of
+ * is wiped when it is freed. */
+void pages_plain_answer(const struct pages *pages, struct http_request *request,
+                        unsigned int status, enum pages_plain page,
+                        const struct pages_value *values, uint32_t values_count);
 
 /* Answers GET of a page or of one of its files; the handler of those routes. */
 struct service;

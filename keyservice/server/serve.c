@@ -67,6 +67,7 @@ static const struct http_route public_routes[] = {
     {"POST", "/online", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_online_post},
     {"GET", "/v1/online/", HTTP_INLINE, false, 0, api_online_look},
     {"POST", "/v1/online/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_online_open},
+    {"POST", "/online/", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_plain_post},
     {"GET", "/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/signin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/register", HTTP_INLINE, false, 0, pages_get},
@@ -254,6 +255,7 @@ static void parts_close(struct serve *serve)
     outbox_close(service->outbox);
     mail_close(service->mail);
     online_close(service->online);
+    reader_close(service->reader);
     pickup_close(service->pickup);
     guess_close(service->guess);
     audit_close(service->audit);
@@ -428,6 +430,11 @@ static int serve_start(struct serve *serve, const struct serve_options *options)
     char why[CONFIG_WHY_BYTES];
     if (config_read(&serve->config, options->config, why) != 0)
         return command_fail(EX_CONFIG, "%s", why);
+    /* Made while this process has no secret and no other thread. */
+    const int rc = reader_open(&serve->service.reader, serve->config.user);
+    if (rc != 0)
+        return command_fail(EX_OSERR, "cannot start the process that reads mail: %s",
+                            strerror(-rc));
     int status = pem_read(serve->config.certificate_file, false, serve->certificate);
     if (status == 0)
         status = pem_read(serve->config.private_key_file, true, serve->private_key);

@@ -19,6 +19,7 @@
 #include "keyservice/server/outbox.h"
 #include "keyservice/server/pages.h"
 #include "keyservice/server/pickup.h"
+#include "keyservice/server/reader.h"
 #include "keyservice/server/session.h"
 #include "keyservice/server/store.h"
 
@@ -30,6 +31,7 @@ struct service {
     struct guess *guess;
     struct pickup *pickup;
     struct online *online;
+    struct reader *reader;
     struct mail *mail;
     struct outbox *outbox;
     struct tend *tend;
@@ -64,6 +66,8 @@ http_uncharge api_online_uncharge;
 http_handle api_sent_list;
 http_handle api_sent_get;
 http_handle api_sent_change;
+/* api_plain.c */
+http_handle api_plain_post;
 /* api_account.c */
 http_handle api_account_session_get;
 http_handle api_account_session_post;

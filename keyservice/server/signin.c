@@ -124,13 +124,10 @@ void signin_audit_refused(const struct service *service, const struct http_reque
                    is_address ? address : NULL);
 }
 
-/* A new session under a new cookie; the old one ends. Answers. */
-void signin_begin(const struct service *service, struct http_request *request,
-                  const struct session_token *old, const struct store_account *account,
-                  const char *how)
+int signin_start(const struct service *service, struct http_request *request,
+                 const struct session_token *old, const struct store_account *account,
+                 const char *how, struct session_token *cookie)
 {
-    struct session_token cookie;
-    struct session_token csrf;
     uint8_t old_hash[SESSION_HASH_BYTES];
     const uint64_t now_ms = api_now_ms();
     struct store_session session = {.account_number = account->number,
@@ -139,23 +136,35 @@ void signin_begin(const struct service *service, struct http_request *request,
                                     .password_unix_ms = now_ms};
     device_label(session.label, request->agent);
     session_hash(old, old_hash);
-    int rc = session_make(&cookie);
+    int rc = session_make(cookie);
     if (rc == 0) {
-        session_hash(&cookie, session.hash);
+        session_hash(cookie, session.hash);
         rc = store_session_add(service->store, &session, old_hash);
     }
     if (rc == 0)
         rc = api_audit(service, request, "sign_in", how, NULL, account->address, false);
+    if (rc != 0)
+        return rc;
+    api_cookie_set(request, cookie);
+    device_note(service, request, account->number);
+    if (account->language[0] != '\0')
+        language_cookie_set(request, language_of_choice(account->language, 0));
+    return 0;
+}
+
+void signin_begin(const struct service *service, struct http_request *request,
+                  const struct session_token *old, const struct store_account *account,
+                  const char *how)
+{
+    struct session_token cookie;
+    struct session_token csrf;
+    const int rc = signin_start(service, request, old, account, how, &cookie);
     if (rc != 0) {
         api_refuse(request, rc == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
         return;
     }
     session_csrf(service->csrf_secret, &cookie, &csrf);
     api_answer(request, 200, json_pack("{s:s,s:s}", "user", account->address, "csrf", csrf.text));
-    api_cookie_set(request, &cookie);
-    device_note(service, request, account->number);
-    if (account->language[0] != '\0')
-        language_cookie_set(request, language_of_choice(account->language, 0));
 }
 
 void signin_password_right(const struct service *service, struct http_request *request,

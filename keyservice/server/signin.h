@@ -21,9 +21,13 @@ MUST_USE int signin_check(const struct service *service, const struct http_reque
                           struct store_account *account, uint64_t *wait_ns);
 
 /*
- * Signs in: a new session under a new cookie in the place of `old`, and a browser that is known
- * from now on. Answers. `how`: what the audit line calls it, NULL for a password.
+ * A new session under a new cookie in the place of `old`, and a browser that is known from now on.
+ * `how`: what the audit line calls it, NULL for a password. -ENOENT: the account is gone.
  */
+MUST_USE int signin_start(const struct service *service, struct http_request *request,
+                          const struct session_token *old, const struct store_account *account,
+                          const char *how, struct session_token *cookie);
+/* The same, and answers. */
 void signin_begin(const struct service *service, struct http_request *request,
                   const struct session_token *old, const struct store_account *account,
                   const char *how);

@@ -166,6 +166,38 @@ test('five_faults_are_told_apart', async () => {
     await told('error_cut', () => post(TEXT, { spoil: (html) => html.replace('name="e"', 'name="q"') }));
 });
 
+const noScripts = { skip: !IS_CHROMIUM && 'the driver of firefox cannot switch scripts off' };
+test('where_no_script_may_run_forms_do_it', noScripts, async () => {
+    const desk = tab;
+    for (const [what, options] of [['desk', {}], ['phone-dark-de', { width: 390, scheme: 'dark', locale: 'de-DE' }], ['phone-ar', { width: 390, locale: 'ar' }]]) {
+        tab = await browser.tab({ javaScriptEnabled: false, ...options });
+        const { page } = tab;
+        const has = (selector, words) => page.locator(selector, { hasText: words }).first().waitFor();
+        const { url } = seal(mixed());
+        await tab.goto(url);
+        await tab.click(BUTTON);
+        await tab.click('#wait button');
+        await tab.waitFor('#signin input[name=user]');
+        await shot(`plain-${what}-signin`);
+        await tab.type('#signin input[name=user]', BULLA_USER);
+        await tab.type('#signin input[name=password]', password);
+        await tab.click('#signin button');
+        await has('#message dd', 'Quarterly report');
+        await shot(`plain-${what}-release`);
+        await tab.click('#message button[value=open]');
+        await has('#opened h1', 'Quarterly report');
+        await has('#opened .text', 'Plain version, not shown.');
+        await has('#opened button.file', 'Earlier message.eml');
+        await shot(`plain-${what}-shown`);
+        assert.equal(await page.locator('script').count(), 0);
+        const saved = await tab.download('button.file:has-text("Bericht")');
+        assert.equal(saved.name, 'Bericht Q3 €.pdf');
+        assert.deepEqual(readFileSync(saved.path), REPORT);
+        await tab.close();
+    }
+    tab = desk;
+});
+
 test('it_is_readable_on_a_telephone_in_the_dark', async () => {
     const phone = await browser.tab({ width: 390, height: 800, scheme: 'dark' });
     const desk = tab;

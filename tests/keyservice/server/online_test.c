@@ -89,14 +89,14 @@ static void a_message_is_lent_to_one_and_ends_once(void **state)
     struct online_message other;
     char handle[ONLINE_HANDLE_CHARS + 1];
     assert_int_equal(park(online, "a", 1, 100, START_NS, handle), 0);
-    assert_int_equal(online_take(online, handle, START_NS, &message), 0);
-    assert_int_equal(online_take(online, handle, START_NS, &other), -ENOENT);
+    assert_int_equal(online_take(online, handle, NULL, START_NS, &message), 0);
+    assert_int_equal(online_take(online, handle, NULL, START_NS, &other), -ENOENT);
     online_give(online, &message);
-    assert_int_equal(online_take(online, handle, START_NS, &message), 0);
+    assert_int_equal(online_take(online, handle, NULL, START_NS, &message), 0);
     assert_int_equal(message.unsealed.sealed_bytes, 100);
     online_end(online, &message);
     assert_null(message.unsealed.sealed);
-    assert_int_equal(online_take(online, handle, START_NS, &message), -ENOENT);
+    assert_int_equal(online_take(online, handle, NULL, START_NS, &message), -ENOENT);
     online_close(online);
 }
 
@@ -111,7 +111,7 @@ static void a_message_is_gone_after_its_time(void **state)
     assert_int_equal(park(online, "a", 1, 100, START_NS, late), 0);
     assert_true(waits(online, early, START_NS + ONLINE_LIFE_NS - 1));
     /* Who works on it is not disturbed; it is gone when it comes back. */
-    assert_int_equal(online_take(online, late, START_NS + ONLINE_LIFE_NS - 1, &message), 0);
+    assert_int_equal(online_take(online, late, NULL, START_NS + ONLINE_LIFE_NS - 1, &message), 0);
     online_prune(online, START_NS + ONLINE_LIFE_NS);
     assert_false(waits(online, early, START_NS));
     online_give(online, &message);
@@ -175,7 +175,7 @@ static void what_is_arriving_or_lent_is_never_dropped_but_refuses_more(void **st
     struct online_message message;
     char handle[ONLINE_HANDLE_CHARS + 1];
     assert_int_equal(park(online, "a", 1, MIB, START_NS, handle), 0);
-    assert_int_equal(online_take(online, handle, START_NS, &message), 0);
+    assert_int_equal(online_take(online, handle, NULL, START_NS, &message), 0);
     assert_true(charge(online, "a", ONLINE_SHARE_BYTES - MIB, START_NS));
     assert_false(charge(online, "a", 1, START_NS));
     assert_int_equal(park(online, "a", 1, 1, START_NS, handle), -EAGAIN);

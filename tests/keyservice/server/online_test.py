@@ -120,7 +120,7 @@ class Online(keyd.Case):
         self.assertIn("frame-ancestors 'none'", policy)
         self.assertEqual(page.headers["X-Frame-Options"], "DENY")
         self.assertEqual(page.headers["Cross-Origin-Opener-Policy"], "same-origin")
-        self.assertIn(b"<noscript>", page.body)
+        self.assertIn(b'<form method="post" class="late">', page.body, "the way without scripts")
 
     def test_who_is_not_signed_in_learns_and_spends_nothing(self):
         self.register()

@@ -1,0 +1,166 @@
+"""Opening online without a script: forms, their token, and what each of them may do."""
+import os
+import re
+import sys
+import urllib.parse
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import keyd  # noqa: E402
+import online_test  # noqa: E402
+
+PASSWORD = online_test.PASSWORD
+ID = online_test.ID
+
+
+class Plain(online_test.Online):
+    """POST /online/<handle>."""
+
+    def setUp(self):
+        super().setUp()
+        self.cookies = {}
+
+    def form(self, handle, headers=(), cookies=None, **fields):
+        cookies = self.cookies if cookies is None else cookies
+        answer = self.service.call("POST", "/online/" + handle, urllib.parse.urlencode(fields), {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Origin": f"https://localhost:{self.service.public}",
+            "Sec-Fetch-Site": "same-origin",
+            "Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())} | dict(headers))
+        for cookie in answer.headers.get_all("Set-Cookie") or []:
+            name, value = cookie.split(";")[0].split("=", 1)
+            cookies[name] = value
+        answer.text = answer.body.decode("utf-8", "replace")
+        token = re.search(r'name="csrf" value="([\w-]{43})"', answer.text)
+        self.csrf = token.group(1) if token else ""
+        return answer
+
+    def sign_in(self, handle, user="bob@example.org", password=PASSWORD):
+        self.form(handle)
+        return self.form(handle, csrf=self.csrf, act="signin", user=user, password=password)
+
+    def test_a_recipient_signs_in_clicks_and_reads_it_once(self):
+        self.register(level=keyd.HIGH)
+        handle = self.handle()
+        first = self.form(handle)
+        self.assertEqual(first.status, 200)
+        self.assertIn('type="password"', first.text)
+        self.assertNotIn("Alice@", first.text)
+        self.assertNotIn("<script", first.text)
+        self.assertNotIn("script-src", first.headers["Content-Security-Policy"])
+        self.assertEqual(first.headers["Referrer-Policy"], "same-origin")
+        shown = self.sign_in(handle)
+        self.assertIn('value="open"', shown.text)
+        self.assertNotIn("Hi", shown.text.replace("HiddenHigh", ""))
+        opened = self.form(handle, csrf=self.csrf, act="open")
+        self.assertIn('<div class="text" dir="auto">Hi\n</div>', opened.text)
+        self.assertEqual(opened.headers["Cache-Control"], "no-store")
+        self.assertIn("was used already", self.form(handle, csrf=self.csrf, act="open").text)
+        self.assert_refused(self.browser().call("GET", "/v1/online/" + handle), 410, "gone")
+        line = [line for line in self.audit() if line["event"] == "release"][-1]
+        self.assertEqual((line["m"], line["user"], line["outcome"]),
+                         (ID, "bob@example.org", "online"))
+
+    def test_its_files_are_fetched_by_the_browser_that_opened_it_alone(self):
+        self.register()
+        handle = self.handle()
+        self.sign_in(handle)
+        self.assertIn("was used already", self.form(handle, csrf=self.csrf, part="0").text,
+                      "not before it was opened")
+        self.sign_in(handle)
+        self.form(handle, csrf=self.csrf, act="open")
+        token = self.csrf
+        saved = self.form(handle, csrf=token, part="0")
+        self.assertEqual(saved.body, online_test.MAIL)
+        self.assertEqual(saved.headers["Content-Type"], "application/octet-stream")
+        self.assertEqual(saved.headers["X-Content-Type-Options"], "nosniff")
+        self.assertTrue(saved.headers["Content-Disposition"].startswith("attachment; "))
+        self.assertIn("was used already", self.form(handle, csrf=token, part="7").text)
+        other = {}
+        self.form(handle, cookies=other)
+        self.assertNotEqual(self.form(handle, cookies=other, csrf=self.csrf, part="0").body,
+                            online_test.MAIL)
+        self.service.run("envelope", "lock", ID)
+        self.assertIn("has locked", self.form(handle, csrf=token, part="0").text)
+
+    def test_nothing_is_done_without_the_token_of_this_browser(self):
+        self.register()
+        handle = self.handle()
+        self.sign_in(handle)
+        for csrf in ("", "A" * 43):
+            answer = self.form(handle, csrf=csrf, act="open")
+            self.assertIn("open for too long", answer.text)
+        stranger = {}
+        self.form(handle, cookies=stranger)
+        answer = self.form(handle, csrf=self.csrf, act="open")
+        self.assertIn("open for too long", answer.text, "another browser's token")
+        for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"},
+                        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+                        {"Content-Type": "text/plain"}):
+            self.assertEqual(self.form(handle, headers=headers, act="open").status, 403)
+        self.form(handle)
+        self.assertIn(">Hi\n", self.form(handle, csrf=self.csrf, act="open").text)
+
+    def test_links_spend_nothing(self):
+        self.register()
+        handle = self.handle()
+        for _ in range(2):
+            page = self.service.call("GET", "/online/" + handle)
+            self.assertEqual(page.status, 200)
+            self.assertIn(b'<form method="post" class="late">', page.body)
+        self.sign_in(handle)
+        self.assertIn(">Hi\n", self.form(handle, csrf=self.csrf, act="open").text)
+
+    def test_refusals_are_told_on_a_page(self):
+        self.register(to=("bob@example.org",))
+        handle = self.handle()
+        wrong = self.sign_in(handle, password="not the password")
+        self.assertIn("do not match", wrong.text)
+        self.assertIn('value="bob@example.org"', wrong.text)
+        self.assertNotIn("not the password", wrong.text)
+        other = self.sign_in(handle, user="eve@example.org")
+        self.assertIn("was not sent to eve@example.org", other.text)
+        self.assertNotIn("Alice@", other.text)
+        self.form(handle, csrf=self.csrf, act="signout")
+        self.assertNotIn("eve@example.org", self.form(handle).text)
+        self.assertIn('value="open"', self.sign_in(handle).text)
+        token = self.csrf
+        self.service.run("envelope", "lock", ID)
+        self.assertIn("has locked", self.form(handle, csrf=token, act="open").text)
+        self.service.run("envelope", "unlock", ID)
+        self.assertIn(">Hi\n", self.form(handle, csrf=token, act="open").text)
+        self.assertIn("was used already", self.form("A" * 43).text)
+        self.assertIn("was used already", self.form("<script>").text)
+
+    def test_level_none_asks_for_a_click_alone(self):
+        self.register(level=keyd.NONE)
+        handle = self.handle()
+        page = self.form(handle)
+        self.assertNotIn('type="password"', page.text)
+        self.assertIn("Alice@Example.com", page.text)
+        self.assertIn(">Hi\n", self.form(handle, csrf=self.csrf, act="open").text)
+        self.assertEqual(self.form(handle, csrf=self.csrf, part="0").body, online_test.MAIL)
+
+    def test_another_key_ends_it(self):
+        self.register(key=bytes(32))
+        handle = self.handle()
+        self.sign_in(handle)
+        self.assertIn("does not fit", self.form(handle, csrf=self.csrf, act="open").text)
+        self.assertIn("was used already", self.form(handle, csrf=self.csrf, act="open").text)
+
+    def test_malformed_forms_are_refused(self):
+        handle = self.handle()
+        for body in (b"csrf", b"x=1", b"act=%", b"act=%zz", b"act=a%00b", b"act=a&act=b",
+                     b"act=" + b"a" * 99, b"part=123456"):
+            answer = self.service.call("POST", "/online/" + handle, body,
+                                       {"Content-Type": "application/x-www-form-urlencoded"})
+            self.assertEqual(answer.status, 403, body)
+
+
+# Those of the base stand in a file of their own.
+for name in [name for name in dir(online_test.Online) if name.startswith("test_")]:
+    if name not in Plain.__dict__:
+        setattr(Plain, name, None)
+del online_test.Online
+
+if __name__ == "__main__":
+    keyd.main()
