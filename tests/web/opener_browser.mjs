@@ -367,6 +367,12 @@ test('is_readable_where_scripts_do_not_run', { skip: !IS_CHROMIUM && 'the driver
     assert.match(await tab.page.innerText('body'), new RegExp(`^${words.fallback_heading}[^]*${words.fallback_step_1}`));
     assert.equal(await tab.page.locator('input[type=password]').count(), 0);
     await tab.screenshot(join(SHOTS, `${NAME}-en-fallback.png`));
+    // Its button posts every field, as that of an envelope without a script does.
+    const before = service.posted.length;
+    await tab.click('#fallback button');
+    await tab.waitFor('#online');
+    assert.equal(service.posted.length, before + 1);
+    assert.deepEqual(formOf(service.posted.at(-1)).map(([name]) => name), ['v', 's', 'm', 'f', 'u', 't', 'k', 'c', 'e']);
     await tab.close();
 });
 
