@@ -96,6 +96,13 @@ static int load_attach(struct load *load, char why[MAILSET_WHY_BYTES])
     return 0;
 }
 
+/* Exponential gaps; (0, 1] keeps the logarithm finite. */
+static uint64_t load_gap_ns(uint64_t *state, double rate_per_s)
+{
+    const double unit = ((double)(mailset_random(state) >> 11) + 1.0) / 9007199254740992.0;
+    return (uint64_t)(-log(unit) / rate_per_s * (double)NS_PER_S);
+}
+
 /* One arrival is dealt with; when is the next one due? */
 static void load_advance_due(struct load *load, struct load_stream *stream, uint64_t now_ns)
 {
@@ -106,9 +113,7 @@ static void load_advance_due(struct load *load, struct load_stream *stream, uint
         stream->due_ns = now_ns;
         return;
     }
-    /* Exponential gaps; (0, 1] keeps the logarithm finite. */
-    const double unit = ((double)(mailset_random(&load->state) >> 11) + 1.0) / 9007199254740992.0;
-    stream->due_ns += (uint64_t)(-log(unit) / stream->rate_per_s * (double)NS_PER_S);
+    stream->due_ns += load_gap_ns(&load->state, stream->rate_per_s);
 }
 
 /* What stood where a mail is written now stands there no longer. */
@@ -399,6 +404,19 @@ static void load_fini(struct load *load)
         bulla_detach(load->clients[i]);
     free(load->flights);
     free(load->flat);
+}
+
+void load_gaps(const struct load_config *config, struct histogram *gaps)
+{
+    uint64_t state = config->seed;
+    uint64_t now_ns = clock_monotonic_ns();
+    const uint64_t end_ns = now_ns + config->duration_ns;
+    ASSERT(config->rate_per_s > 0);
+    histogram_init(gaps);
+    for (uint64_t due_ns = now_ns; due_ns < end_ns; now_ns = clock_monotonic_ns())
+        for (; due_ns <= now_ns && due_ns < end_ns;
+             due_ns += load_gap_ns(&state, config->rate_per_s))
+            histogram_record(gaps, now_ns - due_ns);
 }
 
 bool load_sound(const struct load_result *result, char why[MAILSET_WHY_BYTES])

@@ -89,6 +89,11 @@ struct load_result {
 MUST_USE int load_run(const struct load_config *config, const struct mailset *set,
                       struct load_result *result, char why[MAILSET_WHY_BYTES]);
 
+/* The machine's own part of a latency: the same arrivals, for config->duration_ns, noticed by a
+ * loop on this thread that has nothing else to do. What takes the processor away delays them as it
+ * delays messages. */
+void load_gaps(const struct load_config *config, struct histogram *gaps);
+
 /* False, and why, when something was refused or not answered, or nothing was sealed: a latency or a
  * rate then says nothing. */
 MUST_USE bool load_sound(const struct load_result *result, char why[MAILSET_WHY_BYTES]);
