@@ -34,11 +34,15 @@ const uint8_t base64_values[256] = {
 };
 
 static const struct base64_codec codecs[ISA_COUNT] = {
-    [ISA_SCALAR] = {ISA_SCALAR, base64_scalar_encode_lines, base64_scalar_decode_lines},
+    [ISA_SCALAR] = {ISA_SCALAR, base64_scalar_encode_lines, base64_scalar_encode_short,
+                    base64_scalar_decode_lines},
     /* A processor with SSE4.2 and no AVX2 is from before 2013: the plain one serves it. */
-    [ISA_SSE] = {ISA_SSE, base64_scalar_encode_lines, base64_scalar_decode_lines},
-    [ISA_AVX2] = {ISA_AVX2, base64_avx2_encode_lines, base64_avx2_decode_lines},
-    [ISA_AVX512] = {ISA_AVX512, base64_avx512_encode_lines, base64_avx512_decode_lines},
+    [ISA_SSE] = {ISA_SSE, base64_scalar_encode_lines, base64_scalar_encode_short,
+                 base64_scalar_decode_lines},
+    [ISA_AVX2] = {ISA_AVX2, base64_avx2_encode_lines, base64_avx2_encode_short,
+                  base64_avx2_decode_lines},
+    [ISA_AVX512] = {ISA_AVX512, base64_avx512_encode_lines, base64_avx512_encode_short,
+                    base64_avx512_decode_lines},
 };
 
 const struct base64_codec *base64_codec(enum isa isa)
@@ -125,28 +129,23 @@ size_t base64_scalar_decode_lines(uint8_t *dst, const uint8_t *src, size_t src_b
     return whole_lines;
 }
 
-static size_t padded_chars(size_t bytes)
-{
-    return (bytes + GROUP_BYTES - 1) / GROUP_BYTES * GROUP_CHARS;
-}
-
 size_t base64_lines_chars(size_t bytes)
 {
     const size_t rest = bytes % BASE64_LINE_BYTES;
     const size_t whole_chars = bytes / BASE64_LINE_BYTES * BASE64_LINE_STRIDE;
-    return rest == 0 ? whole_chars : whole_chars + padded_chars(rest) + 2;
+    return rest == 0 ? whole_chars : whole_chars + base64_padded_chars(rest) + 2;
 }
 
 /* One to 56 bytes: a full line of them and zeros, cut where RFC 4648, 4 pads. */
-static size_t short_line_encode(const struct base64_codec *codec, uint8_t *dst, const uint8_t *src,
-                                size_t bytes)
+static size_t short_line_encode(void (*encode_lines)(uint8_t *, const uint8_t *, size_t),
+                                uint8_t *dst, const uint8_t *src, size_t bytes)
 {
     uint8_t whole[BASE64_LINE_BYTES] = {0};
     uint8_t line[BASE64_LINE_STRIDE + BASE64_SLACK_BYTES];
-    const size_t chars = padded_chars(bytes);
+    const size_t chars = base64_padded_chars(bytes);
     ASSERT(bytes > 0 && bytes < BASE64_LINE_BYTES);
     memcpy(whole, src, bytes);
-    codec->encode_lines(line, whole, 1);
+    encode_lines(line, whole, 1);
     if (bytes % GROUP_BYTES != 0)
         line[chars - 1] = '=';
     if (bytes % GROUP_BYTES == 1)
@@ -154,6 +153,16 @@ static size_t short_line_encode(const struct base64_codec *codec, uint8_t *dst, 
     memcpy(dst, line, chars);
     memcpy(dst + chars, "\r\n", 2);
     return chars + 2;
+}
+
+size_t base64_scalar_encode_short(uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    return short_line_encode(base64_scalar_encode_lines, dst, src, bytes);
+}
+
+size_t base64_avx2_encode_short(uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    return short_line_encode(base64_avx2_encode_lines, dst, src, bytes);
 }
 
 size_t base64_encode(const struct base64_codec *codec, uint8_t *dst, const uint8_t *src,
@@ -164,7 +173,7 @@ size_t base64_encode(const struct base64_codec *codec, uint8_t *dst, const uint8
     codec->encode_lines(dst, src, lines_count);
     uint8_t *at = dst + lines_count * BASE64_LINE_STRIDE;
     if (rest > 0)
-        at += short_line_encode(codec, at, src + lines_count * BASE64_LINE_BYTES, rest);
+        at += codec->encode_short(at, src + lines_count * BASE64_LINE_BYTES, rest);
     ASSERT_HOT((size_t)(at - dst) == base64_lines_chars(bytes));
     return (size_t)(at - dst);
 }
@@ -172,7 +181,7 @@ size_t base64_encode(const struct base64_codec *codec, uint8_t *dst, const uint8
 size_t base64_encode_run(uint8_t *dst, const uint8_t *src, size_t bytes)
 {
     const size_t unpadded = run_encode(dst, src, bytes, base64_alphabet);
-    const size_t padded = padded_chars(bytes);
+    const size_t padded = base64_padded_chars(bytes);
     memset(dst + unpadded, '=', padded - unpadded);
     return padded;
 }

@@ -27,6 +27,8 @@ struct base64_codec {
     /* lines_count × 57 bytes in, lines_count × 78 characters out (CRLF after each line). `dst`
      * has BASE64_SLACK_BYTES of room after them; `src` is never read past its end. */
     void (*encode_lines)(uint8_t *dst, const uint8_t *src, size_t lines_count);
+    /* A last line of one to 56 bytes, padded, with its CRLF; as base64_encode(). */
+    size_t (*encode_short)(uint8_t *dst, const uint8_t *src, size_t bytes);
 
     /*
      * Decodes lines of exactly `width` canonical characters (4 ≤ width ≤ 76, a multiple of 4, no

@@ -106,6 +106,37 @@ void base64_avx512_encode_lines(uint8_t *dst, const uint8_t *src, size_t lines_c
     }
 }
 
+/* As a line's, with what pads and ends it where it ends. Both stand within a group of four
+ * characters, so neither crosses from one vector into the next. */
+size_t base64_avx512_encode_short(uint8_t *dst, const uint8_t *src, size_t bytes)
+{
+    ASSERT(bytes > 0 && bytes < BASE64_LINE_BYTES);
+    const size_t chars = base64_padded_chars(bytes);
+    const size_t first_bytes = MIN(bytes, (size_t)PACKED_BYTES);
+    const __m512i alphabet = _mm512_loadu_si512(base64_alphabet);
+    const __m512i first = _mm512_maskz_loadu_epi8((UINT64_C(1) << first_bytes) - 1, src);
+    const __m512i rest =
+        _mm512_maskz_loadu_epi8((UINT64_C(1) << (bytes - first_bytes)) - 1, src + first_bytes);
+    __m512i v0 =
+        vector_encode(first, _mm512_load_si512(gathers[0]), _mm512_load_si512(shifts[0]), alphabet);
+    __m512i v1 =
+        vector_encode(rest, _mm512_load_si512(gathers[1]), _mm512_load_si512(shifts[1]), alphabet);
+    const size_t pads_count = chars / 4 * 3 - bytes;
+    const uint64_t pads = ((UINT64_C(1) << pads_count) - 1) << (chars - pads_count) % VECTOR_BYTES;
+    const uint64_t eols = UINT64_C(3) << chars % VECTOR_BYTES;
+    const __m512i pad = _mm512_set1_epi8('=');
+    const __m512i eol = _mm512_set1_epi16('\r' | '\n' << 8);
+    v0 = _mm512_mask_mov_epi8(v0, chars <= VECTOR_BYTES ? pads : 0, pad);
+    v1 = _mm512_mask_mov_epi8(v1, chars <= VECTOR_BYTES ? 0 : pads, pad);
+    v0 = _mm512_mask_mov_epi8(v0, chars < VECTOR_BYTES ? eols : 0, eol);
+    v1 = _mm512_mask_mov_epi8(v1, chars < VECTOR_BYTES ? 0 : eols, eol);
+    _mm512_storeu_si512(dst, v0);
+    if (chars >= VECTOR_BYTES)
+        _mm512_mask_storeu_epi8(dst + VECTOR_BYTES, (UINT64_C(1) << (chars + 2 - VECTOR_BYTES)) - 1,
+                                v1);
+    return chars + 2;
+}
+
 /* Decoding: 64 characters to values with the top bit set where one is not of the alphabet. */
 static inline __m512i vector_values(__m512i chars, __m512i low, __m512i high)
 {

@@ -42,6 +42,9 @@ bool record_text_sound(const uint8_t *text, size_t bytes)
     size_t at = 0;
     while (bytes - at >= 8 && record_eight_plain(text + at))
         at += 8;
+    /* The last few, with some before them that were looked at: no character of several bytes. */
+    if (at > 0 && bytes - at < 8 && record_eight_plain(text + bytes - 8))
+        return true;
     while (at < bytes) {
         const size_t step = record_character(text + at, bytes - at);
         if (step == 0)
