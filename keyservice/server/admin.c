@@ -7,6 +7,7 @@
 #include "keyservice/server/api.h"
 #include "keyservice/server/audit.h"
 #include "keyservice/server/command.h"
+#include "keyservice/server/enrol.h"
 #include "keyservice/server/pki.h"
 #include "keyservice/server/store_role.h"
 
@@ -14,17 +15,12 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
-
-#define ENROL_LIFE_MS    (60 * UINT64_C(60000))
-#define ENROL_CODE_CHARS 24 /* 120 bits, in groups of six */
 
 struct admin_options {
     const char *config;
@@ -244,21 +240,10 @@ static void engine_print(void *context, const struct store_engine *engine)
 
 static int engine_add(const struct command_parts *parts, const char *name)
 {
-    /* 32 letters, so that five bits choose without bias; none looks like another. */
-    static const char letters[] = "abcdefghjkmnpqrstuvwxyz234567890";
-    char code[ENROL_CODE_CHARS + ENROL_CODE_CHARS / 6 + 1];
-    uint8_t random[ENROL_CODE_CHARS];
+    char code[ENROL_CODE_BYTES];
     uint8_t hash[STORE_HASH_BYTES];
-    size_t used = 0;
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+    if (enrol_code_make(code, hash) != 0)
         return command_fail(EX_OSERR, "no random numbers");
-    for (size_t i = 0; i < sizeof(random); i++) {
-        if (i > 0 && i % 6 == 0)
-            code[used++] = '-';
-        code[used++] = letters[random[i] & 31];
-    }
-    code[used] = '\0';
-    (void)SHA256((const uint8_t *)code, used, hash);
     int rc = admin_audit(parts, "engine_add", NULL, name);
     if (rc == 0)
         rc = admin_done(parts,

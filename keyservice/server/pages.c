@@ -53,7 +53,7 @@ static const struct {
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core", "account", "read"};
+static const char *const string_parts[] = {"core", "account", "read", "admin"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
@@ -350,10 +350,12 @@ static int part_load(struct pages *pages, uint32_t locale, size_t part, char why
 static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
 {
     static const char *const needed[] = {
-        "mail_code_subject",     "mail_code_text",     "mail_known_subject",  "mail_known_text",
-        "mail_reset_subject",    "mail_reset_text",    "mail_nobody_subject", "mail_nobody_text",
-        "mail_password_subject", "mail_password_text", "mail_factor_subject", "mail_factor_text",
-        "mail_passkey_subject",  "mail_passkey_text",
+        "mail_code_subject",    "mail_code_text",      "mail_known_subject",
+        "mail_known_text",      "mail_reset_subject",  "mail_reset_text",
+        "mail_nobody_subject",  "mail_nobody_text",    "mail_password_subject",
+        "mail_password_text",   "mail_factor_subject", "mail_factor_text",
+        "mail_passkey_subject", "mail_passkey_text",   "mail_reset_ask_subject",
+        "mail_reset_ask_text",
     };
     for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
         pages->strings[i] = json_object();

@@ -68,6 +68,22 @@ http_handle api_sent_get;
 http_handle api_sent_change;
 /* api_plain.c */
 http_handle api_plain_post;
+/* api_admin_….c */
+http_handle api_admin_users;
+http_handle api_admin_user;
+http_handle api_admin_user_add;
+http_handle api_admin_user_change;
+http_handle api_admin_engines;
+http_handle api_admin_engine_add;
+http_handle api_admin_engine_revoke;
+http_handle api_admin_tokens;
+http_handle api_admin_token_add;
+http_handle api_admin_token_remove;
+http_handle api_admin_profiles;
+http_handle api_admin_profile;
+http_handle api_admin_profile_put;
+http_handle api_admin_profile_remove;
+http_handle api_profile_look;
 /* api_account.c */
 http_handle api_account_session_get;
 http_handle api_account_session_post;
