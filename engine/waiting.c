@@ -15,7 +15,8 @@
 #define CLOSE_PAUSE_NS  ((long)NS_PER_MS)
 #define BUCKETS         (2 * WAITING_ENTRIES_MAX)
 #define EVENT_ROUNDS    8
-#define IDLE_NS         NS_PER_S /* so that segments are made ahead of need */
+#define RETRY_NS        (10 * NS_PER_S) /* after a segment could not be made */
+#define IDLE_NS         NS_PER_S        /* so that segments are made ahead of need */
 #define PAUSE_SHIFT_MAX 8
 
 static const char *const state_names[WAITING_STATES] = {
@@ -516,6 +517,10 @@ static uint32_t run_spool(struct waiting *waiting)
     waiting->idle_ns = waiting->now_ns + IDLE_NS;
     const bool few = waiting->budget <= WAITING_FEW;
     const uint32_t events_max = run_events_max(waiting);
+    if (waiting->now_ns >= waiting->retry_ns) {
+        waiting->retry_ns = waiting->now_ns + RETRY_NS;
+        spool_retry(waiting->spool);
+    }
     spool_read_share(waiting->spool, waiting->budget * WAITING_READ_BYTES);
     for (uint32_t n = 0; n < EVENT_ROUNDS; n++) {
         const uint32_t count = spool_run(waiting->spool, events, events_max);
@@ -586,6 +591,7 @@ uint32_t waiting_run(struct waiting *waiting, uint64_t now_ns, uint64_t now_unix
     waiting->now_ns = now_ns;
     waiting->now_unix_ns = now_unix_ns;
     waiting->budget = budget;
+    notices_log_rest(waiting);
     uint32_t done = run_forgets(waiting);
     if (!waiting->draining && budget > 0) {
         done += run_wheels(waiting, budget);

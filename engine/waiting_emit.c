@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define UNREAD_TRIES   8                       /* of which one says so in the log */
 #define DONES_MAX      64                      /* of one collector, at a time ...   */
 #define DONES_FEW      16                      /* ... while new mail must not wait  */
 #define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail */
@@ -74,6 +75,16 @@ static bool emit_send(struct waiting *waiting, uint32_t slot)
     return true;
 }
 
+/* It is tried for ever, or until its end: somebody should know. */
+static void emit_log_unread(const struct waiting_entry *entry, int error)
+{
+    char hex[ID_HEX_CHARS];
+    id_to_hex(hex, &entry->id);
+    log_line(LOG_LEVEL_ERROR, "emission_unreadable",
+             "id=%.*s tries=%u error=\"%s\" effect=\"it waits\" mend=\"look at the spool's disk\"",
+             ID_HEX_CHARS, hex, entry->tries, strerror(-error));
+}
+
 static void emit_failed(struct waiting *waiting, uint32_t slot, int error)
 {
     const uint32_t index = waiting->emits[slot].entry;
@@ -89,6 +100,8 @@ static void emit_failed(struct waiting *waiting, uint32_t slot, int error)
     }
     row_enter(waiting, index, WAITING_READY);
     row_pause(waiting, index);
+    if (entry->tries % UNREAD_TRIES == 0)
+        emit_log_unread(entry, error);
 }
 
 void emit_read(struct waiting *waiting, const struct spool_event *event, uint32_t slot)

@@ -163,8 +163,12 @@ struct waiting {
     uint64_t now_unix_ns;
     uint32_t budget; /* of the pass */
     bool draining;
-    bool touched;     /* the spool was given something since it ran */
-    uint64_t idle_ns; /* when it is run all the same */
+    bool touched;      /* the spool was given something since it ran */
+    uint64_t idle_ns;  /* when it is run all the same                  */
+    uint64_t retry_ns; /* when the spool is to look for room again     */
+    uint64_t log_s;    /* the second of which the log had some lines   */
+    uint32_t log_lines;
+    uint32_t log_rest; /* what it was not told one by one, by reason   */
     uint64_t jitter;
 
     uint32_t asks_out[CONFIG_KEY_SERVICES_MAX];
@@ -244,6 +248,8 @@ void emit_give(struct waiting *waiting, uint32_t slot);
 
 /* waiting_notice.c */
 uint32_t notices_run(struct waiting *waiting, uint32_t budget);
+/* Once the second is over: how many more than a few have ended in it. */
+void notices_log_rest(struct waiting *waiting);
 void notice_event(struct waiting *waiting, const struct spool_event *event, uint32_t slot);
 
 /* waiting_queue.c */

@@ -43,6 +43,10 @@ static int spool_take(struct worker *worker)
     spool->heads = pages_take(spool->heads_bytes);
     spool->heads_large = pages_take(spool->heads_large_bytes);
     spool->log = pages_take(WORKER_LOG_BYTES);
+    /* All of it is registered with the ring, and so in memory: in large pages a write of a group is
+     * one piece for the disk. Where there are none, it is many. */
+    if (spool->log != NULL)
+        (void)madvise(spool->log, WORKER_LOG_BYTES, MADV_HUGEPAGE);
     if (spool->heads == NULL || spool->heads_large == NULL || spool->log == NULL) {
         spool_free(spool);
         return -ENOMEM;

@@ -117,6 +117,8 @@ HOT uint32_t spool_run(struct spool *spool, struct spool_event *events, uint32_t
 /* What a run takes of all reads, at most: when it has taken so many bytes it begins no other; one
  * it always begins. Everything, at first. */
 void spool_read_share(struct spool *spool, uint64_t bytes);
+/* What could not be made for want of room is tried again by the next run: call it now and then. */
+void spool_retry(struct spool *spool);
 /* Something is under way: sleep on the disk's doorbell too. */
 bool spool_busy(const struct spool *spool);
 /* A run has something to do although no disk rings. */

@@ -209,3 +209,9 @@ void maker_done(struct spool *spool, uint32_t lane_index, int64_t result)
     case MAKER_UNLINK: removed(spool, lane); return;
     }
 }
+
+void spool_retry(struct spool *spool)
+{
+    for (uint32_t n = 0; n < spool->lanes_count; n++)
+        spool->lanes[n]->maker.pause_runs = 0;
+}

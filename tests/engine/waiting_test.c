@@ -202,6 +202,24 @@ static void segments_are_made_before_the_first_mail(void **state)
     assert_true(stats.segments_free >= 3);
 }
 
+/* No mail comes, so that none is refused: time alone finds the room. */
+static void room_is_looked_for_again_though_no_mail_comes(void **state)
+{
+    struct spool_stats stats;
+    (void)state;
+    waiting_begin(1);
+    disk_model_fail(model, DISK_MODEL_ENOSPC, disk_model_submitted(model), UINT32_MAX);
+    for (uint32_t n = 0; n < 3; n++)
+        step();
+    waiting_spool_stats(waiting, &stats);
+    assert_int_equal(stats.segments_free, 0);
+    disk_model_fail(model, DISK_MODEL_SOUND, 0, 0);
+    for (uint32_t n = 0; n < 20; n++)
+        step();
+    waiting_spool_stats(waiting, &stats);
+    assert_true(stats.segments_free >= 3);
+}
+
 /* As after a kill: nothing that was read before is in memory. */
 static void start_again(uint32_t key_services_count)
 {
@@ -250,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(segments_are_made_before_the_first_mail, begin, end),
+        cmocka_unit_test_setup_teardown(room_is_looked_for_again_though_no_mail_comes, begin, end),
         cmocka_unit_test_setup_teardown(
             mail_that_the_disk_never_reads_is_lost_at_last_and_not_tried_for_ever, begin, end),
         cmocka_unit_test_setup_teardown(each_service_is_asked_though_another_does_not_answer, begin,
