@@ -196,10 +196,16 @@ bool api_own_origin(const struct http_request *request)
 bool api_own_page(const struct service *service, struct http_request *request,
                   struct session_token *cookie)
 {
-    const size_t type_chars = sizeof(API_JSON) - 1;
-    const bool json = strncmp(request->content_type, API_JSON, type_chars) == 0 &&
+    return api_own_page_of(service, request, API_JSON, cookie);
+}
+
+bool api_own_page_of(const struct service *service, struct http_request *request, const char *type,
+                     struct session_token *cookie)
+{
+    const size_t type_chars = strlen(type);
+    const bool fits = strncmp(request->content_type, type, type_chars) == 0 &&
                       strchr("; ", request->content_type[type_chars]) != NULL;
-    if (!json || !api_own_origin(request) || !session_parse(cookie, request->cookie) ||
+    if (!fits || !api_own_origin(request) || !session_parse(cookie, request->cookie) ||
         !session_csrf_valid(service->csrf_secret, cookie, request->csrf)) {
         api_refuse(request, API_CSRF, NULL);
         return false;

@@ -97,6 +97,10 @@ MUST_USE int api_session(const struct service *service, const struct http_reques
 bool api_own_page(const struct service *service, struct http_request *request,
                   struct session_token *cookie);
 
+/* The same for a body of another type than JSON: one that no form of another site can post. */
+bool api_own_page_of(const struct service *service, struct http_request *request, const char *type,
+                     struct session_token *cookie);
+
 /* Not of another site's page: no Origin and Sec-Fetch-Site, or our own. Programs send neither. */
 bool api_own_origin(const struct http_request *request);
 

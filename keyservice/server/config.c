@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <confuse.h>
+#include <ctype.h>
 #include <errno.h>
 #include <libgen.h>
 #include <stdbool.h>
@@ -212,6 +213,35 @@ static int paths_fill(struct config *config, cfg_t *cfg, const char *folder, cha
     return rc;
 }
 
+/* Who may write, to whom, and how much: docs/keyservice/write.md. */
+static int write_fill(struct config *config, cfg_t *cfg, char *why)
+{
+    const unsigned int count = cfg_size(cfg, "write_domains");
+    if (count > CONFIG_DOMAINS_MAX) {
+        (void)snprintf(why, CONFIG_WHY_BYTES, "write_domains: at most %d", CONFIG_DOMAINS_MAX);
+        return -EINVAL;
+    }
+    for (unsigned int i = 0; i < count; i++) {
+        const char *domain = cfg_getnstr(cfg, "write_domains", i);
+        const size_t chars = strlen(domain);
+        if (chars == 0 || chars >= CONFIG_TEXT_BYTES || strpbrk(domain, "@ *") != NULL) {
+            (void)snprintf(why, CONFIG_WHY_BYTES,
+                           "write_domains: write domains, as {\"example.com\"}");
+            return -EINVAL;
+        }
+        for (size_t at = 0; at <= chars; at++)
+            config->write_domains[i][at] = (char)tolower((unsigned char)domain[at]);
+    }
+    int rc = text_set(config->contact_mailbox, sizeof(config->contact_mailbox), cfg,
+                      "contact_mailbox", why);
+    if (rc == 0 && config->contact_mailbox[0] != '\0' &&
+        !relay_address_plain(config->contact_mailbox)) {
+        (void)snprintf(why, CONFIG_WHY_BYTES, "contact_mailbox: write an address");
+        rc = -EINVAL;
+    }
+    return rc != 0 ? rc : count_set(&config->write_size_mib, cfg, "write_size", 1, 40, why);
+}
+
 static int config_fill(struct config *config, cfg_t *cfg, const char *folder, char *why)
 {
     int rc = paths_fill(config, cfg, folder, why);
@@ -232,6 +262,8 @@ static int config_fill(struct config *config, cfg_t *cfg, const char *folder, ch
         rc = path_set(config->smtp_ca_file, cfg, "smtp_ca_file", folder, why);
     if (rc == 0)
         rc = text_set(config->mail_from, sizeof(config->mail_from), cfg, "mail_from", why);
+    if (rc == 0)
+        rc = write_fill(config, cfg, why);
     if (rc == 0)
         rc = time_set(&config->session_idle_s, cfg, "session_idle", why);
     if (rc == 0)
@@ -298,6 +330,9 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR("mail_from", "bulla@localhost", CFGF_NONE),
         CFG_STR("user", "", CFGF_NONE),
         CFG_STR("confine", "try", CFGF_NONE),
+        CFG_STR_LIST("write_domains", "{}", CFGF_NONE),
+        CFG_STR("contact_mailbox", "", CFGF_NONE),
+        CFG_INT("write_size", 25, CFGF_NONE),
         CFG_STR("session_idle", "30min", CFGF_NONE),
         CFG_STR("session_life", "12h", CFGF_NONE),
         CFG_STR("request_head_time", "20s", CFGF_NONE),

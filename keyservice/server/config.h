@@ -15,9 +15,10 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-#define CONFIG_WHY_BYTES  512
-#define CONFIG_PATH_BYTES 1024
-#define CONFIG_TEXT_BYTES 256
+#define CONFIG_WHY_BYTES   512
+#define CONFIG_PATH_BYTES  1024
+#define CONFIG_TEXT_BYTES  256
+#define CONFIG_DOMAINS_MAX 32
 
 enum config_confine {
     CONFIG_CONFINE_TRY, /* as far as the kernel can */
@@ -44,6 +45,9 @@ struct config {
     char mail_from[CONFIG_TEXT_BYTES];
     char user[CONFIG_TEXT_BYTES]; /* "": stays who it is */
     enum config_confine confine;
+    char write_domains[CONFIG_DOMAINS_MAX][CONFIG_TEXT_BYTES]; /* lower case; "": none further */
+    char contact_mailbox[CONFIG_TEXT_BYTES];                   /* "": no such form            */
+    uint32_t write_size_mib;
     uint32_t session_idle_s;
     uint32_t session_life_s;
     uint32_t connections_max;

@@ -33,8 +33,10 @@ enum guess_kind {
     GUESS_FACTOR,          /* second factors of an account, from one network               */
     GUESS_FACTOR_ALL,      /* the same from all networks that it was never signed in from  */
     GUESS_REFUSE,          /* refusals that stand in the audit log, of either             */
+    GUESS_WRITE,           /* messages that an account writes here                        */
+    GUESS_WRITE_TO,        /* and their recipients                                        */
 };
-#define GUESS_KINDS_COUNT 12
+#define GUESS_KINDS_COUNT 14
 
 /* The most mails to one address in a time: the burst, and what is refilled meanwhile. */
 #define GUESS_MAIL_ALL_BURST    20

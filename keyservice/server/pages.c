@@ -47,13 +47,15 @@ static const struct {
     {"/register", "pages/register.html", PAGES_POLICY, false},
     {"/reset", "pages/reset.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},
+    {"/write", "pages/write.html", PAGES_POLICY, false},
+    {"/contact", "pages/write.html", PAGES_POLICY, false},
     {PAGES_ONLINE, "pages/online.html", PAGES_MESSAGE_POLICY, false},
 };
 #define PAGES_COUNT ARRAY_COUNT(page_list)
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core", "account", "read", "admin"};
+static const char *const string_parts[] = {"core", "account", "read", "admin", "write"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
@@ -355,7 +357,7 @@ static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
         "mail_nobody_subject",  "mail_nobody_text",    "mail_password_subject",
         "mail_password_text",   "mail_factor_subject", "mail_factor_text",
         "mail_passkey_subject", "mail_passkey_text",   "mail_reset_ask_subject",
-        "mail_reset_ask_text",
+        "mail_reset_ask_text",  "mail_failed_subject", "mail_failed_text",
     };
     for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
         pages->strings[i] = json_object();

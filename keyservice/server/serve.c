@@ -84,11 +84,16 @@ static const struct http_route public_routes[] = {
     {"DELETE", "/v1/admin/profiles/", HTTP_FAST, false, API_BODY_BYTES_MAX,
      api_admin_profile_remove},
     {"GET", "/v1/profiles/", HTTP_FAST, false, 0, api_profile_look},
+    {"GET", "/v1/write", HTTP_FAST, false, 0, api_write_look},
+    {"GET", "/v1/write/", HTTP_FAST, false, 0, api_write_look},
+    {"POST", "/v1/write", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_write_post},
     {"GET", "/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/signin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/register", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/reset", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/open", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/write", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/contact", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/online", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/online/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/static/", HTTP_INLINE, false, 0, pages_get},
@@ -245,8 +250,11 @@ static int parts_open(struct serve *serve)
                                             .spool_dir = config->mail_spool_dir,
                                             .from = config->mail_from};
     rc = mail_open(&service->mail, &mail_config);
-    const struct outbox_config outbox_config = {
-        .store = service->store, .mail = service->mail, .audit = service->audit};
+    const struct outbox_config outbox_config = {.store = service->store,
+                                                .mail = service->mail,
+                                                .audit = service->audit,
+                                                .failed = api_write_failed,
+                                                .context = service};
     if (rc == 0)
         rc = outbox_open(&service->outbox, &outbox_config);
     if (rc == 0)
@@ -269,6 +277,7 @@ static void parts_close(struct serve *serve)
     struct service *service = &serve->service;
     tend_close(service->tend);
     outbox_close(service->outbox);
+    letters_close(service->letters);
     mail_close(service->mail);
     online_close(service->online);
     reader_close(service->reader);
@@ -441,6 +450,16 @@ static void listener_stop(struct serve_listener *listener)
     http_close(listener->http);
 }
 
+/* Envelopes that are written here name the address that was really taken. */
+static int letters_start(struct service *service)
+{
+    char why[LETTER_WHY_BYTES] = "no memory";
+    config_url_host(service->public_url, service->host);
+    if (letters_open(&service->letters, service->public_url, service->host, why) == 0)
+        return 0;
+    return command_fail(EX_CONFIG, "public_url: %s", why);
+}
+
 static int serve_start(struct serve *serve, const struct serve_options *options)
 {
     char why[CONFIG_WHY_BYTES];
@@ -473,7 +492,9 @@ static int serve_start(struct serve *serve, const struct serve_options *options)
     else
         (void)snprintf(serve->service.public_url, sizeof(serve->service.public_url),
                        "https://localhost:%u", serve->public.port);
-    status = listeners_start(serve);
+    status = letters_start(&serve->service);
+    if (status == 0)
+        status = listeners_start(serve);
     if (status == 0)
         status = tend_begin(serve);
     if (status == 0 && options->ports_file != NULL)

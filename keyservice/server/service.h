@@ -13,6 +13,7 @@
 #include "keyservice/server/config.h"
 #include "keyservice/server/guess.h"
 #include "keyservice/server/http.h"
+#include "keyservice/server/letter.h"
 #include "keyservice/server/mail.h"
 #include "keyservice/server/master.h"
 #include "keyservice/server/online.h"
@@ -35,8 +36,10 @@ struct service {
     struct mail *mail;
     struct outbox *outbox;
     struct tend *tend;
+    struct letters *letters;
     struct pages *pages;
     char public_url[CONFIG_TEXT_BYTES];        /* with the port that was really taken */
+    char host[CONFIG_TEXT_BYTES];              /* of public_url */
     char no_account[ACCOUNT_HASH_BYTES];       /* a hash to verify against where there is none */
     uint8_t csrf_secret[SESSION_SECRET_BYTES]; /* all derived from the master key */
     uint8_t ticket_secret[MASTER_KEY_BYTES];
@@ -84,6 +87,10 @@ http_handle api_admin_profile;
 http_handle api_admin_profile_put;
 http_handle api_admin_profile_remove;
 http_handle api_profile_look;
+/* api_write.c */
+http_handle api_write_look;
+http_handle api_write_post;
+outbox_failed api_write_failed;
 /* api_account.c */
 http_handle api_account_session_get;
 http_handle api_account_session_post;

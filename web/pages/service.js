@@ -27,11 +27,11 @@ export const signedInUser = () => user;
 /** Calls the service; `body` makes it a state change with the token of this session. */
 export const call = (method, path, body) => ask(method, path, body, false);
 
-async function ask(method, path, body, wantsBytes) {
+async function ask(method, path, body, wantsBytes, type) {
   const options = { method, credentials: "same-origin", cache: "no-store", headers: {} };
   if (method !== "GET") {
-    options.headers = { "Content-Type": "application/json", "X-Bulla-CSRF": csrf };
-    options.body = JSON.stringify(body ?? {});
+    options.headers = { "Content-Type": type ?? "application/json", "X-Bulla-CSRF": csrf };
+    options.body = type === undefined ? JSON.stringify(body ?? {}) : body;
   }
   let response;
   let answer;
@@ -60,15 +60,15 @@ async function ask(method, path, body, wantsBytes) {
 
 export const session = () => call("GET", "/v1/session");
 
-async function changeAs(method, path, body, wantsBytes) {
+async function changeAs(method, path, body, wantsBytes, type) {
   try {
-    return await ask(method, path, body, wantsBytes);
+    return await ask(method, path, body, wantsBytes, type);
   } catch (refusal) {
     if (refusal.code !== "csrf") {
       throw refusal;
     }
     await session();
-    return ask(method, path, body, wantsBytes);
+    return ask(method, path, body, wantsBytes, type);
   }
 }
 
@@ -77,6 +77,9 @@ export const change = (method, path, body) => changeAs(method, path, body, false
 
 /** The same, answered with bytes. */
 export const changeForBytes = (method, path, body) => changeAs(method, path, body, true);
+
+/** The same with a body of another type: a Blob. */
+export const changeWith = (method, path, type, body) => changeAs(method, path, body, false, type);
 
 function wait(seconds) {
   return seconds > 90

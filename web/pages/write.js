@@ -1,0 +1,267 @@
+// /write and /contact: a message is written and sealed here, and only its ciphertext leaves. What is
+// typed is kept nowhere but on this page. docs/keyservice/write.md.
+import {
+  byId, call, changeWith, complain, explain, Refusal, session, show, text, wire,
+} from "./service.js";
+import { wireAccount } from "./signin.js";
+import { clean, letterBytes, thread, writeLetter } from "./letter.js";
+import { hex, makeId, pack, seal } from "./seal.js";
+
+const KINDS = ["reply", "reply_all", "forward"];
+const BODY_TYPE = "application/vnd.bulla.letter";
+
+const asked = new URLSearchParams(location.search);
+const contact = location.pathname === "/contact";
+const kind = contact ? "contact" : (KINDS.find((name) => asked.has(name)) ?? "compose");
+const about = KINDS.includes(kind) ? asked.get(kind) : "";
+// What the opened message says of itself, where whoever led here knew it: it never leaves this browser
+// but inside the sealed message and in the header that mail needs.
+const told = new URLSearchParams(location.hash.slice(1));
+
+let look = null;
+let files = [];
+let dirty = false;
+let draft = null; // sealed and perhaps posted: trying again sends the very same, so it is sent once
+
+const form = byId("write").querySelector("form");
+const field = (name) => byId(`write-${name}`);
+
+function size(bytes) {
+  const mib = bytes / 1048576;
+  return new Intl.NumberFormat(document.documentElement.lang, { style: "unit", unit: "megabyte", maximumFractionDigits: mib < 10 ? 1 : 0 }).format(mib);
+}
+
+function fail(refusal, name) {
+  show("failed");
+  complain("failed", name === undefined ? explain(refusal) : text(name));
+  byId("failed-title").focus();
+}
+
+/** "Re: ", once. */
+function subjectOf(subject) {
+  if (kind === "forward") {
+    return /^(fwd?|wg|tr|rv)\s*:/i.test(subject) ? subject : `Fwd: ${subject}`;
+  }
+  return /^(re|aw|sv|odp)\s*:/i.test(subject) ? subject : `Re: ${subject}`;
+}
+
+function prepare() {
+  const heading = text(kind === "compose" ? "write_title" : `write_${kind}_title`);
+  byId("write-heading").textContent = heading;
+  document.title = heading;
+  if (contact) {
+    field("note").textContent = text("write_contact_note");
+  }
+  const fixed = kind === "reply" || contact;
+  field("to").readOnly = fixed;
+  field("hint").hidden = fixed;
+  byId("write-cc-row").hidden = fixed;
+  byId("write-original-row").hidden = kind !== "forward";
+  if (!dirty) {
+    field("to").value = contact ? look.contact : kind === "forward" ? "" : look.from;
+    field("cc").value = kind === "reply_all" ? told.get("cc") ?? "" : "";
+    field("subject").value = about === "" ? "" : subjectOf(look.subject);
+    field("hide").checked = about !== "" && look.subject === "";
+  }
+  byId("write-files-hint").textContent = text("write_files_hint", { size: size(look.size) });
+  show("write");
+  (fixed || kind === "reply_all" ? field("text") : field("to")).focus();
+}
+
+/** Who is signed in, and what may they do? */
+async function advance() {
+  draft = null; // it may be another who is signed in now
+  try {
+    look = await call("GET", about === "" ? "/v1/write" : `/v1/write/${about}`);
+  } catch (refusal) {
+    if (refusal.code === "credentials") {
+      byId("signin-title").textContent = text(contact ? "write_contact_title" : "write_title");
+      byId("signin-lead").textContent = text(contact ? "write_contact_lead" : "write_lead");
+      show("signin");
+    } else {
+      fail(refusal);
+    }
+    return;
+  }
+  if (contact && look.contact === "") {
+    fail(new Refusal("unknown"), "write_error_contact");
+  } else if (kind === "compose" && !look.anyone) {
+    fail(new Refusal("forbidden"), "write_error_compose");
+  } else if (about !== "" && !look[kind]) {
+    fail(new Refusal("forbidden"), "write_error_flags");
+  } else {
+    prepare();
+  }
+}
+
+/** Addresses between commas, semicolons or blanks; throws the one that is none. */
+function addresses(name) {
+  const typed = field(name).value.split(/[,;\s]+/).filter((address) => address !== "")
+    .map((address) => address.replace(/^<(.*)>$/, "$1"));
+  for (const address of typed) {
+    if (!/^[\x21-\x7e]+@[\x21-\x7e]+$/.test(address) || /[<>()[\]\\,;:"]/.test(address)) {
+      throw new Error(address);
+    }
+  }
+  return typed;
+}
+
+const bytesOf = async (file) => new Uint8Array(await file.arrayBuffer());
+
+function listFiles() {
+  byId("write-list").replaceChildren(...files.map((file) => {
+    const item = document.createElement("li");
+    const name = document.createElement("span");
+    const remove = document.createElement("button");
+    name.textContent = `${file.name} – ${size(file.size)}`;
+    remove.type = "button";
+    remove.className = "link";
+    remove.textContent = text("write_remove");
+    remove.setAttribute("aria-label", `${text("write_remove")}: ${file.name}`);
+    remove.addEventListener("click", () => {
+      files = files.filter((other) => other !== file);
+      changed();
+      listFiles();
+      field("files").focus();
+    });
+    item.append(name, remove);
+    return item;
+  }));
+}
+
+/** Writes and seals; the draft is ready to be posted, as often as it takes. */
+async function sealDraft(to, cc) {
+  const original = kind === "forward" ? field("original").files[0] : undefined;
+  const id = makeId(look.now);
+  const subject = clean(field("subject").value);
+  const { inReplyTo, references } = about === "" || kind === "forward"
+    ? { inReplyTo: "", references: [] }
+    : thread(told.get("id"), told.get("references"), told.get("in-reply-to"));
+  const parts = writeLetter({
+    from: { address: look.user, name: look.name },
+    to, cc, subject, text: field("text").value,
+    files: await Promise.all(files.map(async (file) => ({ name: file.name, type: file.type, bytes: await bytesOf(file) }))),
+    forwarded: original === undefined ? undefined : await bytesOf(original),
+    messageId: `<${hex(id)}@${look.host}>`, inReplyTo, references, unixMs: look.now,
+  });
+  const bytes = letterBytes(parts);
+  const packed = pack(parts);
+  if (packed.length > look.size) {
+    throw new Refusal("too_large");
+  }
+  field("progress").textContent = text("write_sealing");
+  const { key, header, chunks } = await seal(packed, id);
+  packed.fill(0);
+  const head = new TextEncoder().encode(JSON.stringify({
+    m: hex(id), kind, ...(about === "" ? {} : { of: about }), to, cc,
+    subject: field("hide").checked ? "" : subject, ...(look.name ? { name: look.name } : {}),
+    in_reply_to: inReplyTo, references: references.join(" "), copy: field("copy").checked, bytes,
+  }));
+  const length = new DataView(new ArrayBuffer(4));
+  length.setUint32(0, head.length, true);
+  return new Blob([length.buffer, head, key, header, ...chunks]);
+}
+
+function changed() {
+  dirty = true;
+  draft = null;
+}
+
+async function send() {
+  let to;
+  let cc;
+  try {
+    to = addresses("to");
+    cc = byId("write-cc-row").hidden ? [] : addresses("cc");
+  } catch (wrong) {
+    complain("write", text("write_error_to", { address: wrong.message }));
+    return;
+  }
+  if (to.length === 0) {
+    complain("write", text("write_error_to", { address: "" }));
+    return;
+  }
+  if (draft === null) {
+    look = { ...look, now: (await call("GET", about === "" ? "/v1/write" : `/v1/write/${about}`)).now };
+    draft = await sealDraft(to, cc);
+  }
+  field("progress").textContent = text("write_sending");
+  await changeWith("POST", "/v1/write", BODY_TYPE, draft);
+  dirty = false;
+  draft = null;
+  form.reset();
+  files = [];
+  listFiles();
+  show("done");
+}
+
+form.addEventListener("input", changed);
+field("files").addEventListener("change", () => {
+  files.push(...field("files").files);
+  field("files").value = "";
+  changed();
+  listFiles();
+});
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = form.querySelector("button[type=submit]");
+  if (button.disabled) {
+    return;
+  }
+  byId("write").querySelector(".error").textContent = "";
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+  }
+  button.disabled = true;
+  try {
+    await send();
+  } catch (refusal) {
+    if (refusal.code === "credentials") {
+      show("signin");
+      complain("signin", text("error_again"));
+    } else {
+      const known = { forbidden: "write_error_forbidden", too_large: "write_error_size", not_recipient: "write_error_flags" };
+      const name = known[refusal.code];
+      byId("write").querySelector(".error").textContent = name === undefined ? explain(refusal) : text(name, { size: size(look.size) });
+      button.focus();
+    }
+  } finally {
+    button.disabled = false;
+    field("progress").textContent = "";
+  }
+});
+
+/** Nothing of a draft is kept anywhere: whoever leaves is asked first. */
+window.addEventListener("beforeunload", (event) => {
+  if (dirty) {
+    event.preventDefault();
+  }
+});
+
+byId("to-register").addEventListener("click", () => {
+  byId("register-user").value = byId("signin-user").value;
+  show("register");
+});
+byId("to-signin").addEventListener("click", () => {
+  byId("signin-user").value = byId("register-user").value;
+  show("signin");
+});
+wire(() => {
+  dirty = false;
+  form.reset();
+  files = [];
+  listFiles();
+  return advance();
+});
+wireAccount(advance); // what was typed stays
+
+if (about !== "" && !/^[0-9a-f]{32}$/.test(about)) {
+  fail(new Refusal("bad_request"), "error_link");
+} else {
+  try {
+    await session();
+    await advance();
+  } catch (refusal) {
+    fail(refusal);
+  }
+}
