@@ -107,8 +107,9 @@ void api_online_look(void *context, struct http_request *request)
     struct id id;
     char hex[API_OPEN_ID_CHARS];
     const char *handle = request->path + sizeof(ONLINE_PREFIX) - 1;
-    if (online_look(service->online, handle, clock_monotonic_ns(), &id) != 0) {
-        api_refuse(request, API_GONE, NULL);
+    const int rc = online_look(service->online, handle, clock_monotonic_ns(), &id);
+    if (rc != 0) {
+        api_refuse(request, rc == -ENOENT ? API_GONE : API_AWAY, NULL);
         return;
     }
     api_to_hex(hex, id.bytes, sizeof(id.bytes));
@@ -191,8 +192,9 @@ void api_online_open(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
-    if (online_take(service->online, handle, NULL, clock_monotonic_ns(), &message) != 0) {
-        api_refuse(request, API_GONE, NULL);
+    const int taken = online_take(service->online, handle, NULL, clock_monotonic_ns(), &message);
+    if (taken != 0) {
+        api_refuse(request, taken == -ENOENT ? API_GONE : API_AWAY, NULL);
         return;
     }
     memcpy(want.id, message.unsealed.id.bytes, sizeof(want.id));

@@ -4,16 +4,19 @@
 #include "base/bytes.h"
 #include "crypto/base64.h"
 #include "crypto/secret.h"
+#include "keyservice/server/store_parked.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#define ONLINE_SECRET_BYTES 32
-#define ONLINE_GROUPS       16384 /* a power of two: two owners seldom meet in one */
+_Static_assert(ONLINE_BROWSER_BYTES == STORE_PARKED_BROWSER_BYTES, "one digest");
+
+#define ONLINE_GROUPS 16384 /* a power of two: two owners seldom meet in one */
 
 struct online_place {
     bool taken; /* lent: the place waits for it */
@@ -22,6 +25,7 @@ struct online_place {
 };
 
 struct online {
+    struct store *store;   /* where messages wait, or NULL: here */
     pthread_mutex_t mutex; /* of all but the core */
     uint64_t held_bytes;
     uint64_t group_bytes[ONLINE_GROUPS];
@@ -51,6 +55,15 @@ int online_open(struct online **online)
     (void)pthread_mutex_init(&made->core_mutex, NULL);
     *online = made;
     return 0;
+}
+
+void online_share(struct online *online, struct store *store,
+                  const uint8_t secret[ONLINE_SECRET_BYTES])
+{
+    if (!store_shares(store))
+        return;
+    online->store = store;
+    memcpy(online->secret, secret, ONLINE_SECRET_BYTES);
 }
 
 void online_close(struct online *online)
@@ -194,13 +207,38 @@ static struct online_place *place_take(struct online *online, uint32_t group)
     return NULL;
 }
 
-int online_park(struct online *online, uint32_t group, const struct unsealed *unsealed,
-                uint64_t now_ns, char handle[ONLINE_HANDLE_CHARS + 1])
+/* What a message stands under in the database: of its handle a digest, of its owner the group. */
+static void shared_name(const uint8_t handle[ONLINE_HANDLE_BYTES],
+                        uint8_t name[STORE_PARKED_NAME_BYTES])
 {
-    uint8_t text[ONLINE_HANDLE_CHARS + 1 + BASE64_SLACK_BYTES];
-    uint8_t random[ONLINE_HANDLE_BYTES];
-    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return -EIO;
+    (void)SHA256(handle, ONLINE_HANDLE_BYTES, name);
+}
+
+static int shared_park(struct online *online, uint32_t group, const struct unsealed *unsealed,
+                       const uint8_t handle[ONLINE_HANDLE_BYTES])
+{
+    static const struct store_parked_bounds bounds = {.owner_bytes = ONLINE_SHARE_BYTES,
+                                                      .owner_count = ONLINE_SHARE,
+                                                      .bytes = ONLINE_BYTES_MAX,
+                                                      .count = ONLINE_COUNT};
+    struct store_parked parked = {.suite = unsealed->suite, .sealed_bytes = unsealed->sealed_bytes};
+    if (parked.sealed_bytes > ONLINE_BODY_BYTES_MAX)
+        return -EAGAIN;
+    shared_name(handle, parked.name);
+    bytes_store_le32(parked.owner, group);
+    memcpy(parked.id, unsealed->id.bytes, sizeof(parked.id));
+    const int rc =
+        store_parked_put(online->store, &parked, unsealed->sealed, ONLINE_LIFE_NS, &bounds);
+    if (rc == 0) { /* it is the database's now */
+        struct unsealed gone = *unsealed;
+        unsealed_fini(&gone);
+    }
+    return rc == 0 ? 0 : -EAGAIN;
+}
+
+static int memory_park(struct online *online, uint32_t group, const struct unsealed *unsealed,
+                       uint64_t now_ns, const uint8_t random[ONLINE_HANDLE_BYTES])
+{
     (void)pthread_mutex_lock(&online->mutex);
     int rc = -EAGAIN;
     struct online_place *place = NULL;
@@ -214,11 +252,23 @@ int online_park(struct online *online, uint32_t group, const struct unsealed *un
                                        .message = {.unsealed = *unsealed,
                                                    .until_ns = now_ns + ONLINE_LIFE_NS,
                                                    .group = group}};
-        memcpy(place->message.handle, random, sizeof(random));
+        memcpy(place->message.handle, random, ONLINE_HANDLE_BYTES);
         online->group_count[group]++;
         rc = 0;
     }
     (void)pthread_mutex_unlock(&online->mutex);
+    return rc;
+}
+
+int online_park(struct online *online, uint32_t group, const struct unsealed *unsealed,
+                uint64_t now_ns, char handle[ONLINE_HANDLE_CHARS + 1])
+{
+    uint8_t text[ONLINE_HANDLE_CHARS + 1 + BASE64_SLACK_BYTES];
+    uint8_t random[ONLINE_HANDLE_BYTES];
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return -EIO;
+    const int rc = online->store != NULL ? shared_park(online, group, unsealed, random)
+                                         : memory_park(online, group, unsealed, now_ns, random);
     if (rc == 0) {
         const size_t chars = base64url_encode_run(text, random, sizeof(random));
         ASSERT(chars == ONLINE_HANDLE_CHARS);
@@ -260,6 +310,11 @@ int online_look(struct online *online, const char *handle, uint64_t now_ns, stru
     uint8_t wanted[ONLINE_HANDLE_BYTES];
     if (handle_read(wanted, handle) != 0)
         return -ENOENT;
+    if (online->store != NULL) {
+        uint8_t name[STORE_PARKED_NAME_BYTES];
+        shared_name(wanted, name);
+        return store_parked_look(online->store, name, id->bytes);
+    }
     (void)pthread_mutex_lock(&online->mutex);
     prune(online, now_ns);
     const struct online_place *place = place_find(online, wanted);
@@ -278,6 +333,39 @@ static bool place_serves(const struct online_place *place, const uint8_t *browse
     return browser == NULL || ct_equal(message->opened_by, browser, ONLINE_BROWSER_BYTES);
 }
 
+/* Its bytes come into memory here, which is charged for them. */
+static int shared_take(struct online *online, const uint8_t handle[ONLINE_HANDLE_BYTES],
+                       const uint8_t *browser, uint64_t now_ns, struct online_message *message)
+{
+    struct store_parked parked;
+    shared_name(handle, parked.name);
+    int rc = store_parked_take(online->store, &parked, browser);
+    if (rc != 0)
+        return rc;
+    const uint32_t group = bytes_load_le32(parked.owner) % ONLINE_GROUPS;
+    uint8_t *sealed = NULL;
+    if (parked.sealed_bytes > ONLINE_BODY_BYTES_MAX ||
+        !online_charge(online, group, parked.sealed_bytes, now_ns)) {
+        store_parked_give(online->store, parked.name, NULL);
+        return -EAGAIN;
+    }
+    sealed = malloc(parked.sealed_bytes + 1);
+    rc = sealed == NULL ? -EAGAIN : store_parked_read(online->store, &parked, sealed);
+    if (rc != 0) {
+        free(sealed);
+        online_uncharge(online, group, parked.sealed_bytes);
+        store_parked_give(online->store, parked.name, NULL);
+        return rc;
+    }
+    *message = (struct online_message){.unsealed = {.suite = (enum cobble_suite)parked.suite,
+                                                    .sealed = sealed,
+                                                    .sealed_bytes = parked.sealed_bytes},
+                                       .group = group};
+    memcpy(message->unsealed.id.bytes, parked.id, sizeof(parked.id));
+    memcpy(message->handle, handle, ONLINE_HANDLE_BYTES);
+    return 0;
+}
+
 int online_take(struct online *online, const char *handle, const uint8_t *browser, uint64_t now_ns,
                 struct online_message *message)
 {
@@ -285,6 +373,8 @@ int online_take(struct online *online, const char *handle, const uint8_t *browse
     int rc = -ENOENT;
     if (handle_read(wanted, handle) != 0)
         return -ENOENT;
+    if (online->store != NULL)
+        return shared_take(online, wanted, browser, now_ns, message);
     (void)pthread_mutex_lock(&online->mutex);
     prune(online, now_ns);
     struct online_place *place = place_find(online, wanted);
@@ -297,9 +387,27 @@ int online_take(struct online *online, const char *handle, const uint8_t *browse
     return rc;
 }
 
+static void shared_return(struct online *online, struct online_message *message, bool over,
+                          const uint8_t *browser)
+{
+    uint8_t name[STORE_PARKED_NAME_BYTES];
+    shared_name(message->handle, name);
+    online_uncharge(online, message->group, message->unsealed.sealed_bytes);
+    unsealed_fini(&message->unsealed);
+    if (over)
+        store_parked_end(online->store, name);
+    else
+        store_parked_give(online->store, name, browser);
+    secret_wipe(message, sizeof(*message));
+}
+
 static void message_return(struct online *online, struct online_message *message, bool over,
                            const uint8_t *browser)
 {
+    if (online->store != NULL) {
+        shared_return(online, message, over, browser);
+        return;
+    }
     (void)pthread_mutex_lock(&online->mutex);
     struct online_place *place = place_find(online, message->handle);
     ASSERT(place != NULL && place->taken);

@@ -9,6 +9,7 @@
 #include "keyservice/server/sent.h"
 #include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
+#include "keyservice/server/store_parked.h"
 #include "keyservice/server/store_shared.h"
 #include "keyservice/server/tend.h"
 
@@ -65,7 +66,7 @@ static const struct http_route public_routes[] = {
     {"GET", "/v1/sent/", HTTP_FAST, false, 0, api_sent_get},
     {"POST", "/v1/sent/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_sent_change},
     {"POST", "/online", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_online_post},
-    {"GET", "/v1/online/", HTTP_INLINE, false, 0, api_online_look},
+    {"GET", "/v1/online/", HTTP_FAST, false, 0, api_online_look},
     {"POST", "/v1/online/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_online_open},
     {"POST", "/online/", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_plain_post},
     {"GET", "/v1/admin/users", HTTP_FAST, false, 0, api_admin_users},
@@ -268,6 +269,7 @@ static int parts_open(struct serve *serve)
     if (rc == 0) {
         guess_share(service->guess, service->store, service->share_secret);
         pickup_share(service->pickup, service->store, service->share_secret);
+        online_share(service->online, service->store, service->share_secret);
     }
     return rc == 0 ? 0 : command_fail(EX_OSERR, "cannot start: %s", strerror(-rc));
 }
@@ -377,7 +379,10 @@ static int sessions_prune(void *context)
 static int shared_prune(void *context)
 {
     const struct service *service = context;
-    return store_shares(service->store) ? store_shared_prune(service->store) : 0;
+    if (!store_shares(service->store))
+        return 0;
+    const int rc = store_shared_prune(service->store);
+    return rc == 0 ? store_parked_prune(service->store) : rc;
 }
 
 /* Of several services one does what the database needs; another, when that one has gone. */

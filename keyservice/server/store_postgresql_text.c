@@ -143,6 +143,31 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_PICKUP_FIND] = "SELECT until FROM pickup WHERE name = $1",
     [SQL_PICKUP_TAKE] = "DELETE FROM pickup WHERE name = $1 RETURNING text, until - " NOW_US,
     [SQL_PICKUP_PRUNE] = "DELETE FROM pickup WHERE until < " NOW_US,
+    [SQL_PARKED_TRIM_OWNER] =
+        "DELETE FROM parked WHERE taken < " NOW_US " AND name IN (SELECT name FROM (SELECT name,"
+        " sum(bytes) OVER newest AS total, row_number() OVER newest AS place FROM parked"
+        " WHERE owner = $1 WINDOW newest AS (ORDER BY until DESC, name)) AS held"
+        " WHERE total > $2 OR place > $3)",
+    [SQL_PARKED_TRIM] =
+        "DELETE FROM parked WHERE taken < " NOW_US " AND name IN (SELECT name FROM (SELECT name,"
+        " sum(bytes) OVER least AS total, row_number() OVER least AS place FROM (SELECT name,"
+        " bytes, until, sum(bytes) OVER (PARTITION BY owner) AS owned FROM parked) AS all_held"
+        " WINDOW least AS (ORDER BY owned, until DESC, name)) AS held"
+        " WHERE total > $1 OR place > $2)",
+    [SQL_PARKED_ADD] = "INSERT INTO parked (name, owner, id, suite, bytes, until)"
+                       " SELECT $1, $2, $3, $4, $5, " NOW_US " + $6",
+    [SQL_PARKED_PART_ADD] = "INSERT INTO parked_part (name, part, bytes) VALUES ($1, $2, $3)",
+    [SQL_PARKED_WHOLE] = "UPDATE parked SET whole = 1 WHERE name = $1",
+    [SQL_PARKED_LOOK] = "SELECT id FROM parked WHERE name = $1 AND whole = 1 AND browser = ''"
+                        " AND until > " NOW_US,
+    [SQL_PARKED_TAKE] = "UPDATE parked SET taken = " NOW_US " + $2 WHERE name = $1 AND whole = 1"
+                        " AND until > " NOW_US " AND taken < " NOW_US " AND browser = $3"
+                        " RETURNING owner, id, suite, bytes",
+    [SQL_PARKED_PART_GET] = "SELECT bytes FROM parked_part WHERE name = $1 AND part = $2",
+    [SQL_PARKED_GIVE] = "UPDATE parked SET taken = 0 WHERE name = $1",
+    [SQL_PARKED_OPENED] = "UPDATE parked SET taken = 0, browser = $2 WHERE name = $1",
+    [SQL_PARKED_END] = "DELETE FROM parked WHERE name = $1",
+    [SQL_PARKED_PRUNE] = "DELETE FROM parked WHERE until < " NOW_US,
     [SQL_LEASE_TAKE] = "INSERT INTO lease AS l (name, holder, until) SELECT $1, $2, " NOW_US " + $3"
                        " ON CONFLICT (name) DO UPDATE SET holder = $2, until = excluded.until"
                        " WHERE l.holder = $2 OR l.until < excluded.until - $3",
@@ -434,7 +459,8 @@ static const char *const schema_steps[] = {
     "CREATE INDEX pickup_until ON pickup (until);"
     "CREATE UNLOGGED TABLE parked (name bytea PRIMARY KEY, owner bytea NOT NULL,"
     " id bytea NOT NULL, suite bigint NOT NULL, bytes bigint NOT NULL, until bigint NOT NULL,"
-    " taken bigint NOT NULL DEFAULT 0, whole bigint NOT NULL DEFAULT 0);"
+    " taken bigint NOT NULL DEFAULT 0, whole bigint NOT NULL DEFAULT 0,"
+    " browser bytea NOT NULL DEFAULT '');"
     "CREATE UNLOGGED TABLE parked_part (name bytea NOT NULL REFERENCES parked ON DELETE CASCADE,"
     " part bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (name, part));"
     "ALTER TABLE parked_part ALTER bytes SET STORAGE EXTERNAL;"

@@ -3,7 +3,9 @@
 
 #include "base/clock.h"
 #include "keyservice/server/guess.h"
+#include "keyservice/server/online.h"
 #include "keyservice/server/pickup.h"
+#include "keyservice/server/store_parked.h"
 #include "keyservice/server/store_shared.h"
 
 #include <errno.h>
@@ -198,6 +200,85 @@ static void an_owner_has_a_share_of_the_pickups(void **state)
     node_stop(&node);
 }
 
+#define SEALED_BYTES (3 * STORE_PARKED_PART_BYTES / 2)
+
+static struct online *online_start(const struct node *node)
+{
+    struct online *online = NULL;
+    assert_int_equal(online_open(&online), 0);
+    online_share(online, node->store, secret);
+    return online;
+}
+
+static void message_park(struct online *online, size_t bytes, uint8_t first,
+                         char handle[ONLINE_HANDLE_CHARS + 1])
+{
+    struct unsealed unsealed = {
+        .id = {{first}}, .suite = 1, .sealed = malloc(bytes), .sealed_bytes = bytes};
+    assert_non_null(unsealed.sealed);
+    memset(unsealed.sealed, first, bytes);
+    assert_int_equal(online_park(online, 1, &unsealed, 0, handle), 0);
+}
+
+static void a_message_posted_at_one_node_is_opened_once_at_another(void **state)
+{
+    struct node nodes[2];
+    struct online *online[2];
+    struct online_message message;
+    struct online_message other;
+    const uint8_t browsers[2][ONLINE_BROWSER_BYTES] = {{1}, {2}};
+    char handle[ONLINE_HANDLE_CHARS + 1];
+    struct id id;
+    for (uint32_t i = 0; i < 2; i++) {
+        node_start(&nodes[i], *state);
+        online[i] = online_start(&nodes[i]);
+    }
+    message_park(online[0], SEALED_BYTES, 7, handle);
+    assert_int_equal(online_look(online[1], handle, 0, &id), 0);
+    assert_int_equal(id.bytes[0], 7);
+    assert_int_equal(online_take(online[1], handle, NULL, 0, &message), 0);
+    assert_int_equal(message.unsealed.sealed_bytes, SEALED_BYTES);
+    for (size_t i = 0; i < SEALED_BYTES; i++)
+        assert_int_equal(message.unsealed.sealed[i], 7);
+    assert_int_equal(online_take(online[0], handle, NULL, 0, &other), -ENOENT);
+    online_give(online[1], &message);
+    assert_int_equal(online_take(online[0], handle, NULL, 0, &message), 0);
+    online_opened(online[0], &message, browsers[0]);
+    assert_int_equal(online_look(online[1], handle, 0, &id), -ENOENT);
+    assert_int_equal(online_take(online[1], handle, NULL, 0, &message), -ENOENT);
+    assert_int_equal(online_take(online[1], handle, browsers[1], 0, &message), -ENOENT);
+    assert_int_equal(online_take(online[1], handle, browsers[0], 0, &message), 0);
+    online_give(online[1], &message);
+    assert_int_equal(online_take(online[0], handle, browsers[0], 0, &message), 0);
+    online_end(online[0], &message);
+    assert_int_equal(online_take(online[1], handle, NULL, 0, &message), -ENOENT);
+    assert_int_equal(store_fixture_number(*state, "SELECT count(*) FROM parked_part"), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        online_close(online[i]);
+        node_stop(&nodes[i]);
+    }
+}
+
+static void messages_of_one_owner_that_wait_are_bounded_at_all_nodes(void **state)
+{
+    struct node node;
+    struct id id;
+    char handles[ONLINE_SHARE + 1][ONLINE_HANDLE_CHARS + 1];
+    node_start(&node, *state);
+    struct online *online = online_start(&node);
+    for (uint32_t i = 0; i <= ONLINE_SHARE; i++)
+        message_park(online, 1, (uint8_t)i, handles[i]);
+    assert_int_equal(store_fixture_number(*state, "SELECT count(*) FROM parked"), ONLINE_SHARE);
+    assert_int_equal(online_look(online, handles[0], 0, &id), -ENOENT);
+    assert_int_equal(online_look(online, handles[ONLINE_SHARE], 0, &id), 0);
+    store_fixture_sql(*state, "UPDATE parked SET until = until - 601000000");
+    assert_int_equal(online_look(online, handles[ONLINE_SHARE], 0, &id), -ENOENT);
+    assert_int_equal(store_parked_prune(node.store), 0);
+    assert_int_equal(store_fixture_number(*state, "SELECT count(*) FROM parked_part"), 0);
+    online_close(online);
+    node_stop(&node);
+}
+
 static void a_lease_has_one_holder_until_it_is_over(void **state)
 {
     const uint8_t holders[2][STORE_SHARED_HOLDER_BYTES] = {{1}, {2}};
@@ -250,6 +331,8 @@ int main(void)
         TEST(a_try_that_cannot_be_counted_is_not_allowed),
         TEST(a_key_parked_at_one_node_is_given_once_by_another),
         TEST(an_owner_has_a_share_of_the_pickups),
+        TEST(a_message_posted_at_one_node_is_opened_once_at_another),
+        TEST(messages_of_one_owner_that_wait_are_bounded_at_all_nodes),
         TEST(a_lease_has_one_holder_until_it_is_over),
         TEST(a_prune_leaves_what_still_counts),
     };
