@@ -348,6 +348,7 @@ struct spool {
     struct piece pieces[PIECES_MAX];
     uint8_t *piece_buffers; /* READ_BYTES each */
     uint64_t piece_clock;
+    uint32_t piece_last; /* that a read was given */
     struct ahead aheads[AHEADS_MAX];
     uint32_t ahead_turn;
     struct cached cached[CACHE_COUNT];

@@ -13,6 +13,9 @@ static bool piece_holds(const struct piece *piece, const struct read *read, uint
 
 static struct piece *piece_find(struct spool *spool, const struct read *read, uint64_t at)
 {
+    struct piece *last = &spool->pieces[spool->piece_last]; /* mostly that one */
+    if (piece_holds(last, read, at) && last->state != PIECE_FREE && !last->only)
+        return last;
     for (uint32_t n = 0; n < spool->pieces_count; n++) {
         struct piece *piece = &spool->pieces[n];
         if (piece_holds(piece, read, at) && piece->state != PIECE_FREE && !piece->only)
@@ -39,7 +42,7 @@ static void piece_enter(struct spool *spool, struct read *read, struct piece *pi
 {
     piece->used = ++spool->piece_clock;
     piece->reads_count++;
-    read->piece = (uint32_t)(piece - spool->pieces);
+    read->piece = spool->piece_last = (uint32_t)(piece - spool->pieces);
     read_enter(spool, read, piece->state == PIECE_OUT ? READ_OUT : READ_HERE);
 }
 
