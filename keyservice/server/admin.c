@@ -174,6 +174,31 @@ static void account_print(void *context, const struct store_account *account)
     (void)printf("%s  %s\n", created, account->address);
 }
 
+static int account_disable(struct store *store, const char *address)
+{
+    return store_user_disable(store, address, api_now_ms());
+}
+
+struct account_verb {
+    const char *name;
+    const char *event;
+    int (*act)(struct store *store, const char *address);
+};
+
+static const struct account_verb *account_verb_find(const char *name)
+{
+    static const struct account_verb verbs[] = {
+        {"remove", "account_remove", store_user_remove},
+        {"disable", "account_disable", account_disable},
+        {"enable", "account_enable", store_user_enable},
+        {"sign-out", "account_sign_out", store_user_sessions_end},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
 static int account_do(const struct command_parts *parts, const struct admin_options *options,
                       const char *usage)
 {
@@ -188,12 +213,12 @@ static int account_do(const struct command_parts *parts, const struct admin_opti
         return account_write(parts, options, address, true);
     if (strcmp(options->verb, "password") == 0)
         return account_write(parts, options, address, false);
-    if (strcmp(options->verb, "remove") != 0)
+    const struct account_verb *verb = account_verb_find(options->verb);
+    if (verb == NULL)
         return command_fail(EX_USAGE, "%s", usage);
-    int rc = admin_audit(parts, "account_remove", NULL, address);
+    int rc = admin_audit(parts, verb->event, NULL, address);
     if (rc == 0)
-        rc = admin_done(parts, store_user_remove(parts->store, address), "account_remove", NULL,
-                        address);
+        rc = admin_done(parts, verb->act(parts->store, address), verb->event, NULL, address);
     if (rc == -ENOENT)
         return command_fail(EX_NOUSER, "%s has no account", address);
     if (rc == -EACCES)
@@ -223,7 +248,9 @@ int command_account(int argc, char **argv)
 {
     return admin_run(argc, argv,
                      "usage: bulla-keyd account [--config FILE] list | add [--password-file FILE] "
-                     "ADDRESS | password [--password-file FILE] ADDRESS | remove ADDRESS",
+                     "ADDRESS | password [--password-file FILE] ADDRESS | remove ADDRESS | disable "
+                     "ADDRESS | enable ADDRESS | "
+                     "sign-out ADDRESS",
                      account_do);
 }
 

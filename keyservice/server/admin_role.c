@@ -23,22 +23,6 @@ static void grant_print(void *context, const struct store_grant *grant)
                  grant->profile[0] == '\0' ? "" : ":", grant->profile, grant->address);
 }
 
-/* "auditor", "profile_administrator:sales". */
-static bool role_split(const char *text, enum role *role, const char **profile)
-{
-    char name[64];
-    const size_t chars = strcspn(text, ":");
-    *profile = text[chars] == ':' ? text + chars + 1 : "";
-    if (chars >= sizeof(name))
-        return false;
-    memcpy(name, text, chars);
-    name[chars] = '\0';
-    if (!role_parse(role, name))
-        return false;
-    return *role == ROLE_PROFILE_ADMINISTRATOR ? roles_profile_valid(*profile)
-                                               : text[chars] == '\0';
-}
-
 static int role_change(const struct command_parts *parts, const char *address, const char *text,
                        bool grant)
 {

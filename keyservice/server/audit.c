@@ -198,6 +198,45 @@ int audit_head(struct audit *audit, uint64_t *sequence, char hash[AUDIT_HASH_CHA
     return 0;
 }
 
+/* The number of the first line that begins at or behind `offset`, and where; 0: none that is one.
+ */
+static uint64_t line_at(FILE *file, long offset, long *start)
+{
+    char line[AUDIT_LINE_BYTES_MAX + 2];
+    char hash[AUDIT_HASH_CHARS + 1];
+    if (fseek(file, offset, SEEK_SET) != 0 ||
+        (offset > 0 && fgets(line, sizeof(line), file) == NULL)) /* what it stands in */
+        return 0;
+    *start = ftell(file);
+    if (fgets(line, sizeof(line), file) == NULL)
+        return 0;
+    const size_t bytes = strlen(line);
+    return bytes == 0 ? 0 : audit_line_check(line, bytes - 1, NULL, hash);
+}
+
+/* Goes to a line not behind number `after` + 1, and gives its number: the lines count upwards. */
+static uint64_t file_seek(FILE *file, uint64_t after)
+{
+    long low = 0;
+    uint64_t low_number = 1;
+    if (after == 0 || fseek(file, 0, SEEK_END) != 0)
+        goto found;
+    long high = ftell(file);
+    while (high - low > 2 * AUDIT_LINE_BYTES_MAX) { /* halves each turn */
+        long start = 0;
+        const long middle = low + (high - low) / 2;
+        const uint64_t number = line_at(file, middle, &start);
+        if (number == 0 || number > after + 1) {
+            high = middle;
+        } else {
+            low = start;
+            low_number = number;
+        }
+    }
+found:
+    return fseek(file, low, SEEK_SET) == 0 ? low_number : 0;
+}
+
 /* A reading of the file: its lines, or the number of the first that is none. */
 static int file_each(const char *path, uint64_t after, audit_visit *visit, void *context)
 {
@@ -206,7 +245,7 @@ static int file_each(const char *path, uint64_t after, audit_visit *visit, void 
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return -errno;
-    for (uint64_t at = 1; rc == 0 && fgets(line, sizeof(line), file) != NULL;
+    for (uint64_t at = file_seek(file, after); rc == 0 && fgets(line, sizeof(line), file) != NULL;
          at++) { /* to its end */
         const size_t bytes = strlen(line);
         if (bytes == 0 || line[bytes - 1] != '\n')

@@ -19,6 +19,9 @@ static const struct {
     {"audit", command_audit},
     {"master-key", command_master_key},
     {"role", command_role},
+    {"profile", command_profile},
+    {"token", command_token},
+    {"retention", command_retention},
 };
 
 /* No core, no debugger of the same user, no file that others may read. */
@@ -39,6 +42,9 @@ static void usage_print(FILE *file)
                 "  audit verify|export          check the chained log, write it out\n"
                 "  master-key add               a new master key for new envelopes\n"
                 "  role list|grant|revoke       who may administer\n"
+                "  profile list|show|set|remove what is shown and kept for a profile's envelopes\n"
+                "  token list|add|revoke        what programs sign their calls with\n"
+                "  retention [--dry-run]        destroy keys that are kept no longer\n"
                 "bulla-keyd(8) explains each.\n",
                 file);
 }

@@ -44,6 +44,21 @@ bool roles_profile_valid(const char *name)
     return chars > 0 && chars < ROLES_PROFILE_BYTES && strspn(name, letters) == chars;
 }
 
+bool role_split(const char *text, enum role *role, const char **profile)
+{
+    char name[64];
+    const size_t chars = strcspn(text, ":");
+    *profile = text[chars] == ':' ? text + chars + 1 : "";
+    if (chars >= sizeof(name))
+        return false;
+    memcpy(name, text, chars);
+    name[chars] = '\0';
+    if (!role_parse(role, name))
+        return false;
+    return *role == ROLE_PROFILE_ADMINISTRATOR ? roles_profile_valid(*profile)
+                                               : text[chars] == '\0';
+}
+
 bool role_has(enum role role, enum right right)
 {
     ASSERT(role_name(role) != NULL);

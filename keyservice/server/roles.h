@@ -57,6 +57,8 @@ struct roles {
 const char *role_name(enum role role);
 /* False: no role has that name. */
 bool role_parse(enum role *role, const char *name);
+/* "auditor", "profile_administrator:sales"; `profile` points into the text, "" for none. */
+bool role_split(const char *text, enum role *role, const char **profile);
 /* Letters, digits, '.', '-' and '_', not longer than a record's profile. */
 bool roles_profile_valid(const char *name);
 

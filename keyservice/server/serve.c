@@ -6,6 +6,7 @@
 #include "crypto/secret.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/command.h"
+#include "keyservice/server/retention.h"
 #include "keyservice/server/sent.h"
 #include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
@@ -84,6 +85,10 @@ static const struct http_route public_routes[] = {
     {"PUT", "/v1/admin/profiles/", HTTP_FAST, false, 4 * API_BODY_BYTES_MAX, api_admin_profile_put},
     {"DELETE", "/v1/admin/profiles/", HTTP_FAST, false, API_BODY_BYTES_MAX,
      api_admin_profile_remove},
+    {"GET", "/v1/admin/audit", HTTP_FAST, false, 0, api_admin_audit},
+    {"GET", "/v1/admin/audit/lines", HTTP_FAST, false, 0, api_admin_audit_lines},
+    {"POST", "/v1/admin/audit/verify", HTTP_SLOW, false, API_BODY_BYTES_MAX,
+     api_admin_audit_verify},
     {"GET", "/v1/profiles/", HTTP_FAST, false, 0, api_profile_look},
     {"GET", "/v1/write", HTTP_FAST, false, 0, api_write_look},
     {"GET", "/v1/write/", HTTP_FAST, false, 0, api_write_look},
@@ -419,6 +424,8 @@ static int tend_begin(struct serve *serve)
         rc = tend_add(service->tend, "outbox_prune", SERVE_PRUNE_S, outbox_tend, service);
     if (rc == 0)
         rc = sent_tend(service->tend, service);
+    if (rc == 0)
+        rc = retention_tend(service->tend, service);
     if (rc == 0)
         rc = tend_start(service->tend);
     return rc == 0 ? 0 : command_fail(EX_OSERR, "cannot start: %s", strerror(-rc));

@@ -91,6 +91,9 @@ http_handle api_profile_look;
 http_handle api_write_look;
 http_handle api_write_post;
 outbox_failed api_write_failed;
+http_handle api_admin_audit;
+http_handle api_admin_audit_lines;
+http_handle api_admin_audit_verify;
 /* api_account.c */
 http_handle api_account_session_get;
 http_handle api_account_session_post;
