@@ -181,6 +181,7 @@ static int snapshot_render(struct snapshot_profile *entry, const struct source *
         .logo_data_url = source->logo_data_url,
         .logo_link = text_or_null(profile->logo_link),
         .message_id_host = message_id_host,
+        .remember_key = profile->remember_key,
         .hide_subject = profile->hide_subject,
         .keep_references = profile->keep_references,
     };

@@ -43,6 +43,7 @@ struct frame_config {
     const char *logo_data_url;   /* NULL, or "data:image/png;base64,…"                        */
     const char *logo_link;       /* NULL, or an https address                                 */
     const char *message_id_host; /* right side of Message-IDs that bulla writes               */
+    bool remember_key;           /* the script can keep the key on the reader's device        */
     bool hide_subject;
     bool keep_references; /* re-emit In-Reply-To and References                        */
 };

@@ -23,7 +23,8 @@ int frame_open(struct frame **frame, const struct frame_config *config, char why
     const char *suite = config->suite == COBBLE_AES_192 ? "aes192" : "aes256";
     struct frame_parts parts = {{NULL, NULL}, NULL, NULL};
     if (strlen(locale) <= LOCALE_BYTES_MAX) {
-        (void)snprintf(name, sizeof(name), "envelope-%s.%s.html", suite, locale);
+        (void)snprintf(name, sizeof(name), "envelope-%s%s.%s.html", suite,
+                       config->remember_key ? "_remember" : "", locale);
         parts.shells[FRAME_SCRIPTED] = asset_text(name);
         (void)snprintf(name, sizeof(name), "envelope-plain.%s.html", locale);
         parts.shells[FRAME_PLAIN] = asset_text(name);

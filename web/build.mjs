@@ -26,6 +26,8 @@ const OWN_PROPERTIES = ['attachment', 'attachments', 'baseNonce', 'bodies', 'bou
     'isOpened', 'isShown', 'keyBytes', 'message', 'mime', 'open', 'parameters', 'part', 'payload', 'pickup', 'piece', 'place', 'point', 'related', 'remoteCount', 'secret', 'segments', 'sender',
     'show', 'shown', 'start', 'subject', 'suite', 'tag', 'text', 'time', 'total', 'width'];
 export const SUITES = { aes256: 1, aes192: 2 };
+// Envelopes whose sender allows to keep the key carry what keeps it; no others do.
+export const VARIANTS = Object.keys(SUITES).flatMap((suite) => [suite, `${suite}_remember`]);
 export const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
 
 const { values: args } = parseArgs({
@@ -115,7 +117,7 @@ const inlineConstants = {
     name: 'constants',
     setup(build) {
         build.onLoad({ filter: /opener.\w+\.js$/ }, ({ path }) => {
-            let contents = readFileSync(path, 'utf8').replace(/\bW\.(\w+)/g, (_, name) => wordKeys().indexOf(name) + 2);
+            let contents = readFileSync(path, 'utf8').replace(/\bW\.(\w+)/g, (_, name) => wordKeys(true).indexOf(name) + 2);
             for (const [line, name, value] of contents.matchAll(/^const ([A-Z][A-Z_]+) = ([-\d.e*+ ]+);.*$/gm))
                 contents = contents.replace(line, '').replace(new RegExp(`\\b${name}\\b`, 'g'), `(${value})`);
             return { contents };
@@ -166,6 +168,7 @@ async function bundle(suite) {
         legalComments: 'inline', // @noble/ciphers is MIT: its notice travels with it.
         target: TARGETS,
         nodePaths: [MODULES],
+        define: { REMEMBER: `${isRemember(suite)}` },
         plugins: [inlineConstants],
         logLevel: 'warning',
         ...options,
@@ -201,18 +204,24 @@ async function bundleView() {
 
 // The strings that stand in the shell's visible HTML; all others go to the script.
 const isFallback = (key) => key.startsWith('fallback_') || key === 'title';
+const REMEMBER_SAFETY = 'remember_safety'; // in the place of fallback_safety
 const faultOf = (key) => /^(\w+)_(title|text)$/.exec(key)?.[1];
 
 const readStrings = (locale) => JSON.parse(readFileSync(join(HERE, 'locales', `${locale}.json`), 'utf8'));
-const wordKeys = () => Object.keys(readStrings('en')).filter((key) => !isFallback(key) && !faultOf(key));
+const isRemember = (key) => /(^|_)remember(_|$)/.test(key);
+// Those of the envelopes that keep keys stand last.
+function wordKeys(withRemember) {
+    const keys = Object.keys(readStrings('en')).filter((key) => !isFallback(key) && !faultOf(key) && key !== REMEMBER_SAFETY);
+    return [...keys.filter((key) => !isRemember(key)), ...(withRemember ? keys.filter(isRemember) : [])];
+}
 
 // What web/opener/words.js reads: what is said of an unknown fault, the words in the order of en.json, then
 // of each fault its code, title and text. A code is looked for from the beginning.
 const FAULT_ELSE = 'refused';
 
-function wordList(locale, strings) {
+function wordList(locale, strings, withRemember) {
     const codes = Object.keys(strings).filter((key) => key.endsWith('_title')).map(faultOf).filter((code) => code !== FAULT_ELSE);
-    const words = [strings[`${FAULT_ELSE}_title`], strings[`${FAULT_ELSE}_text`], ...wordKeys().map((key) => strings[key]),
+    const words = [strings[`${FAULT_ELSE}_title`], strings[`${FAULT_ELSE}_text`], ...wordKeys(withRemember).map((key) => strings[key]),
         ...codes.flatMap((code) => [code, strings[`${code}_title`], strings[`${code}_text`]])];
     for (const code of codes) {
         if (words.indexOf(code) !== words.lastIndexOf(code))
@@ -252,8 +261,7 @@ function readLocale(locale) {
 }
 
 // A locale's page around the fields: `values` is what it needs beside the locale's visible strings.
-function shell(template, file, name, locale, values) {
-    const strings = readLocale(locale);
+function shell(template, file, name, locale, values, strings = readLocale(locale)) {
     const all = { lang: locale === 'zh' ? 'zh-Hans' : locale, dir: RTL.has(locale) ? ' dir=rtl' : '', ...values };
     for (const [key, text] of Object.entries(strings)) {
         // {host} of the visible text is the key service's own marker, filled by the engine.
@@ -293,15 +301,18 @@ async function main() {
     const template = (file) => readFileSync(join(HERE, 'shell', file), 'utf8').trimEnd() + '\n';
     const css = await style();
     let record = '';
-    for (const suite of Object.keys(SUITES)) {
+    for (const suite of VARIANTS) {
         const script = await bundle(suite);
         const digest = createHash('sha256').update(script).digest();
         writeFileSync(join(OUT, 'opener', `opener-${suite}.js`), script);
         record += `${digest.toString('hex')}  opener-${suite}.js\n`;
         const values = { style: css, script: script.trimEnd(), script_hash: `sha256-${digest.toString('base64')}` };
-        for (const locale of LOCALES)
+        for (const locale of LOCALES) {
+            const strings = readLocale(locale);
             shell(template('shell.html'), 'shell.html', `envelope-${suite}.${locale}.html`, locale,
-                { ...values, ...stringsBlock(locale, wordList(locale, readLocale(locale))) });
+                { ...values, ...stringsBlock(locale, wordList(locale, strings, isRemember(suite))) },
+                isRemember(suite) ? { ...strings, fallback_safety: strings[REMEMBER_SAFETY] } : strings);
+        }
     }
     for (const locale of LOCALES)
         shell(template('plain.html'), 'plain.html', `envelope-plain.${locale}.html`, locale, { style: css });

@@ -33,12 +33,13 @@ static void every_locale_seals_in_both_suites(void **state)
                                "e\" <zoe@example.com>\r\nTo: b@example.org\r\n"
                                "Subject: Gr\xc3\xbc\xc3\x9f"
                                "e\r\n\r\nbody";
-    for (size_t i = 0; i < ARRAY_COUNT(LOCALES) * 2; i++) {
+    for (size_t i = 0; i < ARRAY_COUNT(LOCALES) * 4; i++) {
         struct frame_config config = framing_config();
         struct frame *frame = NULL;
         char why[FRAME_WHY_BYTES] = "";
         size_t bytes;
-        config.locale = LOCALES[i / 2];
+        config.locale = LOCALES[i / 4];
+        config.remember_key = i % 4 >= 2;
         config.suite = i % 2 == 0 ? COBBLE_AES_256 : COBBLE_AES_192;
         config.hide_subject = i % 2 == 0;
         if (frame_open(&frame, &config, why) != 0)

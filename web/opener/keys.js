@@ -70,7 +70,10 @@ export const startRelease = (service, id, pair, tell) => {
         const key = await unwrap(wrapped, id, pair);
         if (key && !isEnded) {
             end();
-            tell('key', key);
+            if (REMEMBER)
+                tell('key', key, wrapped.flags);
+            else
+                tell('key', key);
         }
     };
     const hear = ({ origin, data }) => {

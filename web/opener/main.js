@@ -7,12 +7,14 @@ import { must } from './fault.js';
 import { FIELD_BYTES, factsArrived, idBytes, readFields } from './fields.js';
 import { makePair, startRelease } from './keys.js';
 import { unpack } from './packed.js';
+import { keepView, recallView } from './remember_view.js';
 import { messageView } from './view.js';
 import { byId, dateText, faultWords, service, word } from './words.js';
 
 const LOOK_MS = 5;
 const PAINT_MS = 40;
 const OPEN_SHARE = 0.7; // of the progress bar; unpacking has the rest
+const REMEMBER_KEY = 16; // of the flags that come with a key: its sender allows to keep it
 const FINAL = /^(damaged|cut|expired|version|browser)$/; // trying again at once does not help
 
 // One field at a time through one buffer, so that only the plaintext is held whole. Web Crypto takes
@@ -63,14 +65,18 @@ export const start = async (suite, keyBytes, importAead) => {
         [W.date, dateText(new Date(fields.time * 1000))]);
 
     const ready = () => {
-        card('ready', heading.textContent, facts(), button('main', ask, W.open), safety);
+        card('ready', heading.textContent, facts(), REMEMBER && recallView(fields.id, open, ready), button('main', ask, W.open), safety);
     };
     // Runs inside the click: the window must be opened before anything else is waited for.
     const ask = () => {
         release?.end();
-        release = startRelease(service, fields.id, pair, (what, key) => {
-            if (key)
-                open(key);
+        release = startRelease(service, fields.id, pair, (what, key, flags) => {
+            if (key) {
+                if (REMEMBER)
+                    open(key, flags & REMEMBER_KEY);
+                else
+                    open(key);
+            }
             else if (what === 'closed')
                 say(word(W.waiting_closed));
             else
@@ -104,7 +110,8 @@ export const start = async (suite, keyBytes, importAead) => {
         const packed = await openFields(opener, fields.ciphertext, (share) => advance(share * OPEN_SHARE));
         return unpack(packed, (share) => advance(OPEN_SHARE + share * (1 - OPEN_SHARE)));
     };
-    const open = async (key) => {
+    const open = async (key, mayKeep) => {
+        const copy = REMEMBER && mayKeep && key.slice();
         try {
             const bar = el('progress', { value: 0.02, 'aria-label': word(W.opening) });
             card('opening', word(W.opening), bar);
@@ -116,6 +123,8 @@ export const start = async (suite, keyBytes, importAead) => {
                 return pause();
             }));
             show('showing', element);
+            if (copy)
+                stage.append(keepView(fields.id, copy));
             await shown;
             app.dataset.state = 'shown';
             say('');

@@ -124,7 +124,7 @@ export function envelope(mail, options) {
     }
     if (options.mangle)
         fields = options.mangle(fields);
-    const shell = readFileSync(join(DIST, `envelope-${options.plain ? 'plain' : SUITES[suite].name}.${locale}.html`), 'latin1')
+    const shell = readFileSync(join(DIST, `envelope-${options.plain ? 'plain' : SUITES[suite].name}${options.remember ? '_remember' : ''}.${locale}.html`), 'latin1')
         .replaceAll('{{key_service}}', () => escape(service))
         .replaceAll('{{online}}', () => escape(options.online ?? service))
         .replace('{{logo}}', () => options.logo ?? '');
@@ -134,7 +134,7 @@ export function envelope(mail, options) {
 }
 
 // The key service's side of docs/api/keyservice.md, "The wrapped key".
-export function wrapKey(id, key, pub) {
+export function wrapKey(id, key, pub, flags = 0) {
     const ephemeral = createECDH('prime256v1');
     const epk = ephemeral.generateKeys();
     const z = ephemeral.computeSecret(pub);
@@ -142,5 +142,5 @@ export function wrapKey(id, key, pub) {
     const okm = Buffer.from(hkdfSync('sha256', z, Buffer.alloc(0), info, 44));
     const gcm = createCipheriv('aes-256-gcm', okm.subarray(0, 32), okm.subarray(32));
     const ct = Buffer.concat([gcm.update(key), gcm.final(), gcm.getAuthTag()]);
-    return { bulla: 1, m: id, epk: epk.toString('base64url'), ct: ct.toString('base64url'), flags: 0 };
+    return { bulla: 1, m: id, epk: epk.toString('base64url'), ct: ct.toString('base64url'), flags };
 }

@@ -41,6 +41,7 @@ export class Service {
         this.envelopes = new Map(); // id -> { key, mode }
         this.parked = new Map();
         this.released = 0;
+        this.flags = 0; // that come with every key
         this.cookies = 0;
         this.requests = [];
         this.posted = []; // to /online: content type and body
@@ -113,7 +114,7 @@ export class Service {
         this.released++;
         const point = Buffer.from(pub, 'base64url');
         const given = mode === 'wrong' ? Buffer.alloc(key.length, 7) : key;
-        const wrapped = wrapKey(m, given, point);
+        const wrapped = wrapKey(m, given, point, this.flags);
         if (mode === 'pickup')
             this.parked.set(createHash('sha256').update(point).digest('hex'), wrapped);
         // Things an opener must not take for an answer, sent ahead of the true one.
