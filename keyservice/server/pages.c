@@ -46,6 +46,7 @@ static const struct {
     {"/signin", "pages/signin.html", PAGES_POLICY, false},
     {"/register", "pages/register.html", PAGES_POLICY, false},
     {"/reset", "pages/reset.html", PAGES_POLICY, false},
+    {"/sent", "pages/sent.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},
     {"/write", "pages/write.html", PAGES_POLICY, false},
     {"/contact", "pages/write.html", PAGES_POLICY, false},
@@ -55,7 +56,7 @@ static const struct {
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core", "account", "read", "admin", "write"};
+static const char *const string_parts[] = {"core", "account", "read", "admin", "write", "sent"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {

@@ -1,15 +1,17 @@
 #include "keyservice/server/sent.h"
 
 #include "keyservice/server/api.h"
+#include "keyservice/server/sent_notice.h"
 #include "keyservice/server/store_opening.h"
 #include "keyservice/server/store_report.h"
 #include "keyservice/server/store_sent.h"
 #include "keyservice/server/tend.h"
 
 #define FOLD_EVERY_S     1  /* where many wait */
-#define FOLD_ALL_EVERY_S 30 /* where few do    */
+#define FOLD_ALL_EVERY_S 10 /* where few do    */
 #define BACK_EVERY_S     1
-#define UNREAD_EVERY_S   15
+#define UNREAD_EVERY_S   5
+#define NOTICE_EVERY_S   2
 #define REPORT_EVERY_S   3600
 
 /* A fold of many runs costs least a run; the index is asked behind the newest ones anyway. */
@@ -45,6 +47,13 @@ static int unread_find(void *context)
     return rc == 0 && done_count > 0 ? TEND_AGAIN : rc;
 }
 
+static int notice_send(void *context)
+{
+    uint32_t done_count = 0;
+    const int rc = sent_notice_run(context, &done_count);
+    return rc == 0 && done_count == SENT_NOTICE_BURST ? TEND_AGAIN : rc;
+}
+
 static int report_prune(void *context)
 {
     const struct service *service = context;
@@ -60,6 +69,8 @@ int sent_tend(struct tend *tend, struct service *service)
         rc = tend_add(tend, "sent_back", BACK_EVERY_S, index_back, service);
     if (rc == 0)
         rc = tend_add(tend, "unread", UNREAD_EVERY_S, unread_find, service);
+    if (rc == 0)
+        rc = tend_add(tend, "notices", NOTICE_EVERY_S, notice_send, service);
     if (rc == 0)
         rc = tend_add(tend, "report_prune", REPORT_EVERY_S, report_prune, service);
     return rc;

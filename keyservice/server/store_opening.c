@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "keyservice/server/account.h"
+#include "keyservice/server/outbox.h"
 #include "keyservice/server/sent_run.h"
 #include "keyservice/server/store_report.h"
 #include "keyservice/server/store_sql.h"
@@ -202,18 +203,38 @@ int store_notice_list(struct store *store, uint32_t notices_max, store_notice_vi
     return step < 0 ? -EIO : 0;
 }
 
+struct notice_write {
+    const struct store_notice *notice;
+    const struct outbox_mail *mail;
+    uint64_t now_unix_ms;
+};
+
 static int notice_end_apply(struct store_writer *writer, void *argument)
 {
-    const struct opening_write *write = argument;
+    const struct notice_write *write = argument;
+    const struct store_notice *notice = write->notice;
     struct sql_statement *end = sql_use(&writer->sql, SQL_NOTICE_REMOVE);
-    sql_bind_u64(end, 1, write->value);
+    sql_bind_u64(end, 1, notice->number);
     const int changed = sql_run(end);
-    return changed < 0 ? -EIO : changed == 0 ? -ENOENT : 0;
+    if (changed <= 0)
+        return changed < 0 ? -EIO : -ENOENT;
+    if (write->mail == NULL)
+        return 0;
+    const int rc = outbox_put_apply(writer, write->mail, write->now_unix_ms);
+    if (rc == -EINVAL) /* nobody can be reached at such an address */
+        return 0;
+    if (rc != -EACCES)
+        return rc;
+    /* A refusal keeps what was done: it stands there again, behind the others. */
+    const int again =
+        notice_add(writer, notice->kind, notice->id, notice->address, notice->at_unix_ms);
+    return again != 0 ? again : -EACCES;
 }
 
-int store_notice_end(struct store *store, uint64_t number)
+int store_notice_end(struct store *store, const struct store_notice *notice,
+                     const struct outbox_mail *mail, uint64_t now_unix_ms)
 {
-    struct opening_write write = {.value = number};
+    struct notice_write write = {.notice = notice, .mail = mail, .now_unix_ms = now_unix_ms};
     return store_write(store, notice_end_apply, &write);
 }
 

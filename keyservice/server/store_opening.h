@@ -80,7 +80,11 @@ typedef void store_notice_visit(void *context, const struct store_notice *notice
 /* The oldest, at most `notices_max`. */
 MUST_USE int store_notice_list(struct store *store, uint32_t notices_max, store_notice_visit *visit,
                                void *context);
-MUST_USE int store_notice_end(struct store *store, uint64_t number);
+/* The notice goes, and in the same commit its mail into the outbox, unless that is NULL. -ENOENT:
+ * another was first; -EACCES: the outbox has no room, and the notice stays. */
+struct outbox_mail;
+MUST_USE int store_notice_end(struct store *store, const struct store_notice *notice,
+                              const struct outbox_mail *mail, uint64_t now_unix_ms);
 
 /* Makes notices of messages whose read-by date has passed; `done_count` of those looked at. */
 MUST_USE int store_unread_find(struct store *store, uint64_t now_unix_ms, uint32_t *done_count);

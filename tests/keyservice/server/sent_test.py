@@ -182,6 +182,35 @@ class Sent(keyd.Case):
         self.assertEqual(lines, [("lock", None, ALICE), ("unlock", "recipient", ALICE),
                                  ("change_expiry", None, ALICE), ("change_read_by", None, ALICE)])
 
+    def test_a_receipt_is_mailed_once_for_each_reader(self):
+        sender = f"receipts{keyd.secrets.token_hex(4)}@example.com"
+        identity = self.stored(sender=sender, flags=1, to=(BOB, CAROL), subject="Zahlen für März")
+        for who in (BOB, BOB, CAROL, BOB):
+            self.assertEqual(self.release(identity, who).status, 200)
+        self.service.mail(sender, 2)
+        mails = self.service.mails(sender)
+        self.assertEqual(sorted(mail["Subject"] for mail in mails),
+                         [f"{BOB} opened your sealed message",
+                          f"{CAROL} opened your sealed message"])
+        self.assertEqual(mails[0]["Auto-Submitted"], "auto-generated")
+        self.assertIn("Zahlen für März", mails[0].get_content())
+        self.assertIn(f"/sent?m={identity}", mails[0].get_content())
+        other = self.stored(sender=sender)
+        self.assertEqual(self.release(other).status, 200)
+        self.assertEqual(len(self.service.mails(sender)), 2)
+
+    def test_who_has_not_read_in_time_is_told_to_the_sender(self):
+        sender = f"unread{keyd.secrets.token_hex(4)}@example.com"
+        identity = self.stored(sender=sender, to=(BOB, CAROL, "dan@example.org"), subject="",
+                               sent=now() - 9000, read_by=now() - 1000)
+        self.assertEqual(self.release(identity).status, 200)
+        mail = self.service.mail(sender)
+        self.assertEqual(mail["Subject"], "Your sealed message was not read in time")
+        text = mail.get_content()
+        self.assertNotIn(BOB, text)
+        self.assertIn(f"    {CAROL}\n    dan@example.org\n", text.replace("\r\n", "\n"))
+        self.assertIn("(no subject)", text)
+
     def test_an_administrator_locks_but_changes_no_date(self):
         identity = self.stored()
         self.service.account("root@example.com", PASSWORD)

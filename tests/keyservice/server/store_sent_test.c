@@ -1,5 +1,6 @@
 /* Who sent what, who opened it, what its sender changed since; on SQLite and PostgreSQL. */
 #include "base/bytes.h"
+#include "keyservice/server/outbox.h"
 #include "keyservice/server/sent_run.h"
 #include "keyservice/server/store_opening.h"
 #include "keyservice/server/store_report.h"
@@ -332,8 +333,34 @@ static void a_receipt_is_due_once_for_each_recipient_who_opens(void **state)
     assert_int_equal(notices.last.kind, NOTICE_OPENED);
     assert_string_equal(notices.last.address, EVE);
     assert_memory_equal(notices.last.id, envelope.id, RECORD_ID_BYTES);
-    assert_int_equal(store_notice_end(fixture->store, notices.last.number), 0);
-    assert_int_equal(store_notice_end(fixture->store, notices.last.number), -ENOENT);
+    assert_int_equal(store_notice_end(fixture->store, &notices.last, NULL, NOW_MS), 0);
+    assert_int_equal(store_notice_end(fixture->store, &notices.last, NULL, NOW_MS), -ENOENT);
+    assert_int_equal(notices_list(fixture).count, 0);
+}
+
+static void a_notice_goes_with_its_mail_or_stays(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    static const uint8_t id[OUTBOX_ID_BYTES] = {7};
+    const char *to = "a@b.example";
+    struct store_envelope envelope;
+    const struct outbox_mail mail = {.id = id,
+                                     .from_envelope = "",
+                                     .to = &to,
+                                     .to_count = 1,
+                                     .mail = "From: x\r\n\r\n",
+                                     .mail_bytes = 11,
+                                     .kind = OUTBOX_NOTICE};
+    made_put(fixture, 1, "a@b");
+    envelope_get(fixture, 1, &envelope);
+    envelope.flags |= RECORD_FLAG_RECEIPT;
+    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
+                     0);
+    const struct notices notices = notices_list(fixture);
+    assert_int_equal(store_notice_end(fixture->store, &notices.last, &mail, NOW_MS), 0);
+    /* Whoever comes second, after a crash or from another node, sends nothing. */
+    assert_int_equal(store_notice_end(fixture->store, &notices.last, &mail, NOW_MS), -ENOENT);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM outbox_to"), 1);
     assert_int_equal(notices_list(fixture).count, 0);
 }
 
@@ -500,6 +527,7 @@ int main(void)
         STORE_TEST(changed_dates_are_those_of_the_envelope),
         STORE_TEST(only_the_sender_sees_a_message_and_finds_it_by_its_words),
         STORE_TEST(a_receipt_is_due_once_for_each_recipient_who_opens),
+        STORE_TEST(a_notice_goes_with_its_mail_or_stays),
         STORE_TEST(an_unread_message_is_told_of_once_at_its_date),
         STORE_TEST(nothing_is_left_of_an_envelope_that_is_removed),
         STORE_TEST(reports_add_up_by_day_policy_domain_and_user),
