@@ -40,7 +40,7 @@ static void usage_print(FILE *file)
                 "  engine list|add|revoke       engines that may register keys\n"
                 "  envelope show|lock|unlock ID one envelope\n"
                 "  audit verify|export          check the chained log, write it out\n"
-                "  master-key add               a new master key for new envelopes\n"
+                "  master-key add|status|rewrap a new master key, and how far it is in use\n"
                 "  role list|grant|revoke       who may administer\n"
                 "  profile list|show|set|remove what is shown and kept for a profile's envelopes\n"
                 "  token list|add|revoke        what programs sign their calls with\n"

@@ -11,6 +11,7 @@
 #include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
 #include "keyservice/server/store_parked.h"
+#include "keyservice/server/store_rewrap.h"
 #include "keyservice/server/store_shared.h"
 #include "keyservice/server/tend.h"
 
@@ -36,6 +37,7 @@
 #define SERVE_LOOP_THREADS   2
 #define SERVE_BACKLOG        1024
 #define SERVE_DRAIN_S        10
+#define SERVE_REWRAP_S       2
 #define SERVE_PRUNE_S        60
 #define SERVE_LEASE_S        150 /* who was away for two rounds has lost it */
 #define SERVE_LEASE_ASK_S    30
@@ -406,6 +408,14 @@ static bool tend_mine(void *context)
     return serve->lease_held;
 }
 
+static int rewrap_tend(void *context)
+{
+    const struct service *service = context;
+    bool more = false;
+    const int rc = store_rewrap_some(service->store, &more);
+    return rc != 0 ? rc : more ? TEND_AGAIN : 0;
+}
+
 static int outbox_tend(void *context)
 {
     const struct service *service = context;
@@ -423,6 +433,8 @@ static int tend_begin(struct serve *serve)
         rc = tend_add(service->tend, "shared_prune", SERVE_PRUNE_S, shared_prune, service);
     if (rc == 0)
         rc = tend_add(service->tend, "outbox_prune", SERVE_PRUNE_S, outbox_tend, service);
+    if (rc == 0)
+        rc = tend_add(service->tend, "rewrap", SERVE_REWRAP_S, rewrap_tend, service);
     if (rc == 0)
         rc = sent_tend(service->tend, service);
     if (rc == 0)

@@ -180,6 +180,14 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_WRAPPING_ADD] = "INSERT INTO wrapping (version, proof) VALUES ($1, $2)"
                          " ON CONFLICT DO NOTHING",
     [SQL_WRAPPING_LIST] = "SELECT version, proof FROM wrapping ORDER BY version",
+    [SQL_REWRAP_GET] = "SELECT version, after, done, moved FROM rewrap",
+    [SQL_REWRAP_SET] = "INSERT INTO rewrap (one, version, after, done, moved)"
+                       " VALUES (1, $1, $2, $3, $4) ON CONFLICT (one) DO UPDATE"
+                       " SET version = $1, after = $2, done = $3, moved = $4",
+    [SQL_REWRAP_ROWS] = "SELECT id, key_version, wrapped FROM envelope WHERE id > $1"
+                        " ORDER BY id LIMIT $2",
+    [SQL_REWRAP_PUT] = "UPDATE envelope SET key_version = $2, wrapped = $3 WHERE id = $1"
+                       " AND key_version < $2",
     /* administration */
     [SQL_ROLE_ADD] = "INSERT INTO role_grant (account, role, profile, granted)"
                      " VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
@@ -472,6 +480,8 @@ static const char *const schema_steps[] = {
     "INSERT INTO audit_head (seq, hash) VALUES (0, convert_to(repeat('0', 64), 'UTF8'));"
     /* Of master.h: which master keys wrap what is here. */
     "CREATE TABLE wrapping (version bigint PRIMARY KEY, proof bytea NOT NULL);"
+    "CREATE TABLE rewrap (one bigint PRIMARY KEY CHECK (one = 1), version bigint NOT NULL,"
+    " after bytea NOT NULL, done bigint NOT NULL, moved bigint NOT NULL);"
     /* Version 2, administration. */
     "CREATE TABLE role_grant (account bigint NOT NULL REFERENCES account ON DELETE CASCADE,"
     " role integer NOT NULL, profile bytea NOT NULL, granted bigint NOT NULL,"

@@ -65,6 +65,8 @@ static const char *const schema_steps[] = {
     "CREATE INDEX outbox_part_created ON outbox_part (created);"
     /* Version 3. Of master.h: which master keys wrap what is here. */
     "CREATE TABLE wrapping (version INTEGER PRIMARY KEY, proof BLOB NOT NULL);"
+    "CREATE TABLE rewrap (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL,"
+    " after BLOB NOT NULL, done INTEGER NOT NULL, moved INTEGER NOT NULL);"
     /* Version 3, administration. */
     "CREATE TABLE role_grant (account INTEGER NOT NULL, role INTEGER NOT NULL,"
     " profile TEXT NOT NULL, granted INTEGER NOT NULL,"

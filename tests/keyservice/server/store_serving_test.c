@@ -6,6 +6,7 @@
 #include "keyservice/server/online.h"
 #include "keyservice/server/pickup.h"
 #include "keyservice/server/store_parked.h"
+#include "keyservice/server/store_rewrap.h"
 #include "keyservice/server/store_shared.h"
 
 #include <errno.h>
@@ -90,6 +91,87 @@ static void a_master_key_that_is_missing_or_another_is_named(void **state)
     fixture->master = own;
     assert_int_equal(unlink(path), 0);
     store_fixture_open(fixture);
+}
+
+#define REWRAP_COUNT (STORE_REWRAP_ROWS + 44)
+
+static void key_expect(const struct store_fixture *fixture, const struct store_made *made,
+                       uint32_t version)
+{
+    struct store_envelope envelope;
+    uint8_t key[MASTER_PLAIN_BYTES_MAX];
+    size_t key_bytes = 0;
+    assert_int_equal(store_envelope_get(fixture->store, made->record.id, &envelope), 0);
+    assert_int_equal(envelope.key_version, version);
+    assert_int_equal(store_envelope_key(fixture->store, &envelope, key, &key_bytes), 0);
+    assert_int_equal(key_bytes, 32);
+    assert_memory_equal(key, made->record.key, 32);
+}
+
+static void every_key_comes_under_the_newest_master_key(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char why[MASTER_WHY_BYTES] = "";
+    bool more = true;
+    struct store_rewrap rewrap;
+    struct store_made *made = calloc(REWRAP_COUNT, sizeof(*made));
+    assert_non_null(made);
+    for (uint32_t i = 0; i < REWRAP_COUNT; i++) {
+        store_made_fill(&made[i], 1 + i, "bob@example.org");
+        assert_int_equal(store_made_put(fixture, &made[i]), STORE_PUT_STORED);
+    }
+    store_close(fixture->store);
+    master_close(fixture->master);
+    assert_int_equal(master_add(fixture->master_path, why), 0);
+    assert_int_equal(master_open(&fixture->master, fixture->master_path, why), 0);
+    store_fixture_open(fixture);
+    key_expect(fixture, &made[0], 1);
+    assert_int_equal(store_rewrap_some(fixture->store, &more), 0);
+    assert_true(more);
+    assert_int_equal(store_fixture_number(fixture,
+                                          "SELECT count(*) FROM envelope WHERE key_version = 2"),
+                     STORE_REWRAP_ROWS);
+    /* Whatever ended it: another process goes on from there. */
+    store_close(fixture->store);
+    store_fixture_open(fixture);
+    assert_int_equal(store_rewrap_some(fixture->store, &more), 0);
+    assert_false(more);
+    assert_int_equal(store_rewrap_look(fixture->store, &rewrap), 0);
+    assert_true(rewrap.done);
+    assert_int_equal(rewrap.rows_count, REWRAP_COUNT);
+    for (uint32_t i = 0; i < REWRAP_COUNT; i++)
+        key_expect(fixture, &made[i], 2);
+    /* The same record is known again, and nothing is left to do. */
+    assert_int_equal(store_made_put(fixture, &made[0]), STORE_PUT_STORED);
+    assert_int_equal(store_rewrap_some(fixture->store, &more), 0);
+    assert_false(more);
+    free(made);
+}
+
+static void a_key_that_does_not_open_stays_as_it_is(void **state)
+{
+    struct store_fixture *fixture = *state;
+    char why[MASTER_WHY_BYTES] = "";
+    bool more = true;
+    struct store_made made[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        store_made_fill(&made[i], 1 + i, "bob@example.org");
+        assert_int_equal(store_made_put(fixture, &made[i]), STORE_PUT_STORED);
+    }
+    store_fixture_sql(fixture, "UPDATE envelope SET wrapped = record WHERE id ="
+                               " (SELECT id FROM envelope ORDER BY id LIMIT 1)");
+    store_fixture_sql(fixture, fixture->schema[0] != '\0'
+                                   ? "UPDATE envelope SET wrapped = substring(wrapped for 56)"
+                                   : "UPDATE envelope SET wrapped = substr(wrapped, 1, 56)");
+    store_close(fixture->store);
+    master_close(fixture->master);
+    assert_int_equal(master_add(fixture->master_path, why), 0);
+    assert_int_equal(master_open(&fixture->master, fixture->master_path, why), 0);
+    store_fixture_open(fixture);
+    assert_int_equal(store_rewrap_some(fixture->store, &more), 0);
+    assert_int_equal(
+        store_fixture_number(fixture, "SELECT count(*) FROM envelope WHERE key_version = 1"), 1);
+    key_expect(fixture, &made[1], 2);
 }
 
 struct node {
@@ -325,6 +407,8 @@ int main(void)
         TEST(nobody_is_alone_beside_a_service),
         TEST(services_share_postgresql_and_not_sqlite),
         TEST(a_master_key_that_is_missing_or_another_is_named),
+        TEST(every_key_comes_under_the_newest_master_key),
+        TEST(a_key_that_does_not_open_stays_as_it_is),
     };
     const struct CMUnitTest shared[] = {
         TEST(tries_at_two_nodes_count_together),
