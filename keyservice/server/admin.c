@@ -9,6 +9,7 @@
 #include "keyservice/server/command.h"
 #include "keyservice/server/enrol.h"
 #include "keyservice/server/pki.h"
+#include "keyservice/server/store_person.h"
 #include "keyservice/server/store_rewrap.h"
 #include "keyservice/server/store_role.h"
 
@@ -180,6 +181,35 @@ static int account_disable(struct store *store, const char *address)
     return store_user_disable(store, address, api_now_ms());
 }
 
+static int all_sessions_end(struct store *store, int64_t number)
+{
+    static const uint8_t nobody[STORE_HASH_BYTES] = {0}; /* of no session, so that none is kept */
+    return store_session_end_others(store, number, nobody);
+}
+
+/* For who lost the telephone and the recovery codes too. */
+static int account_factor_reset(struct store *store, const char *address)
+{
+    struct store_account account;
+    int rc = store_account_get(store, address, &account);
+    secret_wipe(account.password, sizeof(account.password));
+    if (rc == 0)
+        rc = store_totp_remove(store, account.number);
+    if (rc == -ENOENT)
+        return rc;
+    return rc == 0 ? all_sessions_end(store, account.number) : rc;
+}
+
+static int account_passkeys_remove(struct store *store, const char *address)
+{
+    struct store_account account;
+    int rc = store_account_get(store, address, &account);
+    secret_wipe(account.password, sizeof(account.password));
+    if (rc == 0)
+        rc = store_passkey_clear(store, account.number);
+    return rc == 0 ? all_sessions_end(store, account.number) : rc;
+}
+
 struct account_verb {
     const char *name;
     const char *event;
@@ -192,6 +222,8 @@ static const struct account_verb *account_verb_find(const char *name)
         {"remove", "account_remove", store_user_remove},
         {"disable", "account_disable", account_disable},
         {"enable", "account_enable", store_user_enable},
+        {"reset-factor", "account_factor", account_factor_reset},
+        {"remove-passkeys", "account_passkeys", account_passkeys_remove},
         {"sign-out", "account_sign_out", store_user_sessions_end},
     };
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
@@ -251,7 +283,7 @@ int command_account(int argc, char **argv)
                      "usage: bulla-keyd account [--config FILE] list | add [--password-file FILE] "
                      "ADDRESS | password [--password-file FILE] ADDRESS | remove ADDRESS | disable "
                      "ADDRESS | enable ADDRESS | "
-                     "sign-out ADDRESS",
+                     "sign-out ADDRESS | reset-factor ADDRESS | remove-passkeys ADDRESS",
                      account_do);
 }
 

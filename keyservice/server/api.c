@@ -26,6 +26,7 @@ static const struct api_error_text errors[API_ERRORS_COUNT] = {
     [API_BAD_REQUEST] = {400, "bad_request", "The request is malformed."},
     [API_WEAK_PASSWORD] = {400, "weak_password", "The password is too short or too simple."},
     [API_CREDENTIALS] = {401, "credentials", "Wrong address, password or code, or signed out."},
+    [API_SECOND_FACTOR] = {401, "second_factor", "The account's second step is needed too."},
     [API_NOT_RECIPIENT] = {403, "not_recipient",
                            "This account is not among the envelope's recipients."},
     [API_LOCKED] = {403, "locked", "The sender locked the envelope."},

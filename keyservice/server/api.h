@@ -25,6 +25,7 @@ enum api_error {
     API_BAD_REQUEST,
     API_WEAK_PASSWORD,
     API_CREDENTIALS,
+    API_SECOND_FACTOR,
     API_NOT_RECIPIENT,
     API_LOCKED,
     API_CSRF,
@@ -42,7 +43,7 @@ enum api_error {
     API_TOO_MANY,
     API_AWAY,
 };
-#define API_ERRORS_COUNT 19
+#define API_ERRORS_COUNT 20
 
 const char *api_error_code(enum api_error error);
 /* Answers with the error; `message` NULL: the error's own sentence. */

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "crypto/base64.h"
 #include "crypto/secret.h"
+#include "keyservice/server/factor.h"
 #include "keyservice/server/signin.h"
 #include "keyservice/server/store_report.h"
 #include "web/assets.h"
@@ -245,7 +246,7 @@ static bool want_parse(struct open_want *want, const char *point)
 /* Who is it? 0, or answered. An envelope of level "none" asks nobody. */
 static int open_user(const struct service *service, struct http_request *request,
                      const struct open_want *want, const char *typed, const char *password,
-                     struct store_account *account)
+                     const char *totp, struct store_account *account)
 {
     uint64_t wait_ns = 0;
     struct store_envelope envelope;
@@ -253,7 +254,17 @@ static int open_user(const struct service *service, struct http_request *request
         store_envelope_get(service->store, want->id, &envelope) == 0 &&
         envelope.level == RECORD_LEVEL_NONE)
         return 0;
-    const int rc = signin_check(service, request, typed, password, account, &wait_ns);
+    int rc = signin_check(service, request, typed, password, account, &wait_ns);
+    if (rc == 0 && account->second_factor) {
+        rc = totp[0] == '\0' ? -EKEYREJECTED
+                             : factor_check(service, request, account->number, account->address,
+                                            totp, &wait_ns);
+        if (rc == -EACCES || rc == -EKEYREJECTED) {
+            signin_audit_refused(service, request, API_SECOND_FACTOR, typed);
+            api_refuse(request, API_SECOND_FACTOR, NULL);
+            return rc;
+        }
+    }
     if (rc == 0)
         return 0;
     if (rc == -EBUSY) {
@@ -271,6 +282,7 @@ void api_open_open(void *context, struct http_request *request)
     const struct service *service = context;
     char user[ACCOUNT_ADDRESS_BYTES];
     char password[ACCOUNT_PASSWORD_BYTES_MAX + 1];
+    char totp[FACTOR_TYPED_BYTES];
     char point[POINT_CHARS];
     struct open_want want = {.user = NULL};
     struct store_account account = {.number = 0};
@@ -279,6 +291,7 @@ void api_open_open(void *context, struct http_request *request)
     const struct api_field fields[] = {
         {.name = "user", .text = user, .room = sizeof(user), .optional = true},
         {.name = "password", .text = password, .room = sizeof(password), .optional = true},
+        {.name = "totp", .text = totp, .room = sizeof(totp), .optional = true},
         {.name = "m", .text = want.id_hex, .room = sizeof(want.id_hex)},
         {.name = "pub", .text = point, .room = sizeof(point)},
     };
@@ -296,7 +309,7 @@ void api_open_open(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
-    const int rc = open_user(service, request, &want, user, password, &account);
+    const int rc = open_user(service, request, &want, user, password, totp, &account);
     secret_wipe(password, sizeof(password));
     if (rc != 0)
         return;

@@ -45,6 +45,7 @@ static const struct {
     {"/", "pages/home.html", PAGES_POLICY, false},
     {"/signin", "pages/signin.html", PAGES_POLICY, false},
     {"/register", "pages/register.html", PAGES_POLICY, false},
+    {"/account", "pages/account.html", PAGES_POLICY, false},
     {"/reset", "pages/reset.html", PAGES_POLICY, false},
     {"/sent", "pages/sent.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},

@@ -103,6 +103,24 @@ http_handle api_account_verify;
 /* api_reset.c */
 http_handle api_reset_begin;
 http_handle api_reset_verify;
+/* api_person.c */
+http_handle api_person_get;
+http_handle api_person_delete;
+http_handle api_person_password;
+http_handle api_person_phrase;
+http_handle api_person_session;
+http_handle api_person_device;
+/* api_factor.c */
+http_handle api_factor_begin;
+http_handle api_factor_confirm;
+http_handle api_factor_end;
+http_handle api_factor_recovery;
+/* api_passkey.c */
+http_handle api_passkey_challenge;
+http_handle api_passkey_signin;
+http_handle api_passkey_add;
+http_handle api_passkey_name;
+http_handle api_passkey_remove;
 /* signin.c */
 http_handle signin_second_post;
 /* device.c */

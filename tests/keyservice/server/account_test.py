@@ -2,8 +2,6 @@
 import base64
 import hashlib
 import hmac
-import json
-import re
 import struct
 import time
 
@@ -183,6 +181,249 @@ class Language(Case):
         for language in ("", "xx", "DE", "de-DE", "en\n"):
             self.assert_refused(browser.call("POST", "/v1/language", {"language": language}), 400,
                                 "bad_request")
+
+
+class Account(Case):
+    def test_what_there_is_is_shown_to_its_owner_alone(self):
+        self.service.account("mine@example.org", PASSWORD)
+        self.assert_refused(keyd.Browser(self.service).call("GET", "/v1/account"), 401, "credentials")
+        browser = self.signed_in("mine@example.org")
+        found = browser.call("GET", "/v1/account", headers={
+            "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}).json
+        self.assertEqual((found["user"], found["totp"], found["recovery"], found["fresh"]),
+                         ("mine@example.org", False, 0, True))
+        self.assertEqual([place["here"] for place in found["sessions"] + found["devices"]],
+                         [True, True])
+
+    def test_sessions_and_devices_are_named_and_ended(self):
+        self.service.account("places@example.org", PASSWORD)
+        agent = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) "
+                               "AppleWebKit/605.1.15 CriOS/140.0 Mobile Safari/604.1"}
+        one, two, three = (keyd.Browser(self.service) for _ in range(3))
+        for browser in (one, two, three):
+            browser.call("POST", "/v1/session", {"user": "places@example.org",
+                                                 "password": PASSWORD}, agent)
+        places = one.call("GET", "/v1/account").json
+        self.assertEqual({place["label"] for place in places["sessions"] + places["devices"]},
+                         {"Chrome, iOS"})
+        other = next(place for place in places["sessions"] if not place["here"])
+        self.assertEqual(one.call("DELETE", "/v1/account/sessions/" + other["id"], {}).status, 200)
+        self.assertEqual(sorted(self.user(browser) is None for browser in (two, three)), [False, True])
+        self.assertEqual(one.call("DELETE", "/v1/account/sessions/others", {}).status, 200)
+        self.assertEqual([self.user(browser) is None for browser in (one, two, three)],
+                         [False, True, True])
+        self.assertEqual(one.call("DELETE", "/v1/account/devices/others", {}).status, 200)
+        places = one.call("GET", "/v1/account").json
+        self.assertEqual([place["here"] for place in places["devices"]], [True])
+        for name in ("x", "0" * 32, ""):
+            answer = one.call("DELETE", "/v1/account/sessions/" + name, {})
+            self.assert_refused(answer, 404, "unknown")
+
+    def test_a_phrase_is_shown_on_a_known_device_to_who_types_the_address(self):
+        self.service.account("phrase@example.org", PASSWORD)
+        browser, stranger = self.signed_in("phrase@example.org"), keyd.Browser(self.service)
+        self.assertEqual(browser.call("POST", "/v1/account/phrase", {"phrase": "blue zebra"}).status, 200)
+        browser.call("DELETE", "/v1/session", {})
+        browser.call("GET", "/v1/session")
+        def shown(who, user):
+            return who.call("POST", "/v1/device", {"user": user}).json["phrase"]
+        self.assertEqual(shown(browser, " Phrase@Example.org "), "blue zebra")
+        for who, user in ((stranger, "phrase@example.org"), (browser, "nobody@example.org"),
+                          (browser, ""), (browser, "phrase")):
+            self.assertEqual(shown(who, user), "")
+        for phrase in ("a\nb", "x" * 256):
+            answer = self.signed_in("phrase@example.org").call("POST", "/v1/account/phrase",
+                                                               {"phrase": phrase})
+            self.assert_refused(answer, 400, "bad_request")
+
+    def test_a_new_password_ends_every_other_session(self):
+        self.service.account("change@example.org", PASSWORD)
+        browser, other = (self.signed_in("change@example.org") for _ in range(2))
+        self.assert_refused(browser.call("POST", "/v1/account/password", {"password": "short"}), 400,
+                            "weak_password")
+        answer = browser.call("POST", "/v1/account/password", {"password": OTHER})
+        self.assertEqual((answer.status, self.user(browser)), (200, "change@example.org"))
+        self.assertIsNone(self.user(other))
+        self.signed_in("change@example.org", OTHER)
+        self.assertIn("changed", self.service.mail("change@example.org")["Subject"])
+
+    def test_changes_want_a_password_typed_not_long_ago(self):
+        self.service.account("fresh@example.org", PASSWORD)
+        browser = self.signed_in("fresh@example.org")
+        used = self.stored(to=("fresh@example.org",), level=keyd.HIGH)
+        browser.call("POST", "/v1/release", {"m": used, "pub": keyd.public_key()})
+        self.assertFalse(browser.call("GET", "/v1/account").json["fresh"])
+        for method, path, body in (("POST", "/v1/account/password", {"password": OTHER}),
+                                   ("POST", "/v1/account/totp", {}), ("DELETE", "/v1/account", {}),
+                                   ("DELETE", "/v1/account/totp", {"code": "123456"}),
+                                   ("POST", "/v1/account/recovery", {"code": "123456"})):
+            self.assert_refused(browser.call(method, path, body), 403, "fresh")
+        browser.sign_in("fresh@example.org", PASSWORD)
+        self.assertEqual(browser.call("POST", "/v1/account/totp", {}).status, 200)
+
+    def test_an_account_is_deleted_by_its_owner(self):
+        self.service.account("leaving@example.org", PASSWORD)
+        browser, other = (self.signed_in("leaving@example.org") for _ in range(2))
+        self.assertEqual(browser.call("DELETE", "/v1/account", {}).json, {"user": None})
+        self.assertIsNone(self.user(other))
+        self.assert_refused(keyd.Browser(self.service).sign_in("leaving@example.org", PASSWORD), 401,
+                            "credentials")
+        self.assertIn((None, "leaving@example.org"), self.events("account_delete"))
+        self.service.account("leaving@example.org", OTHER)
+        self.signed_in("leaving@example.org", OTHER)
+
+    def test_who_holds_a_role_does_not_just_go(self):
+        self.service.account("boss@example.org", PASSWORD)
+        self.service.run("role", "grant", "boss@example.org", "administrator")
+        self.assert_refused(self.signed_in("boss@example.org").call("DELETE", "/v1/account", {}), 409,
+                            "conflict")
+
+    def test_forged_changes_are_refused(self):
+        self.service.account("forged@example.org", PASSWORD)
+        browser = self.signed_in("forged@example.org")
+        for method, path in (("DELETE", "/v1/account"), ("POST", "/v1/account/password"),
+                             ("POST", "/v1/account/phrase"), ("POST", "/v1/account/totp"),
+                             ("DELETE", "/v1/account/sessions/others"), ("POST", "/v1/language"),
+                             ("POST", "/v1/account/passkeys"), ("POST", "/v1/session/passkey"),
+                             ("POST", "/v1/session/second"), ("POST", "/v1/device")):
+            for headers in ({"X-Bulla-CSRF": None}, {"Origin": "https://evil.example"}):
+                self.assert_refused(browser.call(method, path, {}, headers), 403, "csrf")
+
+
+class Factor(Case):
+    def turn_on(self, user):
+        self.service.account(user, PASSWORD)
+        browser = self.signed_in(user)
+        begun = browser.call("POST", "/v1/account/totp", {}).json
+        self.assertIn("secret=" + begun["secret"], begun["uri"])
+        self.assertTrue(begun["image"].startswith("data:image/svg+xml;base64,"))
+        step = step_now() - 1
+        answer = browser.call("POST", "/v1/account/totp/confirm",
+                              {"secret": begun["secret"], "code": totp(begun["secret"], step)})
+        self.assertEqual(answer.status, 200, answer.body)
+        return browser, begun["secret"], step, answer.json["codes"]
+
+    def second(self, user, code, password=PASSWORD, browser=None):
+        before = None if browser is None else self.user(browser)
+        browser = browser or keyd.Browser(self.service)
+        asked = browser.sign_in(user, password)
+        self.assertEqual((asked.status, asked.json["needs"]), (200, "totp"))
+        self.assertEqual(self.user(browser), before)
+        return browser.call("POST", "/v1/session/second",
+                            {"user": user, "ticket": asked.json["ticket"], "code": code})
+
+    def test_signing_in_takes_two_steps_and_each_code_once(self):
+        user = "two.steps@example.org"
+        _, secret, step, codes = self.turn_on(user)
+        self.assert_refused(self.second(user, totp(secret, step)), 401, "credentials")  # confirmed with
+        answer = self.second(user, totp(secret, step + 1))
+        self.assertEqual((answer.status, answer.json.get("user")), (200, user))
+        self.assert_refused(self.second(user, totp(secret, step + 1)), 401, "credentials")
+        self.assertEqual((len(codes), len(set(codes))), (10, 10))
+        self.assertEqual(self.second(user, codes[0].upper().replace("-", " ")).status, 200)
+        self.assert_refused(self.second(user, codes[0]), 401, "credentials")
+        for code in ("", "000000", "aaaaa-aaaaa", "1", "x" * 32):
+            self.assert_refused(self.second(user, code, browser=keyd.Browser(self.service)), 401,
+                                "credentials")
+        self.assertIn(("second_factor", user), self.events("sign_in"))
+
+    def test_a_ticket_is_one_browsers_and_hangs_on_the_password(self):
+        user = "ticket@example.org"
+        owner, _, _, codes = self.turn_on(user)
+        one, two = keyd.Browser(self.service), keyd.Browser(self.service)
+        ticket = one.sign_in(user, PASSWORD).json["ticket"]
+        def give(browser, ticket, name=user):
+            return browser.call("POST", "/v1/session/second",
+                                {"user": name, "ticket": ticket, "code": codes[1]})
+        self.service.account("neighbour@example.org", PASSWORD)
+        self.assert_refused(give(two, ticket), 401, "credentials")
+        self.assert_refused(give(one, "A" * 86), 401, "credentials")
+        self.assert_refused(give(one, ""), 401, "credentials")
+        self.assert_refused(give(one, ticket, "neighbour@example.org"), 401, "credentials")
+        self.assert_refused(give(one, ticket, "nobody@example.org"), 401, "credentials")
+        owner.call("POST", "/v1/account/password", {"password": OTHER})
+        self.assert_refused(give(one, ticket), 401, "credentials")
+        self.assertEqual(self.second(user, codes[1], OTHER).status, 200)
+
+    def test_a_reset_does_not_get_past_it(self):
+        user = "mailbox@example.org"
+        _, _, _, codes = self.turn_on(user)
+        browser = keyd.Browser(self.service)
+        browser.call("POST", "/v1/reset", {"user": user, "password": OTHER})
+        code = self.service.code(user, 2)
+        answer = browser.call("POST", "/v1/reset/verify", {"user": user, "code": code}).json
+        self.assertEqual(answer["needs"], "totp")
+        self.assertIsNone(self.user(browser))
+        answer = browser.call("POST", "/v1/session/second",
+                              {"user": user, "ticket": answer["ticket"], "code": codes[2]})
+        self.assertEqual(answer.json["user"], user)
+
+    def test_programs_give_the_code_along(self):
+        user = "program@example.org"
+        _, secret, step, codes = self.turn_on(user)
+        fields = {"user": user, "password": PASSWORD, "m": self.stored(to=(user,)),
+                  "pub": keyd.public_key()}
+        self.assert_refused(self.service.open(**fields), 401, "second_factor")
+        self.assert_refused(self.service.open(**fields, totp="000000"), 401, "second_factor")
+        self.assertEqual(self.service.open(**fields, totp=totp(secret, step + 1)).status, 200)
+        self.assertEqual(self.service.open(**fields, totp=codes[0]).status, 200)
+        wrong = {**fields, "password": "not the password"}
+        self.assert_refused(self.service.open(**wrong, totp=codes[1]), 401, "credentials")
+        self.assertEqual(self.service.open(**fields, totp=codes[1]).status, 200)
+
+    def test_guesses_of_it_have_to_wait_and_the_owner_does_not(self):
+        user = "guessed@example.org"
+        owner, _, _, codes = self.turn_on(user)
+        guesser = keyd.Browser(self.service)
+        statuses = [self.second(user, "000000", browser=guesser).status for _ in range(11)]
+        self.assertEqual(statuses, [401] * 10 + [429])
+        self.assertEqual(self.second(user, codes[0], browser=guesser).status, 429)
+        self.assertEqual(self.second(user, codes[0], browser=owner).status, 200)
+
+    def test_it_is_turned_off_with_a_code_or_by_the_operator(self):
+        user = "off@example.org"
+        browser, _, _, codes = self.turn_on(user)
+        self.assert_refused(browser.call("DELETE", "/v1/account/totp", {"code": "000000"}), 401,
+                            "second_factor")
+        fresh = browser.call("POST", "/v1/account/recovery", {"code": codes[0]}).json["codes"]
+        self.assertFalse(set(fresh) & set(codes))
+        self.assert_refused(browser.call("DELETE", "/v1/account/totp", {"code": codes[1]}), 401,
+                            "second_factor")
+        self.assertEqual(browser.call("DELETE", "/v1/account/totp", {"code": fresh[0]}).status, 200)
+        self.signed_in(user)
+        other = "helped@example.org"
+        helped, *_ = self.turn_on(other)
+        self.service.run("account", "reset-factor", other)
+        self.assertIsNone(self.user(helped))
+        self.signed_in(other)
+        self.assertEqual(self.service.run("account", "reset-factor", "no@example.org",
+                                          check=False).returncode, 67)
+        self.assertIn((None, other), self.events("account_factor"))
+
+    def test_a_wrong_first_code_or_secret_turns_nothing_on(self):
+        self.service.account("first@example.org", PASSWORD)
+        browser = self.signed_in("first@example.org")
+        secret = browser.call("POST", "/v1/account/totp", {}).json["secret"]
+        for fields, status in (({"secret": secret, "code": "000000"}, 401),
+                               ({"secret": secret, "code": totp(secret, step_now() - 3)}, 401),
+                               ({"secret": secret[1:], "code": "123456"}, 400),
+                               ({"secret": "!" * 32, "code": "123456"}, 400)):
+            answer = browser.call("POST", "/v1/account/totp/confirm", fields)
+            self.assertEqual(answer.status, status, answer.body)
+        self.assertFalse(browser.call("GET", "/v1/account").json["totp"])
+
+    def test_no_secret_or_code_stands_in_the_database(self):
+        _, secret, _, codes = self.turn_on("hidden@example.org")
+        if self.service.database:
+            return
+        raw = b""
+        for name in keyd.os.listdir(self.service.dir):
+            if name.startswith("keys.db"):
+                with open(self.service.path(name), "rb") as file:
+                    raw += file.read()
+        for kept in (secret.encode(), base64.b32decode(secret), codes[0].encode(),
+                     codes[0].replace("-", "").encode()):
+            self.assertNotIn(kept, raw)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,277 @@
+// The account's own pages, end to end: a new password, the second step, passkeys, phrase, language. Run by
+//
+//   tools/demo --exec node tests/web/account_browser.mjs chromium|firefox
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+
+const NAME = process.argv[2] ?? 'chromium';
+const IS_CHROMIUM = NAME === 'chromium';
+requireBrowser(NAME);
+const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR } = process.env;
+const SHOTS = join(WEB_BUILD, 'screenshots');
+const strings = (locale) => Object.assign({}, ...['core', 'account'].map((part) =>
+    JSON.parse(readFileSync(join(SOURCE, `web/pages/strings/${part}/${locale}.json`), 'utf8'))));
+const words = strings('en');
+let password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
+
+let browser;
+let tab;
+
+before(async () => {
+    browser = await startBrowser(NAME, { ca: BULLA_CA });
+    mkdirSync(SHOTS, { recursive: true });
+    tab = await browser.tab();
+});
+
+after(() => browser?.close());
+
+const shot = (what, page = tab) => page.screenshot(join(SHOTS, `account-${NAME}-${what}.png`));
+const text = (selector) => tab.evaluate((at) => document.querySelector(at)?.textContent ?? '', selector);
+const page = (path) => tab.goto(BULLA_KEYD_URL + path);
+
+// A browser's own field of a form that has text in it already is replaced, not added to.
+async function fill(selector, value) {
+    await tab.waitFor(selector);
+    await tab.evaluate((at) => {
+        document.querySelector(at).value = '';
+    }, selector);
+    await tab.type(selector, value);
+}
+
+async function waitForText(selector, wanted) {
+    for (let waited = 0; waited < 60000; waited += 50) {
+        if ((await text(selector)).includes(wanted))
+            return;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    assert.fail(`${selector} says "${await text(selector)}", not "${wanted}"`);
+}
+
+async function signIn() {
+    await fill('#signin-user', BULLA_USER);
+    await fill('#signin-password', password);
+    await tab.click('#signin button[type=submit]');
+}
+
+const mails = () => {
+    const folder = join(BULLA_DEMO_DIR, 'keyd/mail');
+    return readdirSync(folder).filter((name) => name.endsWith('.eml')).sort().map((name) => {
+        const [head, body] = readFileSync(join(folder, name), 'utf8').split(/\r?\n\r?\n(.*)/s);
+        return /^content-transfer-encoding: *base64/im.test(head) ? Buffer.from(body, 'base64').toString() : body;
+    });
+};
+
+async function code(count) {
+    for (let waited = 0; waited < 60000; waited += 50) {
+        const found = mails().map((mail) => /^ +(\d{4} \d{4})\s*$/m.exec(mail)?.[1]).filter(Boolean);
+        if (found.length >= count)
+            return found.at(-1);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return assert.fail('no mail with a code');
+}
+
+// RFC 6238, of the text that the page shows.
+function totp(secret, step) {
+    const bits = [...secret].map((letter) => 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'.indexOf(letter).toString(2).padStart(5, '0')).join('');
+    const key = Buffer.from(bits.match(/.{8}/g).map((byte) => parseInt(byte, 2)));
+    const counter = Buffer.alloc(8);
+    counter.writeBigUInt64BE(BigInt(step));
+    const digest = createHmac('sha1', key).update(counter).digest();
+    return String((digest.readUInt32BE(digest[19] & 15) & 0x7fffffff) % 1000000).padStart(6, '0');
+}
+
+test('a_forgotten_password_is_replaced_by_a_mailed_code', async () => {
+    await page('/signin');
+    await fill('#signin-user', BULLA_USER);
+    await tab.click('#signin [data-shows-section=reset]');
+    await tab.waitFor('#reset:not([hidden])');
+    assert.equal(await tab.evaluate(() => document.querySelector('#reset-user').value), BULLA_USER, 'the address goes along');
+    await shot('reset');
+    password = 'a password for another year';
+    await fill('#reset-password', password);
+    await tab.click('#reset button[type=submit]');
+    await tab.waitFor('#code:not([hidden])');
+    await fill('#code-code', await code(1));
+    await tab.click('#code button[type=submit]');
+    await tab.waitFor('#account:not([hidden])');
+    await waitForText('#account-name', BULLA_USER);
+    await tab.waitFor('#nav a[href="/account"]');
+});
+
+test('the_page_reset_asks_for_an_address_at_once', async () => {
+    await tab.click('#signout');
+    await page('/reset');
+    await tab.waitFor('#reset:not([hidden])');
+    assert.equal(await tab.evaluate(() => document.activeElement.id), 'reset-user');
+    await fill('#reset-user', BULLA_USER);
+    await fill('#reset-password', 'short');
+    await tab.click('#reset button[type=submit]');
+    await waitForText('#reset .error', words.error_weak_password);
+});
+
+test('a_phrase_is_shown_on_this_browser_once_the_address_stands_there', async () => {
+    await page('/account');
+    await signIn();
+    await tab.waitFor('#mine:not([hidden])');
+    await shot('account');
+    await fill('#phrase-field', 'blue zebra 7');
+    await tab.click('#phrase button[type=submit]');
+    await waitForText('#mine-done', words.saved);
+    await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])');
+    assert.equal(await text('#signin-phrase'), '');
+    await fill('#signin-user', BULLA_USER);
+    await tab.evaluate(() => document.querySelector('#signin-password').focus());
+    await waitForText('#signin-phrase', 'blue zebra 7');
+    await shot('phrase');
+});
+
+test('a_code_app_adds_a_second_step_and_a_recovery_code_stands_in_for_it', async () => {
+    await signIn();
+    await tab.waitFor('#mine:not([hidden])');
+    await tab.click('#totp-begin');
+    await tab.waitFor('#totp-new:not([hidden])');
+    assert.ok(await tab.evaluate(() => document.querySelector('#totp-image').decode().then(() => document.querySelector('#totp-image').naturalWidth > 0)));
+    await shot('totp');
+    const secret = (await text('#totp-secret')).replaceAll(' ', '');
+    await fill('#totp-code', '000000');
+    await tab.click('#totp-confirm');
+    await waitForText('#totp .error', words.error_second);
+    await fill('#totp-code', totp(secret, Math.floor(Date.now() / 30000)));
+    await tab.click('#totp-confirm');
+    await tab.waitFor('#recovery:not([hidden])');
+    const codes = await tab.evaluate(() => [...document.querySelectorAll('#recovery-codes li')].map((item) => item.textContent));
+    assert.equal(codes.length, 10);
+    await shot('recovery');
+    await tab.click('#recovery-kept');
+    await tab.waitFor('#mine:not([hidden])');
+    assert.equal(await text('#recovery-codes'), '');
+    await waitForText('#totp-state', words.totp_on.replace('{n}', '10'));
+    await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])');
+    await signIn();
+    await tab.waitFor('#second:not([hidden])');
+    await shot('second');
+    await fill('#second-code', '111111');
+    await tab.click('#second button[type=submit]');
+    await waitForText('#second .error', words.error_second);
+    await fill('#second-code', codes[0]);
+    await tab.click('#second button[type=submit]');
+    await tab.waitFor('#mine:not([hidden])');
+    await fill('#totp-code', codes[1]);
+    await tab.click('#totp-end');
+    await waitForText('#totp-state', words.totp_off);
+});
+
+test('a_passkey_signs_in_without_an_address', { skip: IS_CHROMIUM ? false : 'no virtual authenticator here' }, async () => {
+    const devtools = await tab.page.context().newCDPSession(tab.page);
+    await devtools.send('WebAuthn.enable');
+    const { authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', { options: {
+        protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true,
+    } });
+    await fill('#passkey-name', 'My telephone');
+    await tab.click('#passkeys button[type=submit]');
+    await waitForText('#passkeys-list', 'My telephone');
+    const { credentials } = await devtools.send('WebAuthn.getCredentials', { authenticatorId });
+    assert.deepEqual(credentials.map(({ isResidentCredential, rpId }) => [isResidentCredential, rpId]), [[true, 'localhost']]);
+    // The same device does not make a second one.
+    await fill('#passkey-name', 'Again');
+    await tab.click('#passkeys button[type=submit]');
+    await waitForText('#passkeys .error', words.passkey_known);
+    await tab.evaluate(() => document.querySelector('#passkeys-list button').click());
+    await fill('#passkeys-list input', 'Old telephone');
+    await tab.click('#passkeys-list form button');
+    await waitForText('#passkeys-list', 'Old telephone');
+    await shot('passkeys');
+    await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])');
+    await tab.click('#signin-passkey');
+    await tab.waitFor('#mine:not([hidden])');
+    await waitForText('#mine-address', BULLA_USER);
+    // A person who is not verified, and one who says no.
+    await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])');
+    await devtools.send('WebAuthn.removeVirtualAuthenticator', { authenticatorId });
+    await signIn();
+    await tab.waitFor('#mine:not([hidden])');
+    await tab.evaluate(() => document.querySelectorAll('#passkeys-list button')[1].click());
+    await tab.waitFor('#passkeys-none:not([hidden])');
+});
+
+test('all_of_it_can_be_done_by_keyboard', { skip: IS_CHROMIUM ? false : 'driven in Chromium' }, async () => {
+    await page('/account');
+    await tab.waitFor('#mine:not([hidden])');
+    const reached = new Set();
+    for (let n = 0; n < 60; n++) {
+        await tab.page.keyboard.press('Tab');
+        const at = await tab.evaluate(() => {
+            const { outlineStyle } = getComputedStyle(document.activeElement);
+            return [document.activeElement.id || document.activeElement.textContent, outlineStyle];
+        });
+        if (at[0] !== '' && !at[0].startsWith('\n'))
+            assert.notEqual(at[1], 'none', `${at[0]} shows the focus`);
+        reached.add(at[0]);
+    }
+    for (const id of ['person-password-new', 'passkey-name', 'totp-begin', 'phrase-field', 'delete-button', 'signout', 'language-choice'])
+        assert.ok(reached.has(id), `Tab reaches ${id}`);
+});
+
+test('a_change_after_a_while_asks_who_it_is_and_goes_on', async () => {
+    await page('/account');
+    await tab.waitFor('#mine:not([hidden])');
+    await tab.click('#delete-button');
+    await tab.waitFor('#signin:not([hidden])');
+    assert.equal(await text('#signin-title'), words.confirm_title);
+    assert.equal(await tab.evaluate(() => document.querySelector('#signin-user').value), BULLA_USER);
+    await shot('confirm');
+    await tab.click('#confirm-cancel');
+    await tab.waitFor('#mine:not([hidden])');
+});
+
+test('a_language_is_chosen_and_kept', async () => {
+    await page('/account');
+    await tab.waitFor('#mine:not([hidden])');
+    for (const language of ['ar', 'de', 'en']) {
+        await tab.evaluate((wanted) => {
+            document.querySelector('#language-choice').value = wanted;
+        }, language);
+        await tab.click('#language button');
+        await tab.waitFor(`html[lang=${language}] #mine:not([hidden])`);
+        assert.equal(await text('#mine-title'), strings(language).account_title);
+        if (language !== 'en')
+            await shot(`account-${language}`);
+    }
+});
+
+test('it_is_readable_on_a_telephone_in_the_dark', async () => {
+    const desk = tab;
+    tab = await browser.tab({ width: 390, height: 800, scheme: 'dark' });
+    await page('/account');
+    await shot('phone-signin');
+    if (await tab.evaluate(() => document.querySelector('#mine').hidden)) {
+        await signIn();
+        await tab.waitFor('#mine:not([hidden])');
+    }
+    await shot('phone');
+    assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    tab = desk;
+});
+
+test('deleting_asks_for_the_password_and_ends_it', async () => {
+    await page('/account');
+    await tab.waitFor('#mine:not([hidden])');
+    await tab.click('#delete-button');
+    await tab.waitFor('#signin:not([hidden])');
+    await signIn();
+    await tab.waitFor('#gone:not([hidden])');
+    assert.match(await text('#gone'), new RegExp(words.delete_done));
+    await page('/account');
+    await signIn();
+    await waitForText('#signin .error', words.error_credentials);
+});
