@@ -10,9 +10,11 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { layOut, parseMail } from '../../web/opener/mime.js';
+import { ASKING, HOSTILE, attackMail, lookAtAttacks } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
 import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import { Tracker } from './support/service.mjs';
 import { plainText } from './support/shown.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
@@ -138,6 +140,25 @@ test('hostile_html_runs_nothing_and_asks_nobody', async () => {
     });
     assert.deepEqual(found, [0, true, 0, false]);
     assert.ok((await tab.evaluate(() => location.href)).startsWith(BULLA_KEYD_URL));
+});
+
+test('known_attacks_run_nothing_and_ask_nobody', async () => {
+    const tracker = await new Tracker().start();
+    try {
+        await post(attackMail(tracker.url));
+        await open();
+        await tab.waitFor('iframe');
+        const { frames, titles, acting, links } = await lookAtAttacks(tab);
+        assert.equal(frames, HOSTILE.length + ASKING.length);
+        assert.deepEqual([titles.length, titles[1]], [2, '']);
+        assert.deepEqual([acting, links], [[], []]);
+        await tab.evaluate(() => new Promise((resolve) => {
+            requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve, 500)));
+        }));
+        assert.deepEqual(tracker.hits, []);
+    } finally {
+        await tracker.stop();
+    }
 });
 
 test('five_faults_are_told_apart', async () => {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { layOut, parseMail } from '../../web/opener/mime.js';
+import { HOSTILE } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { SOURCE, WEB_BUILD, corpusFiles, load } from './support/paths.mjs';
 
@@ -81,42 +82,6 @@ const clean = (html) => tab.evaluate((source) => {
     }
     return { html: body.innerHTML, text: body.textContent, css, remoteCount, faults, names: [...names] };
 }, html);
-
-const HOSTILE = [
-    '<script>document.title=1</script>', '<ScRiPt src=//x></sCrIpT>', '<img src=x onerror=document.title=1>', '<svg onload=document.title=1>',
-    '<svg><script>document.title=1</script></svg>', '<svg><a xlink:href="javascript:alert(1)"><text>x</text></a></svg>',
-    '<svg><style><img src=x onerror=document.title=1></style></svg>', '<math><mi//xlink:href="data:x,<script>alert(4)</script>">',
-    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=document.title=1&gt;">',
-    '<form><math><mtext></form><form><mglyph><style></math><img src onerror=document.title=1>',
-    '<noscript><p title="</noscript><img src=x onerror=document.title=1>">', '<template><script>document.title=1</script></template>',
-    '<xmp><p title="</xmp><img src=x onerror=document.title=1>">', '<textarea><p title="</textarea><img src=x onerror=document.title=1>">',
-    '<title><p title="</title><img src=x onerror=document.title=1>">', '<style><p title="</style><img src=x onerror=document.title=1>">',
-    '<select><style></select><svg/onload=document.title=1></style>', '<iframe srcdoc="<script>parent.document.title=1</script>"></iframe>',
-    '<a href="javascript:alert(1)">x</a>', '<a href="JaVaScRiPt:alert(1)">x</a>', '<a href=" &#14; javascript:alert(1)">x</a>',
-    '<a href="java\nscript:alert(1)">x</a>', '<a href="java&Tab;script:alert(1)">x</a>', '<a href="vbscript:x">x</a>', '<a href="file:///etc/passwd">x</a>',
-    '<a href="data:text/html,<script>alert(1)</script>">x</a>', '<a href="blob:null/x">x</a>', '<a href="//evil.example/x">x</a>', '<a href="#top">x</a>',
-    '<area href="javascript:alert(1)">', '<base href="javascript:/a/+alert(1)//">', '<object data="javascript:alert(1)"></object>',
-    '<embed src="javascript:alert(1)">', '<form action="javascript:alert(1)"><input type=submit formaction="javascript:alert(1)"></form>',
-    '<isindex type=image src=1 onerror=alert(1)>', '<video><source onerror="alert(1)"></video>', '<details open ontoggle=document.title=1>x</details>',
-    '<body onload=document.title=1><p>x</p></body>', '<div style="background:url(https://x.example/a)">x</div>',
-    '<div style="background:u\\72l(https://x.example/a)">x</div>', '<div style="width:expression(alert(1))">x</div>',
-    '<div style="color:red;-moz-binding:url(x)">x</div>', '<div style="position:fixed;inset:0;z-index:9999">x</div>', '<div style="--a:url(x);background:var(--a)">x</div>',
-    '<div style="content:attr(title)" title="x">x</div>', '<div style="background:image-set(\'https://x.example/a\' 1x)">x</div>',
-    '<style>@import "https://x.example/a.css"; p{color:red}</style><p>x</p>', '<style>@font-face{font-family:x;src:url(https://x.example/f)}</style>',
-    '<style>p{background:url(https://x.example/b)} @media print{p{list-style:url(https://x.example/l)}}</style>', '<style>a[title="</style><script>document.title=1</script>"]{color:red}</style>',
-    '<style>@supports (display:grid){p{background:url(x)}} @layer a{p{cursor:url(x),auto}}</style>', '<style>p{color:red;& a{background:url(https://x.example/n)}}</style>',
-    '<link rel=stylesheet href=https://x.example/a.css>', '<meta http-equiv=refresh content="0;url=https://x.example">', '<img src="https://x.example/a.png">',
-    '<img srcset="https://x.example/a 1x">', '<picture><source srcset="https://x.example/p"><img></picture>', '<img src="data:image/svg+xml,<svg onload=alert(1)>">',
-    '<img src="data:image/svg+xml;base64,PHN2Zz4=">', '<img src="data:text/html;base64,PHNjcmlwdD4=">', '<img src="cid:unknown">', '<img lowsrc="https://x.example" dynsrc="https://x.example">',
-    '<table background="https://x.example/t"><td background="https://x.example/d">x</td></table>', '<audio src="https://x.example/a"></audio>', '<bgsound src="https://x.example">',
-    '<input type=image src="https://x.example/i">', '<button formaction="javascript:alert(1)">x</button>', '<frameset><frame src="https://x.example"></frameset>', '<applet code=x></applet>',
-    '<img name=body><img name=head><form name=documentElement><input name=attributes></form>', '<a name=getElementById id=x href="https://x.example/" onclick=alert(1)>x</a>',
-    '<p is="x-evil" slot=a part=b contenteditable tabindex=1 accesskey=x autofocus onfocus=document.title=1>x</p>', '<x-evil onclick=alert(1)><b>kept</b></x-evil>',
-    '<![CDATA[<script>alert(1)</script>]]>', '<!--><script>document.title=1</script>-->', '<!--[if gte IE 4]><script>alert(1)</script><![endif]-->', '<?xml-stylesheet href="javascript:alert(1)"?>',
-    '<plaintext><script>alert(1)</script>', '\u0000<scr\u0000ipt>alert(1)</scr\u0000ipt>', '<p title="&lt;img src=x onerror=alert(1)&gt;">x</p>', '<a href="https://a.example/%22onclick=alert(1)">x</a>',
-    '<svg><foreignObject><p>x</p><script>document.title=1</script></foreignObject></svg>', '<math><annotation-xml encoding="text/html"><p onclick=alert(1)>x</p></annotation-xml></math>',
-    '<div><svg><p><style><g title="</style><img src onerror=document.title=1>">',
-];
 
 test('nothing_that_acts_comes_through', async () => {
     for (const html of HOSTILE) {

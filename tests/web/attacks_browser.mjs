@@ -1,0 +1,87 @@
+// Known attacks of mail HTML, all of them in one message, in the opener: nothing runs, and nobody is asked. The same texts as
+// they are, in frames that let them, run and ask: so this can fail.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { ASKING, HOSTILE, ask, attackMail, lookAtAttacks } from './support/attacks.mjs';
+import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { envelope } from './support/seal.mjs';
+import { Service, Tracker } from './support/service.mjs';
+
+const NAME = process.argv[2] ?? 'chromium';
+requireBrowser(NAME);
+const COUNT = HOSTILE.length + ASKING.length;
+
+let browser;
+let folder;
+let service;
+let tracker;
+
+before(async () => {
+    [service, tracker] = await Promise.all([new Service().start(), new Tracker().start()]);
+    browser = await startBrowser(NAME);
+    folder = mkdtempSync(join(tmpdir(), 'bulla-attacks-'));
+});
+
+after(async () => {
+    await browser?.close();
+    await service?.stop();
+    await tracker?.stop();
+    rmSync(folder, { recursive: true, force: true });
+});
+
+function write(name, html, charset) {
+    writeFileSync(join(folder, name), html, charset);
+    return pathToFileURL(join(folder, name)).href;
+}
+
+// A tab, and the dialogs that anything in it opened.
+async function listening() {
+    const tab = await browser.tab();
+    const dialogs = [];
+    tab.page.on('dialog', (dialog) => {
+        dialogs.push(dialog.message());
+        dialog.dismiss().catch(() => {});
+    });
+    return { tab, dialogs };
+}
+
+test('as_they_are_they_run_and_ask', async () => {
+    const { tab } = await listening();
+    const attribute = (html) => html.replace(/&/g, '&amp;').replace(/"/g, '&quot;');
+    const frames = ASKING.map((html) => `<iframe srcdoc="${attribute(ask(html, tracker.url))}"></iframe>`).join('');
+    tracker.hits.length = 0;
+    await tab.goto(write('control.html', `<!DOCTYPE html><meta charset=utf-8>${frames}`));
+    for (let waited = 0; waited < 30000 && new Set(tracker.hits).size < 15; waited += 50)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.ok(new Set(tracker.hits).size >= 15, `of what asks only ${new Set(tracker.hits).size} did`);
+    await tab.close();
+});
+
+test('in_the_opener_none_runs_and_nobody_is_asked', async () => {
+    const { tab, dialogs } = await listening();
+    const sealed = envelope(attackMail(tracker.url), { service: service.url, from: 'mallory@example.org', subject: 'attacks' });
+    service.add(sealed);
+    await tab.goto(write('envelope.html', sealed.html, 'latin1'));
+    const title = await tab.evaluate(() => document.title);
+    tracker.hits.length = 0;
+    const href = await tab.evaluate(() => location.href);
+    await tab.click('#app[data-state=ready] button.main');
+    await tab.waitFor('#app[data-state=shown]');
+    const { frames, titles, acting, links } = await lookAtAttacks(tab);
+    // Pictures and styles that would be asked for are asked for before the next frame or not at all.
+    await tab.evaluate(() => new Promise((resolve) => {
+        requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve, 500)));
+    }));
+    assert.equal(frames, COUNT);
+    assert.deepEqual(titles, [title, '']);
+    assert.deepEqual(acting, []);
+    assert.deepEqual(links, []);
+    assert.deepEqual(dialogs, []);
+    assert.deepEqual(tracker.hits, []);
+    assert.equal(await tab.evaluate(() => location.href), href);
+    await tab.close();
+});
