@@ -24,6 +24,8 @@ int command_serve(int argc, char **argv);
 int command_account(int argc, char **argv);
 int command_engine(int argc, char **argv);
 int command_envelope(int argc, char **argv);
+int command_backup(int argc, char **argv);
+int command_restore(int argc, char **argv);
 int command_audit(int argc, char **argv);
 int command_master_key(int argc, char **argv);
 int command_role(int argc, char **argv);

@@ -17,6 +17,8 @@ static const struct {
     {"engine", command_engine},
     {"envelope", command_envelope},
     {"audit", command_audit},
+    {"backup", command_backup},
+    {"restore", command_restore},
     {"master-key", command_master_key},
     {"role", command_role},
     {"profile", command_profile},
@@ -45,6 +47,7 @@ static void usage_print(FILE *file)
                 "  profile list|show|set|remove what is shown and kept for a profile's envelopes\n"
                 "  token list|add|revoke        what programs sign their calls with\n"
                 "  retention [--dry-run]        destroy keys that are kept no longer\n"
+                "  backup FILE, restore FILE    the database, while it is in use, and back\n"
                 "bulla-keyd(8) explains each.\n",
                 file);
 }

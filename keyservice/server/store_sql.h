@@ -322,6 +322,8 @@ const char *sql_why(const struct sql *sql);
 /* SQLite's write-ahead log: its pages are told after each commit, and folded back. Else nothing. */
 void sqlite_watch(struct sql *sql, int *log_pages);
 void sqlite_fold(struct sql *sql, bool wait_for_readers);
+/* Held while it is open: -EBUSY with the reason when another process has it. */
+MUST_USE int sqlite_serve_lock(int *fd, const char *database, char why[STORE_WHY_BYTES]);
 MUST_USE int sqlite_migrate(struct sql *sql, char why[STORE_WHY_BYTES]);
 
 /* What a write runs in, on the thread of whoever leads. */

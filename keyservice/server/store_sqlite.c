@@ -382,20 +382,22 @@ static void sqlite_close(struct sql *sql)
 
 /* One service at a time. A file of its own: closing one more descriptor of the database would drop
  * the locks that SQLite holds on it. */
-static int serve_lock(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES])
+int sqlite_serve_lock(int *fd, const char *database, char why[STORE_WHY_BYTES])
 {
     char path[SERVE_PATH_BYTES];
-    if (place->purpose != SQL_WRITES_SERVING && place->purpose != SQL_WRITES_ALONE)
-        return 0;
-    if (snprintf(path, sizeof(path), "%s-serve", place->path) >= (int)sizeof(path))
+    if (snprintf(path, sizeof(path), "%s-serve", database) >= (int)sizeof(path))
         return -ENAMETOOLONG;
-    sql->serve_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    const int rc = sql->serve_fd < 0 || flock(sql->serve_fd, LOCK_EX | LOCK_NB) != 0 ? -errno : 0;
+    const int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const int rc = lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0 ? -errno : 0;
     if (rc == -EWOULDBLOCK)
         (void)snprintf(why, STORE_WHY_BYTES,
-                       "%.200s: a bulla-keyd serves this database: stop it first", place->path);
+                       "%.150s: a bulla-keyd serves this database: stop it first", database);
     else if (rc != 0)
         (void)snprintf(why, STORE_WHY_BYTES, "%.200s: %s", path, strerror(-rc));
+    if (rc != 0 && lock >= 0)
+        (void)close(lock);
+    if (rc == 0)
+        *fd = lock;
     return rc == -EWOULDBLOCK ? -EBUSY : rc;
 }
 
@@ -416,9 +418,11 @@ static int sqlite_open(struct sql *sql, const struct sql_place *place, char why[
                        sql->sqlite == NULL ? "no memory" : sqlite3_errmsg(sql->sqlite));
         return -EIO;
     }
-    const int rc = serve_lock(sql, place, why);
-    if (rc != 0)
-        return rc;
+    if (place->purpose == SQL_WRITES_SERVING || place->purpose == SQL_WRITES_ALONE) {
+        const int rc = sqlite_serve_lock(&sql->serve_fd, place->path, why);
+        if (rc != 0)
+            return rc;
+    }
     (void)sqlite3_db_config(sql->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (place->purpose == SQL_READS)
         /* The writer's cache is large; a reader's looks up single rows and may be small. */
