@@ -32,6 +32,7 @@ int command_role(int argc, char **argv);
 int command_profile(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_retention(int argc, char **argv);
+int command_report(int argc, char **argv);
 
 /* The parts that the operator's subcommands work on: beside a running service, too. */
 struct command_parts {

@@ -24,6 +24,7 @@ static const struct {
     {"profile", command_profile},
     {"token", command_token},
     {"retention", command_retention},
+    {"report", command_report},
 };
 
 /* No core, no debugger of the same user, no file that others may read. */
@@ -40,7 +41,8 @@ static void usage_print(FILE *file)
                 "  serve --config FILE          run the key service\n"
                 "  account list|add|password|remove  recipients' accounts\n"
                 "  engine list|add|revoke       engines that may register keys\n"
-                "  envelope show|lock|unlock ID one envelope\n"
+                "  envelope show|lock|unlock|expire ID, list ADDRESS  envelopes\n"
+                "  report                       what was sealed, opened and refused\n"
                 "  audit verify|export          check the chained log, write it out\n"
                 "  master-key add|status|rewrap a new master key, and how far it is in use\n"
                 "  role list|grant|revoke       who may administer\n"

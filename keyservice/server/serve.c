@@ -102,6 +102,7 @@ static const struct http_route public_routes[] = {
     {"PUT", "/v1/admin/profiles/", HTTP_FAST, false, 4 * API_BODY_BYTES_MAX, api_admin_profile_put},
     {"DELETE", "/v1/admin/profiles/", HTTP_FAST, false, API_BODY_BYTES_MAX,
      api_admin_profile_remove},
+    {"GET", "/v1/admin/reports", HTTP_FAST, false, 0, api_admin_report},
     {"GET", "/v1/admin/audit", HTTP_FAST, false, 0, api_admin_audit},
     {"GET", "/v1/admin/audit/lines", HTTP_FAST, false, 0, api_admin_audit_lines},
     {"POST", "/v1/admin/audit/verify", HTTP_SLOW, false, API_BODY_BYTES_MAX,

@@ -65,6 +65,8 @@ http_handle api_online_look;
 http_handle api_online_open;
 http_charge api_online_charge;
 http_uncharge api_online_uncharge;
+/* api_admin_report.c */
+http_handle api_admin_report;
 /* api_sent.c */
 http_handle api_sent_list;
 http_handle api_sent_get;

@@ -5,6 +5,7 @@
 #include "keyservice/server/outbox.h"
 #include "keyservice/server/sent_run.h"
 #include "keyservice/server/store_report.h"
+#include "keyservice/server/store_row.h"
 #include "keyservice/server/store_sql.h"
 
 #include <errno.h>
@@ -320,39 +321,55 @@ int store_unread_find(struct store *store, uint64_t now_unix_ms, uint32_t *done_
     return rc;
 }
 
-static int envelope_remove_apply(struct store_writer *writer, void *argument)
+/* The index's hash of its sender; -ENOENT when there is no such envelope. */
+static int envelope_hash(struct store_writer *writer, const uint8_t *id,
+                         uint8_t hash[SENT_HASH_BYTES])
+{
+    uint8_t wire[STORE_ROW_WIRE_BYTES_MAX];
+    char sender[STORE_ADDRESS_BYTES];
+    struct record record;
+    size_t bytes = 0;
+    struct sql_statement *get = sql_use(&writer->sql, SQL_ENVELOPE_GET);
+    sql_bind_blob(get, 1, id, RECORD_ID_BYTES);
+    const int step = sql_step(get);
+    const void *row = step == 1 ? sql_column_bytes(get, 3, &bytes) : NULL;
+    memset(hash, 0, SENT_HASH_BYTES);
+    if (row != NULL && store_row_read(&record, wire, id, row, bytes) == 0) {
+        (void)account_normalise_bytes(sender, record.sender, record.sender_bytes);
+        sent_hash(hash, sender);
+    }
+    sql_done(get);
+    return step < 0 ? -EIO : step == 0 ? -ENOENT : 0;
+}
+
+int store_envelope_forget(struct store_writer *writer, const uint8_t id[RECORD_ID_BYTES])
 {
     static const enum sql_id each[] = {SQL_ENVELOPE_REMOVE, SQL_CHANGE_REMOVE, SQL_OPENING_REMOVE,
                                        SQL_NOTICE_FORGET};
-    const struct opening_write *write = argument;
-    uint8_t entry[SENT_HASH_BYTES];
-    int found = 0;
+    uint8_t hash[SENT_HASH_BYTES];
+    const int rc = envelope_hash(writer, id, hash);
+    if (rc != 0)
+        return rc;
     for (size_t i = 0; i < ARRAY_COUNT(each); i++) {
         struct sql_statement *gone = sql_use(&writer->sql, each[i]);
-        sql_bind_blob(gone, 1, write->id, RECORD_ID_BYTES);
-        const int changed = sql_run(gone);
-        if (changed < 0)
+        sql_bind_blob(gone, 1, id, RECORD_ID_BYTES);
+        if (sql_run(gone) < 0)
             return -EIO;
-        found = i == 0 ? changed : found;
     }
-    sent_hash(entry, write->address);
     struct sql_statement *index = sql_use(&writer->sql, SQL_SENT_REMOVE);
-    sql_bind_blob(index, 1, entry, sizeof(entry));
-    sql_bind_blob(index, 2, write->id, RECORD_ID_BYTES);
-    if (sql_run(index) < 0)
-        return -EIO;
-    return found == 0 ? -ENOENT : 0;
+    sql_bind_blob(index, 1, hash, sizeof(hash));
+    sql_bind_blob(index, 2, id, RECORD_ID_BYTES);
+    return sql_run(index) < 0 ? -EIO : 0;
+}
+
+static int envelope_remove_apply(struct store_writer *writer, void *argument)
+{
+    const struct opening_write *write = argument;
+    return store_envelope_forget(writer, write->id);
 }
 
 int store_envelope_remove(struct store *store, const uint8_t id[RECORD_ID_BYTES])
 {
-    char sender[STORE_ADDRESS_BYTES];
-    struct store_envelope envelope;
-    const int rc = store_envelope_get(store, id, &envelope);
-    if (rc != 0)
-        return rc;
-    (void)account_normalise_bytes(sender, (const uint8_t *)envelope.sender,
-                                  strlen(envelope.sender));
-    struct opening_write write = {.id = id, .address = sender};
+    struct opening_write write = {.id = id};
     return store_write(store, envelope_remove_apply, &write);
 }

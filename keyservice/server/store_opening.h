@@ -89,7 +89,9 @@ MUST_USE int store_notice_end(struct store *store, const struct store_notice *no
 /* Makes notices of messages whose read-by date has passed; `done_count` of those looked at. */
 MUST_USE int store_unread_find(struct store *store, uint64_t now_unix_ms, uint32_t *done_count);
 
-/* All that is kept of an envelope, its key first: for retention. */
+/* All that is kept of an envelope, its key first. */
+struct store_writer;
+MUST_USE int store_envelope_forget(struct store_writer *writer, const uint8_t id[RECORD_ID_BYTES]);
 MUST_USE int store_envelope_remove(struct store *store, const uint8_t id[RECORD_ID_BYTES]);
 
 #endif

@@ -1,5 +1,6 @@
 #include "keyservice/server/store_retention.h"
 
+#include "keyservice/server/store_opening.h"
 #include "keyservice/server/store_row.h"
 #include "keyservice/server/store_sql.h"
 
@@ -65,10 +66,9 @@ static int remove_apply(struct store_writer *writer, void *argument)
 {
     const struct remove_write *write = argument;
     for (uint32_t i = 0; i < write->ids_count; i++) {
-        struct sql_statement *gone = sql_use(&writer->sql, SQL_RETENTION_REMOVE);
-        sql_bind_blob(gone, 1, write->ids[i], RECORD_ID_BYTES);
-        if (sql_run(gone) < 0)
-            return -EIO;
+        const int rc = store_envelope_forget(writer, write->ids[i]);
+        if (rc != 0 && rc != -ENOENT)
+            return rc;
     }
     return 0;
 }

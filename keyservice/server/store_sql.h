@@ -133,7 +133,6 @@ enum sql_id {
     SQL_TOKEN_SEEN,
     SQL_TOKEN_REMOVE,
     SQL_RETENTION_SCAN,
-    SQL_RETENTION_REMOVE,
     /* store_sent */
     SQL_SENT_RUN_ADD,
     SQL_SENT_RUN_COUNT,

@@ -198,7 +198,6 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_TOKEN_REMOVE] = "DELETE FROM token WHERE number = ?1",
     [SQL_RETENTION_SCAN] = "SELECT id, record FROM envelope WHERE id > ?1 AND id < ?2"
                            " ORDER BY id LIMIT ?3",
-    [SQL_RETENTION_REMOVE] = "DELETE FROM envelope WHERE id = ?1",
 
     /* store_sent */
     [SQL_SENT_RUN_ADD] = "INSERT INTO sent_run (run) VALUES (?1)",

@@ -211,6 +211,42 @@ class Sent(keyd.Case):
         self.assertIn(f"    {CAROL}\n    dan@example.org\n", text.replace("\r\n", "\n"))
         self.assertIn("(no subject)", text)
 
+    def test_reports_count_what_happened(self):
+        domain = f"d{keyd.secrets.token_hex(4)}.example"
+        sealed = [self.stored(sender=f'=1+1"{n}@{domain}') for n in range(3)]
+        self.assertEqual(self.release(sealed[0]).status, 200)
+        self.assertEqual(self.release(sealed[0]).status, 200)
+        self.service.run("envelope", "lock", sealed[1])
+        self.assert_refused(self.release(sealed[1]), 403, "locked")
+        self.service.run("envelope", "expire", sealed[2])
+        self.assert_refused(self.release(sealed[2]), 410, "expired")
+        self.assert_refused(self.release(sealed[0], CAROL), 403, "not_recipient")
+        until = time.monotonic() + keyd.WAIT_S
+        row = None
+        while row is None and time.monotonic() < until:
+            lines = self.service.run("report", "--by", "domain", "--csv").stdout.splitlines()
+            self.assertEqual(lines[0], "domain,sealed,opened,unopened,expired,locked,failed")
+            row = next((line for line in lines if line == f'"{domain}",3,1,2,1,1,1'), None)
+        self.assertIsNotNone(row, lines)
+        users = self.service.run("report", "--by", "user", "--csv").stdout
+        self.assertIn(f'"\'=1+1""0@{domain}",1,1,0,0,0,1', users)
+        self.assertIn("sealed", self.service.run("report").stdout)
+        self.assertNotEqual(self.service.run("report", "--from", "x", check=False).returncode, 0)
+        self.service.account("auditor@example.com", PASSWORD)
+        self.service.run("role", "grant", "auditor@example.com", "auditor")
+        auditor = keyd.Browser(self.service)
+        self.assertEqual(auditor.sign_in("auditor@example.com", PASSWORD).status, 200)
+        rows = auditor.call("GET", "/v1/admin/reports?by=domain").json["rows"]
+        self.assertIn({"name": domain, "sealed": 3, "opened": 1, "unopened": 2, "expired": 1,
+                       "locked": 1, "failed": 1}, rows)
+        self.assertIn(f'"{domain}",3,1,2,1,1,1', auditor.call(
+            "GET", "/v1/admin/reports?by=domain&format=csv").body.decode())
+        self.assert_refused(auditor.call("GET", "/v1/admin/reports?by=moon"), 400, "bad_request")
+        self.assert_refused(self.browsers[BOB].call("GET", "/v1/admin/reports"), 403, "rights")
+        self.assertEqual(self.service.run("envelope", "list", f"bob@{domain}").stdout, "")
+        mine = self.stored()
+        self.assertIn(f"{mine}  ", self.service.run("envelope", "list", ALICE).stdout)
+
     def test_an_administrator_locks_but_changes_no_date(self):
         identity = self.stored()
         self.service.account("root@example.com", PASSWORD)
