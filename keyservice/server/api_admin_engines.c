@@ -100,7 +100,7 @@ static void token_add(void *context, const struct store_token *token)
     struct page *page = context;
     json_t *row =
         json_pack("{s:I,s:s,s:s,s:s,s:I,s:I,s:I}", "number", (json_int_t)token->number, "name",
-                  token->name, "user", token->address, "role", role_name(token->role), "created",
+                  token->name, "address", token->address, "role", role_name(token->role), "created",
                   (json_int_t)token->created_unix_ms, "expires", (json_int_t)token->expires_unix_ms,
                   "used", (json_int_t)token->used_unix_ms);
     if (token->profile[0] != '\0')

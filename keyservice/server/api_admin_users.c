@@ -24,7 +24,7 @@ static json_t *roles_json(uint32_t held)
 
 static json_t *user_json(const struct store_user *user)
 {
-    return json_pack("{s:I,s:s,s:I,s:I,s:o}", "number", (json_int_t)user->number, "user",
+    return json_pack("{s:I,s:s,s:I,s:I,s:o}", "number", (json_int_t)user->number, "address",
                      user->address, "created", (json_int_t)user->created_unix_ms, "disabled",
                      (json_int_t)user->disabled_unix_ms, "roles", roles_json(user->held));
 }
@@ -82,7 +82,7 @@ void api_admin_user_add(void *context, struct http_request *request)
     char address[ACCOUNT_ADDRESS_BYTES];
     char encoded[ACCOUNT_HASH_BYTES];
     char password[ACCOUNT_GENERATED_PASS_CHARS + 1] = "";
-    const struct api_field fields[] = {{.name = "user", .text = user, .room = sizeof(user)}};
+    const struct api_field fields[] = {{.name = "address", .text = user, .room = sizeof(user)}};
     if (!admin_enter(service, request, RIGHT_ACCOUNTS, ADMIN_DANGER, &actor))
         return;
     if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
@@ -103,8 +103,8 @@ void api_admin_user_add(void *context, struct http_request *request)
         rc = store_account_get(service->store, address, &account);
     if (admin_done(service, request, &actor, &event, rc))
         api_answer(request, 200,
-                   json_pack("{s:I,s:s,s:s}", "number", (json_int_t)account.number, "user", address,
-                             "password", password));
+                   json_pack("{s:I,s:s,s:s}", "number", (json_int_t)account.number, "address",
+                             address, "password", password));
 
 wipe:
     secret_wipe(password, sizeof(password));

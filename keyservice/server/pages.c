@@ -44,6 +44,7 @@ static const struct {
 } page_list[] = {
     {"/", "pages/home.html", PAGES_POLICY, false},
     {"/signin", "pages/signin.html", PAGES_POLICY, false},
+    {"/admin", "pages/admin.html", PAGES_POLICY, false},
     {"/register", "pages/register.html", PAGES_POLICY, false},
     {"/account", "pages/account.html", PAGES_POLICY, false},
     {"/reset", "pages/reset.html", PAGES_POLICY, false},

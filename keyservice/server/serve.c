@@ -115,6 +115,7 @@ static const struct http_route public_routes[] = {
     {"GET", "/signin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/register", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/account", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/admin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/reset", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/open", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/write", HTTP_INLINE, false, 0, pages_get},

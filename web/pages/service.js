@@ -112,7 +112,7 @@ export function show(id) {
 function showLinks() {
   const nav = byId("nav");
   for (const link of nav.querySelectorAll("a")) {
-    link.hidden = link.dataset.role !== "user" && !roles.includes(link.dataset.role);
+    link.hidden = link.dataset.role !== "user" && !link.dataset.role.split(" ").some((role) => roles.includes(role));
   }
   nav.hidden = user === null;
 }

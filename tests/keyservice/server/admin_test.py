@@ -63,7 +63,7 @@ class Admin(keyd.Case):
         """A fresh account; its number and address."""
         Admin.count += 1
         address = f"u{Admin.count}@example.org"
-        answer = self.admin.call("POST", "/v1/admin/users", {"user": address})
+        answer = self.admin.call("POST", "/v1/admin/users", {"address": address})
         self.assertEqual(answer.status, 200, answer.body)
         return answer.json["number"], address, answer.json["password"]
 
@@ -91,7 +91,7 @@ class Rights(Admin):
     CALLS = [  # roles that may, method, path, body; {u}: an account of nobody's role
         (SEES, "GET", "/v1/admin/users", None),
         (SEES, "GET", "/v1/admin/users/{u}", None),
-        (OWNS, "POST", "/v1/admin/users", {"user": "new-{role}@example.org"}),
+        (OWNS, "POST", "/v1/admin/users", {"address": "new-{role}@example.org"}),
         (OWNS, "POST", "/v1/admin/users/{u}/disable", {"reason": "left"}),
         (OWNS, "POST", "/v1/admin/users/{u}/enable", {}),
         (CARES, "POST", "/v1/admin/users/{u}/end-sessions", {}),
@@ -183,7 +183,7 @@ class Users(Admin):
     def test_a_new_account_signs_in_with_the_password_that_was_told(self):
         _, address, password = self.user()
         self.assertEqual(keyd.Browser(self.service).sign_in(address, password).status, 200)
-        self.assert_refused(self.admin.call("POST", "/v1/admin/users", {"user": address}), 409, "conflict")
+        self.assert_refused(self.admin.call("POST", "/v1/admin/users", {"address": address}), 409, "conflict")
         self.assertEqual(self.audit()[-1]["outcome"], "conflict")
 
     def test_a_disabled_account_is_out_until_it_is_enabled(self):
@@ -322,7 +322,7 @@ class Tokens(Admin):
         answer = self.program(token, "GET", "/v1/admin/users", headers={"Origin": "https://a.example"})
         self.assert_refused(answer, 403, "csrf")
         self.assertIsNone(answer.headers["Access-Control-Allow-Origin"])
-        answer = self.program(token, "POST", "/v1/admin/users", {"user": "x@example.org"},
+        answer = self.program(token, "POST", "/v1/admin/users", {"address": "x@example.org"},
                               {"Content-Type": "text/plain"})
         self.assert_refused(answer, 400, "bad_request")
 
