@@ -258,6 +258,66 @@ test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () =
     assert.match(await plainText(tab), /^Liebe Anna,/);
 });
 
+// A profile of its own, known to the engine when this returns.
+async function addProfile(name, settings) {
+    const path = join(BULLA_DEMO_DIR, 'bulla.conf');
+    writeFileSync(path, `${readFileSync(path, 'utf8')}profile "${name}" {\n  key_service = "demo"\n  ${settings}\n}\n`);
+    process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+}
+
+test('at_level_none_a_click_opens_without_an_account_and_a_lock_still_bites', async () => {
+    await addProfile('open', 'level = none');
+    const known = tab;
+    tab = await browser.tab(); // in Chromium of a stranger: nobody has signed in there
+    const popup = await openWindow(TEXT, 'nobody@recipient.example', 'open');
+    await popup.waitFor('#message:not([hidden])');
+    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
+    await popup.click('#message button[type=submit]');
+    await tab.waitFor(ENDED);
+    assert.equal(await state(), 'shown');
+    assert.match(await plainText(tab), /^Liebe Anna,/);
+    const url = seal(TEXT, 'nobody@recipient.example', 'open');
+    await tab.goto(url);
+    await tab.waitFor(READY);
+    const id = await tab.evaluate(() => document.querySelector('#bulla [name=m]').value);
+    execFileSync('bulla-keyd', ['envelope', 'lock', id, '--config', join(BULLA_DEMO_DIR, 'keyd/keyd.conf')]);
+    const locked = await tab.clickForWindow(READY);
+    await locked.waitFor('#failed:not([hidden])');
+    assert.match(await text(locked, '#failed .error'), /locked/);
+    await locked.close();
+    await tab.close();
+    tab = known;
+});
+
+test('a_file_that_opens_the_service_for_a_message_of_anothers_learns_nothing_without_a_click', async () => {
+    await tab.goto(seal(TEXT, BULLA_USER, 'open'));
+    await tab.waitFor(READY);
+    const id = await tab.evaluate(() => document.querySelector('#bulla [name=m]').value);
+    const path = join(folder, 'mallory.html');
+    writeFileSync(path, `<!DOCTYPE html><meta charset=utf-8><button>x</button><script>
+        window.heard = [];
+        addEventListener('message', ({ data }) => heard.push(data));
+        document.querySelector('button').onclick = async () => {
+            const { publicKey } = await crypto.subtle.generateKey({ name: 'ECDH', namedCurve: 'P-256' }, true, ['deriveBits']);
+            const raw = new Uint8Array(await crypto.subtle.exportKey('raw', publicKey));
+            const pub = btoa(String.fromCharCode(...raw)).replace(/\\+/g, '-').replace(/\\//g, '_').replace(/=/g, '');
+            window.opened = open('${BULLA_KEYD_URL}/open?m=${id}#' + pub);
+        };
+        </script>`);
+    await tab.goto(pathToFileURL(path).href);
+    const popup = await tab.clickForWindow('button');
+    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
+    await tab.evaluate((m) => {
+        for (const data of [{ bulla: 1, m }, 'submit', { click: true }])
+            window.opened.postMessage(data, '*');
+    }, id);
+    await popup.evaluate(() => new Promise((resolve) => setTimeout(resolve, 200)));
+    assert.deepEqual(await tab.evaluate(() => window.heard), []);
+    assert.ok(await popup.evaluate(() => !document.querySelector('#message').hidden), 'it still waits');
+    await popup.close();
+});
+
 test('without_the_service_the_envelope_says_so', async () => {
     const url = seal(TEXT);
     process.kill(Number(BULLA_DEMO_KEYD_PID), 'SIGTERM');
