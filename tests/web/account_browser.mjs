@@ -2,11 +2,14 @@
 //
 //   tools/demo --exec node tests/web/account_browser.mjs chromium|firefox
 import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { TEXT } from './support/mails.mjs';
 import { SOURCE, WEB_BUILD } from './support/paths.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
@@ -74,6 +77,25 @@ async function code(count) {
         await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return assert.fail('no mail with a code');
+}
+
+// What a program does with an account that has a second step.
+function openAsProgram(recoveryCode) {
+    const folder = mkdtempSync(join(tmpdir(), 'bulla-account-'));
+    const at = (name) => join(folder, name);
+    try {
+        writeFileSync(at('mail.eml'), TEXT);
+        writeFileSync(at('password'), password);
+        writeFileSync(at('code'), recoveryCode);
+        const sealed = execFileSync('bulla', ['seal', '--from', 'sender@example.org', '--to', BULLA_USER, at('mail.eml')]);
+        const open = (...more) => spawnSync('bulla', ['open', '--password-file', at('password'), ...more], { input: sealed });
+        assert.deepEqual(open('--totp-file', at('code')).stdout, TEXT);
+        const again = open('--totp-file', at('code'));
+        assert.equal(again.status, 77);
+        assert.match(again.stderr.toString(), /code is wrong or was used/);
+    } finally {
+        rmSync(folder, { recursive: true });
+    }
 }
 
 // RFC 6238, of the text that the page shows.
@@ -152,6 +174,7 @@ test('a_code_app_adds_a_second_step_and_a_recovery_code_stands_in_for_it', async
     await tab.click('#recovery-kept');
     await tab.waitFor('#mine:not([hidden])');
     assert.equal(await text('#recovery-codes'), '');
+    openAsProgram(codes[2]);
     await waitForText('#totp-state', words.totp_on.replace('{n}', '10'));
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');

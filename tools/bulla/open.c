@@ -24,6 +24,8 @@ static const char open_usage[] =
     "  --user ADDR          one of the recipients                      [$BULLA_USER]\n"
     "  --password-file F    its first line is the password; else the terminal is asked\n"
     "                                                                  [$BULLA_PASSWORD_FILE]\n"
+    "  --totp-file F        its first line is the code of the account's app, where it has one;\n"
+    "                       else the terminal is asked\n"
     "  --ca F               PEM file of the authority to trust         [$BULLA_CA; the system's]\n"
     "  --timeout S          seconds to wait for the key service        [30]\n"
     "ENVELOPE is a sealed mail or the bare HTML attachment; stdin when it is not given.\n"
@@ -34,6 +36,7 @@ struct open_options {
     const char *key_service_url;
     const char *user;
     const char *password_file;
+    const char *totp_file;
     const char *ca_file;
     const char *envelope_file;
     uint32_t timeout_s;
@@ -46,6 +49,7 @@ static int open_options_read(struct open_options *options, int argc, char **argv
         {"key-service", required_argument, NULL, 'k'},
         {"user", required_argument, NULL, 'u'},
         {"password-file", required_argument, NULL, 'p'},
+        {"totp-file", required_argument, NULL, 'o'},
         {"ca", required_argument, NULL, 'c'},
         {"timeout", required_argument, NULL, 't'},
         {"help", no_argument, NULL, 'h'},
@@ -54,6 +58,7 @@ static int open_options_read(struct open_options *options, int argc, char **argv
     options->key_service_url = command_environment("BULLA_KEYD_URL", NULL);
     options->user = command_environment("BULLA_USER", NULL);
     options->password_file = command_environment("BULLA_PASSWORD_FILE", NULL);
+    options->totp_file = NULL;
     options->ca_file = command_environment("BULLA_CA", NULL);
     options->timeout_s = OPEN_TIMEOUT_S_DEFAULT;
     int option = 0;
@@ -62,6 +67,7 @@ static int open_options_read(struct open_options *options, int argc, char **argv
         case 'k': options->key_service_url = optarg; break;
         case 'u': options->user = optarg; break;
         case 'p': options->password_file = optarg; break;
+        case 'o': options->totp_file = optarg; break;
         case 'c': options->ca_file = optarg; break;
         case 't': options->timeout_s = command_seconds(optarg, OPEN_TIMEOUT_S_MAX); break;
         case 'h': fputs(open_usage, stdout); return 0;
@@ -128,6 +134,26 @@ static int open_message(const struct unsealed *unsealed, const uint8_t *key, uin
     return 0;
 }
 
+/* Asks for the code only where the account has one, unless a file says it. */
+static int open_fetch(const struct open_options *options, struct release_request *request,
+                      uint8_t key[COBBLE_KEY_BYTES_MAX])
+{
+    char code[PASSWORD_BYTES];
+    int exit_status = RELEASE_CODE_NEEDED;
+    if (options->totp_file == NULL)
+        exit_status = release_fetch(request, key);
+    if (exit_status != RELEASE_CODE_NEEDED)
+        return exit_status;
+    exit_status = password_code_read(options->totp_file, options->user, code);
+    if (exit_status != 0)
+        return exit_status;
+    request->totp = code;
+    exit_status = release_fetch(request, key);
+    request->totp = NULL;
+    secret_wipe(code, sizeof(code));
+    return exit_status;
+}
+
 static int open_with_password(const struct open_options *options, const struct unsealed *unsealed)
 {
     char password[PASSWORD_BYTES];
@@ -135,7 +161,7 @@ static int open_with_password(const struct open_options *options, const struct u
     int exit_status = password_read(options->password_file, options->user, password);
     if (exit_status != 0)
         return exit_status;
-    const struct release_request request = {
+    struct release_request request = {
         .key_service_url = options->key_service_url,
         .ca_file = options->ca_file,
         .user = options->user,
@@ -144,7 +170,7 @@ static int open_with_password(const struct open_options *options, const struct u
         .id = &unsealed->id,
         .suite = unsealed->suite,
     };
-    exit_status = release_fetch(&request, key);
+    exit_status = open_fetch(options, &request, key);
     secret_wipe(password, sizeof(password));
     uint8_t *mail = NULL;
     size_t mail_bytes = 0;

@@ -58,17 +58,25 @@ static void password_interrupted(int signal_number)
     (void)signal_number;
 }
 
-static int password_from_terminal(const char *user, char password[PASSWORD_BYTES])
+/* What is asked for, and the option that gives it where nobody can be asked. */
+struct password_question {
+    const char *name;
+    const char *title;
+    const char *option;
+};
+static const struct password_question password_of = {"password", "Password", "--password-file"};
+static const struct password_question code_of = {"code", "Code from the app", "--totp-file"};
+
+static int password_from_terminal(const struct password_question *question, const char *user,
+                                  char password[PASSWORD_BYTES])
 {
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return command_fail(EX_USAGE,
-                            "there is no terminal to ask for the password: use --password-file");
     struct termios before;
-    if (tcgetattr(fd, &before) != 0) {
-        close(fd);
-        return command_fail(EX_USAGE,
-                            "there is no terminal to ask for the password: use --password-file");
+    if (fd < 0 || tcgetattr(fd, &before) != 0) {
+        if (fd >= 0)
+            close(fd);
+        return command_fail(EX_USAGE, "there is no terminal to ask for the %s: use %s",
+                            question->name, question->option);
     }
     /* Ctrl-C ends the read, not the process: a terminal left without echo looks broken. */
     const struct sigaction interrupt = {.sa_handler = password_interrupted};
@@ -79,7 +87,7 @@ static int password_from_terminal(const char *user, char password[PASSWORD_BYTES
     struct termios silent = before;
     silent.c_lflag &= ~(tcflag_t)ECHO;
     (void)tcsetattr(fd, TCSAFLUSH, &silent);
-    dprintf(fd, "Password of %s: ", user);
+    dprintf(fd, "%s of %s: ", question->title, user);
     bool read_one = password_from_line(fd, password);
     (void)tcsetattr(fd, TCSAFLUSH, &before);
     dprintf(fd, "\n");
@@ -88,7 +96,7 @@ static int password_from_terminal(const char *user, char password[PASSWORD_BYTES
     close(fd);
     if (!read_one) {
         secret_wipe(password, PASSWORD_BYTES);
-        return command_fail(EX_NOPERM, "no password was given");
+        return command_fail(EX_NOPERM, "no %s was given", question->name);
     }
     return 0;
 }
@@ -97,5 +105,12 @@ int password_read(const char *path, const char *user, char password[PASSWORD_BYT
 {
     if (path != NULL)
         return password_from_file(path, password);
-    return password_from_terminal(user, password);
+    return password_from_terminal(&password_of, user, password);
+}
+
+int password_code_read(const char *path, const char *user, char code[PASSWORD_BYTES])
+{
+    if (path != NULL)
+        return password_from_file(path, code);
+    return password_from_terminal(&code_of, user, code);
 }

@@ -16,5 +16,7 @@
 
 /* The first line of `path`; NULL asks on the terminal for `user`'s. */
 MUST_USE int password_read(const char *path, const char *user, char password[PASSWORD_BYTES]);
+/* The same for the code of a second factor. */
+MUST_USE int password_code_read(const char *path, const char *user, char code[PASSWORD_BYTES]);
 
 #endif

@@ -135,6 +135,8 @@ static int release_refused(const struct release_request *request, const struct h
         const char *text;
     } refusals[] = {
         {"credentials", EX_NOPERM, "the address or the password is wrong"},
+        {"second_factor", EX_NOPERM,
+         "the code is wrong or was used already: wait for the next one"},
         {"not_recipient", EX_NOPERM, "this account is not among the recipients of this message"},
         {"locked", EX_NOPERM, "the sender locked this message"},
         {"expired", EX_NOPERM, "this message has expired: ask the sender to send it again"},
@@ -143,6 +145,8 @@ static int release_refused(const struct release_request *request, const struct h
         {"away", EX_TEMPFAIL, "the key service cannot reach its database: try again later"},
     };
     const char *code = https_error_code(answer);
+    if (strcmp(code, "second_factor") == 0 && request->totp == NULL)
+        return RELEASE_CODE_NEEDED;
     for (size_t i = 0; i < ARRAY_COUNT(refusals); i++) {
         if (strcmp(code, refusals[i].code) == 0)
             return command_fail(refusals[i].exit_status, "%s: %s", request->user, refusals[i].text);
@@ -211,8 +215,9 @@ static json_t *release_body(const struct release_request *request,
     id_to_hex(hex, request->id);
     size_t pub_chars = base64url_encode_run((uint8_t *)pub, our_point, RELEASE_POINT_BYTES);
     ASSERT(pub_chars <= sizeof(pub));
-    return json_pack("{s:s, s:s, s:s%, s:s%}", "user", request->user, "password", request->password,
-                     "m", hex, (size_t)ID_HEX_CHARS, "pub", pub, pub_chars);
+    return json_pack("{s:s, s:s, s:s*, s:s%, s:s%}", "user", request->user, "password",
+                     request->password, "totp", request->totp, "m", hex, (size_t)ID_HEX_CHARS,
+                     "pub", pub, pub_chars);
 }
 
 static int release_exchange(const struct release_request *request, EVP_PKEY *ours,

@@ -26,11 +26,16 @@ struct release_request {
     const char *ca_file; /* NULL: the system's */
     const char *user;
     const char *password;
+    const char *totp; /* six digits of the account's app, or a recovery code; NULL: none */
     uint32_t timeout_s;
     const struct id *id;
     enum cobble_suite suite;
 };
 
+/* Nothing was said: the account has a second factor, ask for its code. */
+#define RELEASE_CODE_NEEDED (-1)
+
+/* An exit status, or RELEASE_CODE_NEEDED where `totp` is NULL. */
 MUST_USE int release_fetch(const struct release_request *request,
                            uint8_t key[COBBLE_KEY_BYTES_MAX]);
 

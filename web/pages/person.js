@@ -23,6 +23,9 @@ function element(name, className, content) {
 function turnTo(id) {
   byId("mine").hidden = id !== undefined;
   show(id ?? "mine");
+  if (id === undefined) {
+    byId("mine-title").focus();
+  }
 }
 
 function action(label, act, what) {
@@ -36,8 +39,8 @@ function action(label, act, what) {
 function row(what, below, ...acts) {
   const item = document.createElement("li");
   const words = element("div", "what", "");
-  const name = element("strong", "", what);
-  name.dir = "auto";
+  const name = element("strong", "", "");
+  name.append(element("bdi", "", what));
   words.append(name, element("span", "quiet", below));
   const buttons = element("div", "acts", "");
   buttons.append(...acts);

@@ -4,10 +4,17 @@ import { askForPasskey, passkeysPossible } from "./passkey.js";
 
 const field = (id) => byId(id)?.value.trim() ?? "";
 
+let asked = null; // the address whose phrase is shown, or is on its way
+
 /** The phrase of the address that stands in the form, where this browser is known for it. */
 async function showPhrase() {
   const place = byId("signin-phrase");
   const user = field("signin-user");
+  if (user === asked) {
+    return;
+  }
+  asked = user;
+  place.textContent = "";
   let phrase = "";
   if (user.includes("@")) {
     try {
@@ -16,7 +23,7 @@ async function showPhrase() {
       // A phrase that cannot be fetched is not shown, which is what its owner looks for.
     }
   }
-  if (user === field("signin-user")) {
+  if (user === asked) {
     place.textContent = phrase === "" ? "" : text("phrase_shown", { phrase });
   }
 }
@@ -89,6 +96,8 @@ export function wireAccount(onSignedIn) {
     address = form.get("user").trim();
     const answer = await change("POST", "/v1/session", { user: address, password: form.get("password") });
     byId("signin-password").value = "";
+    byId("signin-phrase").textContent = "";
+    asked = null;
     await advance(answer);
   });
   onSubmit("second", async (form) => {
@@ -110,7 +119,10 @@ export function wireAccount(onSignedIn) {
     await advance(answer);
   }, { credentials: "error_code", bad_request: "error_code" });
   byId("code-again")?.addEventListener("click", () => show(verify === "/v1/reset/verify" ? "reset" : "register"));
+  // A browser that fills the form in by itself tells of no change.
   byId("signin-user")?.addEventListener("change", showPhrase);
+  byId("signin-user")?.addEventListener("blur", showPhrase);
+  byId("signin-password")?.addEventListener("focus", showPhrase);
   wireSections();
   wirePasskey(onSignedIn);
 }
