@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "crypto/secret.h"
 #include "keyservice/server/admin_call.h"
+#include "keyservice/server/store_person.h"
 #include "keyservice/server/store_role.h"
 
 #include <errno.h>
@@ -208,6 +209,22 @@ static int user_remove(const struct service *service, const struct http_request 
     return store_user_remove(service->store, address);
 }
 
+/* Its code app and its passkeys: who lost them signs in by the password, and enrols others. */
+static int user_factors_clear(const struct service *service, const struct http_request *request,
+                              const char *address)
+{
+    struct store_account account;
+    (void)request;
+    int rc = store_account_get(service->store, address, &account);
+    if (rc != 0)
+        return rc;
+    secret_wipe(account.password, sizeof(account.password));
+    rc = store_totp_remove(service->store, account.number);
+    if (rc == 0 || rc == -ENOENT)
+        rc = store_passkey_clear(service->store, account.number);
+    return rc;
+}
+
 typedef int user_act(const struct service *service, const struct http_request *request,
                      const char *address);
 
@@ -217,12 +234,14 @@ static const struct user_verb {
     enum right right;
     enum admin_kind kind;
     user_act *act;
+    bool needs_reason;
 } verbs[] = {
-    {"disable", "account_disable", RIGHT_ACCOUNTS, ADMIN_DANGER, user_disable},
-    {"enable", "account_enable", RIGHT_ACCOUNTS, ADMIN_DANGER, user_enable},
-    {"remove", "account_remove", RIGHT_ACCOUNTS, ADMIN_DANGER, user_remove},
-    {"end-sessions", "account_sign_out", RIGHT_RESET, ADMIN_CHANGE, user_sessions_end},
-    {"reset", "account_reset_ask", RIGHT_RESET, ADMIN_CHANGE, reset_mail},
+    {"disable", "account_disable", RIGHT_ACCOUNTS, ADMIN_DANGER, user_disable, false},
+    {"enable", "account_enable", RIGHT_ACCOUNTS, ADMIN_DANGER, user_enable, false},
+    {"remove", "account_remove", RIGHT_ACCOUNTS, ADMIN_DANGER, user_remove, false},
+    {"end-sessions", "account_sign_out", RIGHT_RESET, ADMIN_CHANGE, user_sessions_end, false},
+    {"reset", "account_reset_ask", RIGHT_RESET, ADMIN_CHANGE, reset_mail, false},
+    {"second-factor", "account_factor_clear", RIGHT_RESET, ADMIN_DANGER, user_factors_clear, true},
 };
 
 /* Nobody does it to oneself, and who holds a role is touched only by whoever grants roles. */
@@ -250,7 +269,7 @@ static void verb_run(const struct service *service, struct http_request *request
         !user_touchable(service, request, &actor, &user))
         return;
     if (api_fields(request->body, request->body_bytes, fields, ARRAY_COUNT(fields)) != 0 ||
-        !admin_line_valid(reason, true)) {
+        !admin_line_valid(reason, !verb->needs_reason)) {
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }

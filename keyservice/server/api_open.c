@@ -368,13 +368,14 @@ void api_open_envelope(void *context, struct http_request *request)
         api_refuse(request, look.error, NULL);
         return;
     }
-    api_answer(
-        request, 200,
-        json_pack("{s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "m", want.id_hex, "from", envelope->sender,
-                  "subject", envelope->subject, "sent", (json_int_t)envelope->sent_unix_ms,
-                  "expires", (json_int_t)envelope->expires_unix_ms, "state",
-                  look.refused ? api_error_code(look.error) : "open", "level",
-                  level_name(envelope->level), "password_needed", look.password_needed ? 1 : 0));
+    api_answer(request, 200,
+               json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:s,s:s,s:b}", "m", want.id_hex, "profile",
+                         envelope->profile, "from", envelope->sender, "subject", envelope->subject,
+                         "sent", (json_int_t)envelope->sent_unix_ms, "expires",
+                         (json_int_t)envelope->expires_unix_ms, "state",
+                         look.refused ? api_error_code(look.error) : "open", "level",
+                         level_name(envelope->level), "password_needed",
+                         look.password_needed ? 1 : 0));
 }
 
 /* "high" wants the password typed for this very envelope. */

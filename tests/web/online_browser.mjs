@@ -24,6 +24,7 @@ const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DI
 const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
 const SHOTS = join(WEB_BUILD, 'screenshots');
 const words = JSON.parse(readFileSync(join(SOURCE, 'web/pages/strings/core/en.json'), 'utf8'));
+const LOOK = '<b>Acme</b>';
 const BUTTON = '#bulla button';
 const CLICK = '#message button[type=submit]';
 
@@ -42,6 +43,7 @@ before(async () => {
     writeFileSync(path, readFileSync(path, 'utf8').replace(/profile "default" \{/, '$&\n  script = no\n  level = medium')
         + `profile "narrow" {\n  ${settings}  script = no\n  algorithm = "aes-192"\n  compress = on\n}\n`);
     process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
+    keyd('profile', 'set', '--title', LOOK, '--link', 'https://example.org/', 'default');
     await new Promise((resolve) => setTimeout(resolve, 1000));
 });
 
@@ -96,6 +98,8 @@ test('a_posted_envelope_asks_who_reads_it_then_for_a_click_and_shows_it', async 
     await signIn();
     assert.match(await text('#message'), /Quarterly report/);
     assert.match(await text('#message'), /sender@example\.org/);
+    await tab.waitFor('#look:not([hidden]) a');
+    assert.equal(await tab.evaluate(() => document.getElementById('look-title').textContent), LOOK, 'what a profile shows is text');
     await shot('release');
     await open();
     assert.equal(await text('#opened h1'), 'Quarterly report');

@@ -132,9 +132,10 @@ const verbs = [
   ["disable", "administrator", (person) => person.disabled === 0],
   ["sign_out", "administrator helpdesk", () => true],
   ["reset", "administrator helpdesk", () => true],
+  ["second_factor", "administrator helpdesk", () => true],
   ["remove", "administrator", () => true],
 ];
-const verbPaths = { sign_out: "end-sessions" };
+const verbPaths = { sign_out: "end-sessions", second_factor: "second-factor" };
 
 async function doVerb(person, verb) {
   const reason = await ask(text(`admin_${verb}_ask`, { name: person.address }), text("admin_reason"));

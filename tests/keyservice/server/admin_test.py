@@ -96,6 +96,7 @@ class Rights(Admin):
         (OWNS, "POST", "/v1/admin/users/{u}/enable", {}),
         (CARES, "POST", "/v1/admin/users/{u}/end-sessions", {}),
         (CARES, "POST", "/v1/admin/users/{u}/reset", {"reason": "asked by telephone"}),
+        (CARES, "POST", "/v1/admin/users/{u}/second-factor", {"reason": "telephone lost"}),
         (OWNS, "POST", "/v1/admin/users/{u}/grant", {"role": "auditor"}),
         (OWNS, "POST", "/v1/admin/users/{u}/revoke", {"role": "auditor"}),
         (OWNS, "POST", "/v1/admin/users/{u}/remove", {}),
@@ -111,6 +112,7 @@ class Rights(Admin):
         (OWNS, "PUT", "/v1/admin/profiles/legal", {"title": "Legal"}),
         (OWNS, "PUT", "/v1/admin/profiles/sales", {"retention_days": 30}),
         (OWNS, "DELETE", "/v1/admin/profiles/legal", {}),
+        ("administrator auditor", "GET", "/v1/admin/reports", None),
         ("administrator auditor", "GET", "/v1/admin/audit", None),
         ("administrator auditor", "GET", "/v1/admin/audit/lines", None),
         ("administrator auditor", "POST", "/v1/admin/audit/verify", {}),
@@ -218,6 +220,13 @@ class Users(Admin):
                                                 {"Accept-Language": "de"})
         self.assertEqual(answer.status, 200)
         self.assertIn("/reset\r\n", self.service.mail(address).get_content())
+
+    def test_a_second_factor_goes_with_a_reason_alone(self):
+        number, _, _ = self.user()
+        path = f"/v1/admin/users/{number}/second-factor"
+        self.assert_refused(self.admin.call("POST", path, {}), 400, "bad_request")
+        self.assertEqual(self.admin.call("POST", path, {"reason": "telephone lost"}).status, 200)
+        self.assertEqual(self.audit()[-1]["event"], "account_factor_clear")
 
     def test_nobody_raises_own_rights(self):
         own = self.number("administrator")
