@@ -4,10 +4,14 @@
 #include "crypto/secret.h"
 
 #include <errno.h>
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <openssl/obj_mac.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define RELEASE_LABEL       "bulla/1 release" /* its NUL is part of the info */
@@ -15,64 +19,99 @@
 #define RELEASE_KEK_BYTES   32
 #define RELEASE_IV_BYTES    12
 #define RELEASE_TAG_BYTES   16
-#define RELEASE_GROUP       "prime256v1"
 #define RELEASE_POINT_START 0x04
 
-static EVP_PKEY *point_to_key(const uint8_t pub[RELEASE_POINT_BYTES])
+/* Looked up once: finding them anew by name costs more than what is done with them. */
+static struct {
+    EC_GROUP *group;
+    EVP_KDF *kdf;
+    EVP_CIPHER *cipher;
+} algorithms;
+
+static void algorithms_find(void)
 {
-    EVP_PKEY *key = NULL;
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
-                                         (char *)(uintptr_t)RELEASE_GROUP, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)pub,
-                                          RELEASE_POINT_BYTES),
-        OSSL_PARAM_construct_end(),
-    };
+    algorithms.group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    algorithms.kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    algorithms.cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+}
+
+static bool algorithms_ready(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, algorithms_find);
+    return algorithms.group != NULL && algorithms.kdf != NULL && algorithms.cipher != NULL;
+}
+
+/*
+ * The point of an encoding; NULL when it is none. Checked: coordinates in range, on the curve, not
+ * its zero, which this form cannot express. P-256 has no other subgroup (its cofactor is 1), so
+ * that is all of SP 800-56A 5.6.2.3.3 too, without multiplying by the order.
+ */
+static EC_POINT *point_read(const uint8_t pub[RELEASE_POINT_BYTES], BN_CTX *ctx)
+{
     if (pub[0] != RELEASE_POINT_START)
         return NULL;
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    if (ctx == NULL)
-        return NULL;
-    if (EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
-        key = NULL;
-    EVP_PKEY_CTX_free(ctx);
-    if (key == NULL)
-        return NULL;
-    /* fromdata refuses points off the curve already; SP 800-56A 5.6.2.3.3 is checked in full. */
-    ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
-    const bool valid = ctx != NULL && EVP_PKEY_public_check(ctx) == 1;
-    EVP_PKEY_CTX_free(ctx);
-    if (!valid) {
-        EVP_PKEY_free(key);
-        return NULL;
-    }
-    return key;
+    EC_POINT *point = EC_POINT_new(algorithms.group);
+    if (point != NULL &&
+        EC_POINT_oct2point(algorithms.group, point, pub, RELEASE_POINT_BYTES, ctx) == 1 &&
+        EC_POINT_is_on_curve(algorithms.group, point, ctx) == 1 &&
+        EC_POINT_is_at_infinity(algorithms.group, point) == 0)
+        return point;
+    EC_POINT_free(point);
+    return NULL;
 }
 
 bool release_point_valid(const uint8_t pub[RELEASE_POINT_BYTES])
 {
-    EVP_PKEY *key = point_to_key(pub);
-    EVP_PKEY_free(key);
-    return key != NULL;
+    BN_CTX *ctx = algorithms_ready() ? BN_CTX_new() : NULL;
+    EC_POINT *point = ctx == NULL ? NULL : point_read(pub, ctx);
+    const bool valid = point != NULL;
+    EC_POINT_free(point);
+    BN_CTX_free(ctx);
+    return valid;
 }
 
-static int release_share(EVP_PKEY *own, EVP_PKEY *peer, uint8_t shared[RELEASE_SHARED])
+/* A fresh secret number below the curve's order, and its point. */
+static BIGNUM *own_make(uint8_t epk[RELEASE_POINT_BYTES], BN_CTX *ctx)
 {
-    size_t done = RELEASE_SHARED;
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL);
-    const bool fine = ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
-                      EVP_PKEY_derive_set_peer(ctx, peer) == 1 &&
-                      EVP_PKEY_derive(ctx, shared, &done) == 1 && done == RELEASE_SHARED;
-    EVP_PKEY_CTX_free(ctx);
+    const EC_GROUP *group = algorithms.group;
+    BIGNUM *own = BN_secure_new();
+    EC_POINT *point = EC_POINT_new(group);
+    bool fine = own != NULL && point != NULL;
+    if (fine)
+        BN_set_flags(own, BN_FLG_CONSTTIME);
+    fine = fine && BN_priv_rand_range(own, EC_GROUP_get0_order(group)) == 1 &&
+           BN_is_zero(own) == 0 && EC_POINT_mul(group, point, own, NULL, NULL, ctx) == 1 &&
+           EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, epk, RELEASE_POINT_BYTES,
+                              ctx) == RELEASE_POINT_BYTES;
+    EC_POINT_free(point);
+    if (fine)
+        return own;
+    BN_clear_free(own);
+    return NULL;
+}
+
+/* The first coordinate of `own` times `peer`: what OpenSSL's ECDH does, by the same function. */
+static int release_share(const BIGNUM *own, const EC_POINT *peer, uint8_t shared[RELEASE_SHARED],
+                         BN_CTX *ctx)
+{
+    const EC_GROUP *group = algorithms.group;
+    EC_POINT *product = EC_POINT_new(group);
+    BIGNUM *x = BN_secure_new();
+    const bool fine = product != NULL && x != NULL &&
+                      EC_POINT_mul(group, product, NULL, peer, own, ctx) == 1 &&
+                      EC_POINT_is_at_infinity(group, product) == 0 &&
+                      EC_POINT_get_affine_coordinates(group, product, x, NULL, ctx) == 1 &&
+                      BN_bn2binpad(x, shared, RELEASE_SHARED) == RELEASE_SHARED;
+    BN_clear_free(x);
+    EC_POINT_clear_free(product);
     return fine ? 0 : -EIO;
 }
 
 static int release_derive(const uint8_t shared[RELEASE_SHARED], const uint8_t *info,
                           size_t info_bytes, uint8_t okm[RELEASE_KEK_BYTES + RELEASE_IV_BYTES])
 {
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    EVP_KDF_CTX *ctx = kdf == NULL ? NULL : EVP_KDF_CTX_new(kdf);
+    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(algorithms.kdf);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)shared,
@@ -83,7 +122,6 @@ static int release_derive(const uint8_t shared[RELEASE_SHARED], const uint8_t *i
     const bool fine =
         ctx != NULL && EVP_KDF_derive(ctx, okm, RELEASE_KEK_BYTES + RELEASE_IV_BYTES, params) == 1;
     EVP_KDF_CTX_free(ctx);
-    EVP_KDF_free(kdf);
     return fine ? 0 : -EIO;
 }
 
@@ -94,7 +132,7 @@ static int release_encrypt(struct release *release, const uint8_t *kek, const ui
     int rest = 0;
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     const bool fine = ctx != NULL &&
-                      EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, kek, iv) == 1 &&
+                      EVP_EncryptInit_ex2(ctx, algorithms.cipher, kek, iv, NULL) == 1 &&
                       EVP_EncryptUpdate(ctx, release->ct, &done, key, (int)key_bytes) == 1 &&
                       EVP_EncryptFinal_ex(ctx, release->ct + done, &rest) == 1 &&
                       EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, RELEASE_TAG_BYTES,
@@ -107,25 +145,20 @@ static int release_encrypt(struct release *release, const uint8_t *kek, const ui
     return 0;
 }
 
-static int release_wrap_own(struct release *release, EVP_PKEY *own, const uint8_t *pub,
-                            const uint8_t *key, size_t key_bytes)
+static int release_wrap_own(struct release *release, const BIGNUM *own, const uint8_t *pub,
+                            const uint8_t *key, size_t key_bytes, BN_CTX *ctx)
 {
     uint8_t shared[RELEASE_SHARED] __attribute__((cleanup(secret_wipe_32)));
     uint8_t okm[RELEASE_KEK_BYTES + RELEASE_IV_BYTES];
     uint8_t info[sizeof(RELEASE_LABEL) + RELEASE_ID_BYTES + 2 * RELEASE_POINT_BYTES];
-    size_t epk_bytes = 0;
 
-    EVP_PKEY *peer = point_to_key(pub);
+    EC_POINT *peer = point_read(pub, ctx);
     if (peer == NULL)
         return -EINVAL;
-    int rc = release_share(own, peer, shared);
-    EVP_PKEY_free(peer);
+    int rc = release_share(own, peer, shared, ctx);
+    EC_POINT_free(peer);
     if (rc != 0)
         return rc;
-    if (EVP_PKEY_get_octet_string_param(own, OSSL_PKEY_PARAM_PUB_KEY, release->epk,
-                                        sizeof(release->epk), &epk_bytes) != 1 ||
-        epk_bytes != RELEASE_POINT_BYTES)
-        return -EIO;
 
     uint8_t *at = info;
     memcpy(at, RELEASE_LABEL, sizeof(RELEASE_LABEL));
@@ -146,11 +179,14 @@ int release_wrap(struct release *release, const uint8_t id[RELEASE_ID_BYTES],
                  const uint8_t pub[RELEASE_POINT_BYTES], const uint8_t *key, size_t key_bytes)
 {
     ASSERT(key_bytes > 0 && key_bytes <= RELEASE_KEY_BYTES_MAX);
-    EVP_PKEY *own = EVP_EC_gen(RELEASE_GROUP);
-    if (own == NULL)
-        return -EIO;
-    memcpy(release->id, id, RELEASE_ID_BYTES);
-    const int rc = release_wrap_own(release, own, pub, key, key_bytes);
-    EVP_PKEY_free(own);
+    BN_CTX *ctx = algorithms_ready() ? BN_CTX_new() : NULL;
+    BIGNUM *own = ctx == NULL ? NULL : own_make(release->epk, ctx);
+    int rc = -EIO;
+    if (own != NULL) {
+        memcpy(release->id, id, RELEASE_ID_BYTES);
+        rc = release_wrap_own(release, own, pub, key, key_bytes, ctx);
+    }
+    BN_clear_free(own);
+    BN_CTX_free(ctx);
     return rc;
 }
