@@ -260,9 +260,14 @@ class Passkeys(keyd.Case):
             self.assertEqual(who.call("DELETE", path, {}).status, status)
         self.refused(self.sign_in(authenticator))
 
-    def test_a_code_app_is_not_asked_for_beside_it_and_disabled_accounts_are_refused(self):
-        user, _, authenticator = self.made()
+    def test_the_operator_disables_accounts_and_removes_passkeys(self):
+        user, browser, authenticator = self.made()
+        self.service.run("account", "disable", user)
+        self.refused(self.sign_in(authenticator))
+        self.service.run("account", "enable", user)
+        self.assertEqual(self.sign_in(authenticator).status, 200)
         self.service.run("account", "remove-passkeys", user)
+        self.assertIsNone(browser.call("GET", "/v1/session").json["user"])
         self.refused(self.sign_in(authenticator))
 
     def test_many_wrong_answers_have_to_wait(self):
