@@ -6,16 +6,21 @@
  * same rows put into the same tables with one commit a batch, no wrapping, no digests, no threads:
  * by a bare loop of prepared INSERTs, with PostgreSQL by a bare COPY. Each with its processor time
  * a key, PostgreSQL's server's not among it. Command: store_bench [--batches N] [--threads N]
- * [--people N] [FOLDER] tools/private-postgresql store_bench --postgresql […] Instructions a key,
- * the same on a busy machine, by function: valgrind --tool=callgrind store_bench --batches 32
+ * [--people N] [--senders N] [FOLDER] tools/private-postgresql store_bench --postgresql […]
+ * Instructions a key, the same on a busy machine, by function: valgrind --tool=callgrind
+ * store_bench --batches 32
  * --threads 1 --people 200
+ * Then, of the same store: what taking the runs into the index of senders costs a key, how long a
+ * sender's list of 50 takes, and how many openings a second are noted durably by as many threads.
  */
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "bench/folder.h"
 #include "bench/keyservice/example.h"
 #include "keyservice/server/store.h"
+#include "keyservice/server/store_opening.h"
 #include "keyservice/server/store_row.h"
+#include "keyservice/server/store_sent.h"
 #include "keyservice/server/store_sql.h"
 
 #include <getopt.h>
@@ -30,6 +35,9 @@
 #define THREADS_MAX     16
 #define RECORD_ROOM     512
 #define RECIPIENT_CHARS 32
+#define LIST_ROWS       50
+#define LISTS_COUNT     200
+#define OPENINGS_COUNT  2048 /* of each thread */
 #define FOLDER_BYTES    256
 #define SENT_UNIX_MS    UINT64_C(1700000000000)
 
@@ -37,6 +45,7 @@ struct bench_config {
     uint32_t batches_count; /* of each thread */
     uint32_t threads_count;
     uint32_t people_count; /* different recipients */
+    uint32_t senders_count;
     const char *folder;
     const char *url; /* NULL: SQLite */
 };
@@ -47,6 +56,7 @@ struct bench_batch {
     struct record records[RECORD_BATCH_RECORDS_MAX];
     uint8_t wires[RECORD_BATCH_RECORDS_MAX][RECORD_ROOM];
     uint8_t recipients[RECORD_BATCH_RECORDS_MAX][RECIPIENT_CHARS + 2];
+    char senders[RECORD_BATCH_RECORDS_MAX][RECIPIENT_CHARS];
 };
 
 struct bench_thread {
@@ -73,7 +83,14 @@ static void id_make(uint8_t id[RECORD_ID_BYTES], uint64_t number, uint64_t *rand
     id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
 }
 
-static void batch_make(struct bench_batch *batch, uint64_t first, uint32_t people_count)
+static size_t sender_print(char sender[RECIPIENT_CHARS], uint64_t number)
+{
+    return (size_t)snprintf(sender, RECIPIENT_CHARS, "sender%06u@company.example",
+                            (unsigned)number % 1000000);
+}
+
+static void batch_make(struct bench_batch *batch, uint64_t first, uint32_t people_count,
+                       uint32_t senders_count)
 {
     uint64_t random = first * 7919 + 1;
     for (uint32_t i = 0; i < RECORD_BATCH_RECORDS_MAX; i++) {
@@ -83,6 +100,9 @@ static void batch_make(struct bench_batch *batch, uint64_t first, uint32_t peopl
                      (unsigned)(random_next(&random) % people_count));
         bytes_store_le16(batch->recipients[i], (uint16_t)chars);
         example_record(record, SENT_UNIX_MS, batch->recipients[i], (uint32_t)chars + 2);
+        record->sender = (const uint8_t *)batch->senders[i];
+        record->sender_bytes =
+            (uint16_t)sender_print(batch->senders[i], random_next(&random) % senders_count);
         id_make(record->id, first + i, &random);
         bytes_store_le64(record->key, random_next(&random));
         batch->puts[i] = (struct store_put){
@@ -97,7 +117,8 @@ static void *thread_run(void *argument)
     struct bench_thread *thread = argument;
     for (uint32_t n = 0; n < thread->config->batches_count && thread->rc == 0; n++) {
         const uint64_t number = (uint64_t)n * thread->config->threads_count + thread->index;
-        batch_make(thread->batch, number * RECORD_BATCH_RECORDS_MAX, thread->config->people_count);
+        batch_make(thread->batch, number * RECORD_BATCH_RECORDS_MAX, thread->config->people_count,
+                   thread->config->senders_count);
         thread->rc =
             store_register_batch(thread->store, thread->batch->puts, RECORD_BATCH_RECORDS_MAX);
     }
@@ -134,8 +155,60 @@ static void time_print(const char *what, const struct bench_config *config, stru
                  keys * 1e9 / (double)spent.clock_ns, (double)spent.processor_ns / keys / 1e3);
 }
 
-static int store_measure(const struct bench_config *config, struct store *store,
-                         struct bench_time *spent)
+/* --- what a sender sees --- */
+
+static int fold_measure(struct store *store, struct bench_time *spent, uint32_t *runs_count)
+{
+    const struct bench_time start = time_now();
+    uint32_t folded = 1;
+    int rc = 0;
+    for (*runs_count = 0; rc == 0 && folded > 0; *runs_count += folded)
+        rc = store_sent_fold(store, 1, &folded);
+    *spent = time_since(start);
+    return rc;
+}
+
+/* The first page of each of LISTS_COUNT senders. */
+static int list_measure(const struct bench_config *config, struct store *store,
+                        struct bench_time *spent)
+{
+    static uint8_t ids[LIST_ROWS][RECORD_ID_BYTES];
+    uint8_t newest[RECORD_ID_BYTES];
+    struct store_sent sent;
+    int rc = 0;
+    memset(newest, 0xff, sizeof(newest));
+    const struct bench_time start = time_now();
+    for (uint32_t n = 0; n < LISTS_COUNT && rc == 0; n++) {
+        char sender[RECIPIENT_CHARS];
+        uint32_t count = LIST_ROWS;
+        (void)sender_print(sender, (uint64_t)n * 7919 % config->senders_count);
+        rc = store_sent_ids(store, sender, newest, ids, &count);
+        for (uint32_t i = 0; i < count && rc == 0; i++)
+            rc = store_sent_get(store, ids[i], sender, NULL, &sent);
+    }
+    *spent = time_since(start);
+    return rc;
+}
+
+static void *opening_run(void *argument)
+{
+    struct bench_thread *thread = argument;
+    char address[RECIPIENT_CHARS];
+    struct store_envelope envelope;
+    batch_make(thread->batch, 0, thread->config->people_count, thread->config->senders_count);
+    for (uint32_t n = 0; n < OPENINGS_COUNT && thread->rc == 0; n++) {
+        const uint8_t *id = thread->batch->records[n % RECORD_BATCH_RECORDS_MAX].id;
+        (void)snprintf(address, sizeof(address), "p%u.%u@x.example", thread->index, n / 1024);
+        thread->rc = store_envelope_get(thread->store, id, &envelope);
+        if (thread->rc == 0)
+            thread->rc = store_opening_note(thread->store, &envelope, address, OPENING_RELEASED,
+                                            SENT_UNIX_MS + n);
+    }
+    return NULL;
+}
+
+static int threads_measure(const struct bench_config *config, struct store *store,
+                           void *(*run)(void *), struct bench_time *spent)
 {
     pthread_t threads[THREADS_MAX];
     struct bench_thread work[THREADS_MAX];
@@ -146,7 +219,7 @@ static int store_measure(const struct bench_config *config, struct store *store,
                                         .store = store,
                                         .batch = malloc(sizeof(struct bench_batch)),
                                         .index = i};
-        if (work[i].batch == NULL || pthread_create(&threads[i], NULL, thread_run, &work[i]) != 0)
+        if (work[i].batch == NULL || pthread_create(&threads[i], NULL, run, &work[i]) != 0)
             return -1;
     }
     for (uint32_t i = 0; i < config->threads_count; i++) {
@@ -193,7 +266,8 @@ static int raw_measure(const struct bench_config *config, const char *path,
     int rc = 0;
     const struct bench_time start = time_now();
     for (uint32_t n = 0; rc == 0 && n < config->batches_count * config->threads_count; n++) {
-        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count);
+        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count,
+                   config->senders_count);
         rc = raw_batch(&sql, batch);
     }
     *spent = time_since(start);
@@ -252,7 +326,8 @@ static int copy_measure(const struct bench_config *config, struct bench_time *sp
     int rc = batch != NULL ? 0 : -1;
     const struct bench_time start = time_now();
     for (uint32_t n = 0; rc == 0 && n < config->batches_count * config->threads_count; n++) {
-        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count);
+        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count,
+                   config->senders_count);
         rc = copy_batch(conn, batch);
     }
     *spent = time_since(start);
@@ -272,6 +347,10 @@ static int bench_run(const struct bench_config *config)
     struct store *store = NULL;
     struct bench_time store_time = {0};
     struct bench_time raw_time = {0};
+    struct bench_time fold_time = {0};
+    struct bench_time list_time = {0};
+    struct bench_time opening_time = {0};
+    uint32_t runs_count = 0;
     if (chdir(config->folder) != 0 || master_create("master.key") != 0 ||
         master_open(&master, "master.key", why) != 0) {
         (void)fprintf(stderr, "store_bench: %s: %s\n", config->folder, why);
@@ -286,7 +365,13 @@ static int bench_run(const struct bench_config *config)
         rc = config->url != NULL ? copy_measure(config, &raw_time)
                                  : raw_measure(config, "raw.db", &raw_time);
     if (rc == 0)
-        rc = store_measure(config, store, &store_time);
+        rc = threads_measure(config, store, thread_run, &store_time);
+    if (rc == 0)
+        rc = fold_measure(store, &fold_time, &runs_count);
+    if (rc == 0)
+        rc = list_measure(config, store, &list_time);
+    if (rc == 0)
+        rc = threads_measure(config, store, opening_run, &opening_time);
     store_close(store);
     master_close(master);
     for (size_t i = 0; i < ARRAY_COUNT(made); i++)
@@ -295,26 +380,32 @@ static int bench_run(const struct bench_config *config)
         (void)fprintf(stderr, "store_bench: failed: %s\n", why);
         return 1;
     }
-    (void)printf("%u threads of %u batches of %u keys, %u people\n", config->threads_count,
-                 config->batches_count, RECORD_BATCH_RECORDS_MAX, config->people_count);
+    (void)printf("%u threads of %u batches of %u keys, %u people, %u senders\n",
+                 config->threads_count, config->batches_count, RECORD_BATCH_RECORDS_MAX,
+                 config->people_count, config->senders_count);
     time_print(config->url != NULL ? "bare COPY, one commit a batch"
                                    : "bare SQLite, one commit a batch",
                config, raw_time);
     time_print("store_register_batch", config, store_time);
+    time_print("store_sent_fold, of all its runs", config, fold_time);
+    (void)printf("%u senders: a list of %u in %.2f ms\n", config->senders_count, LIST_ROWS,
+                 (double)list_time.clock_ns / LISTS_COUNT / 1e6);
+    (void)printf("store_opening_note %24.0f openings/s\n", (double)OPENINGS_COUNT *
+                                                               config->threads_count * 1e9 /
+                                                               (double)opening_time.clock_ns);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
     static const struct option known[] = {
-        {"batches", required_argument, NULL, 'b'},
-        {"threads", required_argument, NULL, 't'},
-        {"people", required_argument, NULL, 'p'},
-        {"postgresql", no_argument, NULL, 'd'},
-        {NULL, 0, NULL, 0},
+        {"batches", required_argument, NULL, 'b'}, {"threads", required_argument, NULL, 't'},
+        {"people", required_argument, NULL, 'p'},  {"senders", required_argument, NULL, 's'},
+        {"postgresql", no_argument, NULL, 'd'},    {NULL, 0, NULL, 0},
     };
     char folder[FOLDER_BYTES];
-    struct bench_config config = {.batches_count = 100, .threads_count = 4, .people_count = 20000};
+    struct bench_config config = {
+        .batches_count = 100, .threads_count = 4, .people_count = 20000, .senders_count = 5000};
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         const uint32_t number = optarg == NULL ? 0 : (uint32_t)strtoul(optarg, NULL, 10);
@@ -322,6 +413,7 @@ int main(int argc, char **argv)
         case 'b': config.batches_count = number; break;
         case 't': config.threads_count = MIN(number, (uint32_t)THREADS_MAX); break;
         case 'p': config.people_count = number; break;
+        case 's': config.senders_count = number; break;
         case 'd':
             config.url = getenv("BULLA_POSTGRESQL");
             if (config.url == NULL) {
@@ -332,9 +424,11 @@ int main(int argc, char **argv)
         default: config.batches_count = 0; break;
         }
     }
-    if (config.batches_count == 0 || config.threads_count == 0 || config.people_count == 0) {
-        (void)fprintf(stderr, "usage: store_bench [--batches N] [--threads N] [--people N] "
-                              "[--postgresql] [FOLDER]\n");
+    if (config.batches_count == 0 || config.threads_count == 0 || config.people_count == 0 ||
+        config.senders_count == 0) {
+        (void)fprintf(stderr,
+                      "usage: store_bench [--batches N] [--threads N] [--people N] [--senders N] "
+                      "[--postgresql] [FOLDER]\n");
         return 64;
     }
     if (optind < argc) {

@@ -5,6 +5,7 @@
 #include "keyservice/server/account.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct group {
 };
 
 struct grouping {
+    EVP_MD_CTX *digest; /* begun once: a digest of its own costs a look for SHA-256 each time */
+    bool failed;
     uint16_t slots[SLOTS_COUNT];                 /* of groups, by a hash     */
     uint16_t group_of[RECORD_BATCH_RECORDS_MAX]; /* SLOT_EMPTY: no sender    */
     struct group groups[RECORD_BATCH_RECORDS_MAX];
@@ -37,6 +40,18 @@ void sent_hash(uint8_t hash[SENT_HASH_BYTES], const char *address)
     uint8_t digest[SHA256_DIGEST_LENGTH];
     (void)SHA256((const uint8_t *)address, strlen(address), digest);
     memcpy(hash, digest, SENT_HASH_BYTES);
+}
+
+/* The same, of the many senders of a batch. */
+static bool hash_next(EVP_MD_CTX *ctx, const char *address, size_t bytes,
+                      uint8_t hash[SENT_HASH_BYTES])
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    if (EVP_DigestInit_ex(ctx, NULL, NULL) != 1 || EVP_DigestUpdate(ctx, address, bytes) != 1 ||
+        EVP_DigestFinal_ex(ctx, digest, NULL) != 1)
+        return false;
+    memcpy(hash, digest, SENT_HASH_BYTES);
+    return true;
 }
 
 /* FNV-1a, to find a group again: who makes two meet costs a few comparisons. */
@@ -68,8 +83,9 @@ static uint16_t group_find(struct grouping *grouping, const struct record *recor
             struct group *group = &grouping->groups[grouping->groups_count];
             char sender[ACCOUNT_ADDRESS_BYTES];
             *group = (struct group){.first = record, .day = day};
-            (void)account_normalise_bytes(sender, record->sender, record->sender_bytes);
-            sent_hash(group->hash, sender);
+            const size_t bytes =
+                account_normalise_bytes(sender, record->sender, record->sender_bytes);
+            grouping->failed |= !hash_next(grouping->digest, sender, bytes, group->hash);
             *slot = (uint16_t)grouping->groups_count++;
         }
         if (group_fits(&grouping->groups[*slot], record, day))
@@ -145,15 +161,23 @@ int sent_run_make(const struct record *const *records, uint32_t records_count, u
     struct grouping *grouping = malloc(sizeof(*grouping));
     if (grouping == NULL)
         return -ENOMEM;
+    grouping->digest = EVP_MD_CTX_new();
+    grouping->failed =
+        grouping->digest == NULL || EVP_DigestInit_ex(grouping->digest, EVP_sha256(), NULL) != 1;
     memset(grouping->slots, 0xff, sizeof(grouping->slots));
     grouping->groups_count = 0;
-    for (uint32_t i = 0; i < records_count; i++) {
+    for (uint32_t i = 0; i < records_count && !grouping->failed; i++) {
         grouping->group_of[i] = SLOT_EMPTY;
         if (records[i]->sender_bytes == 0)
             continue;
         grouping->group_of[i] = group_find(grouping, records[i]);
         grouping->groups[grouping->group_of[i]].count++;
         entries_count++;
+    }
+    EVP_MD_CTX_free(grouping->digest);
+    if (grouping->failed) {
+        free(grouping);
+        return -ENOMEM;
     }
     *run = entries_count == 0 ? NULL
                               : run_write(grouping, records, records_count, entries_count, &bytes);
