@@ -275,7 +275,7 @@ static void record_fill(struct record *record, struct write *write)
 {
     const bool about = about_another(write);
     const char *profile = about ? write->of.profile : WRITE_PROFILE;
-    const uint16_t kept = RECORD_FLAG_REPLY_ALL | RECORD_FLAG_FORWARD | RECORD_FLAG_REMEMBER_KEY;
+    const uint16_t kept = RECORD_FLAG_REPLY_ALL | RECORD_FLAG_FORWARD;
     *record = (struct record){
         .suite = COBBLE_AES_256,
         .level =

@@ -58,7 +58,7 @@ export const startRelease = (service, id, pair, tell) => {
             popup.focus();
         else {
             closedAt = 0;
-            popup = open(`${service}/open?m=${id}#${encodeUrl(pair.point)}`, '_blank', 'popup,width=520,height=760');
+            popup = open(`${service}/open?m=${id}#${encodeUrl(pair.point)}`, '_blank', 'width=520,height=760');
         }
         return popup;
     };

@@ -121,7 +121,7 @@ export const start = async (suite, keyBytes, importAead) => {
             const { element, shown } = messageView(await decrypt(key, (share) => {
                 bar.value = Math.max(bar.value, share);
                 return pause();
-            }));
+            }), fields.id);
             show('showing', element);
             if (copy)
                 stage.append(keepView(fields.id, copy));

@@ -3,7 +3,7 @@ import { button, el, factList } from './dom.js';
 import { readDate, shownField } from './header.js';
 import { HTML, layOut, parseMail } from './mime.js';
 import { lead, safeLink, sanitize } from './sanitize.js';
-import { dateText, sizeText, word } from './words.js';
+import { dateText, service, sizeText, word } from './words.js';
 
 const TEXT_CHARS_SHOWN = 4e5; // at once; the rest on request, so that a huge text opens at once
 const BLOCK = /([^\n]{0,9999}\n){1,100}|[^]{1,9999}/g; // laid out only when near the screen
@@ -92,7 +92,9 @@ const saveLink = (kind, name, makeBytes, ...content) => {
 };
 
 // Gives the message as an element, and `shown`, which waits until frames in it are filled.
-export const messageView = (mail) => {
+// With `id`, of an envelope: a link to answer it at the key service. What an answer needs to keep its place in the
+// thread stands behind the "#", which no browser sends; /write there says what the sender allows.
+export const messageView = (mail, id) => {
     const root = parseMail(mail);
     const message = word(W.message);
     const { bodies, attachments, related } = layOut(root, { message, attachment: word(W.attachment) });
@@ -135,6 +137,8 @@ export const messageView = (mail) => {
         el('div.body', ...views),
         el('footer',
             saveLink('plain', `${message}.eml`, () => mail, word(W.save_original)),
-            button('plain', () => print(), W.print)));
+            button('plain', () => print(), W.print),
+            id && lead(el('a.plain', word(W.answer)),
+                `${service}/write?m=${id}#${['message-id', 'references', 'to', 'cc'].map(field).map(encodeURIComponent)}`)));
     return { element, shown: Promise.all(pending) };
 };

@@ -4,7 +4,7 @@ import {
   byId, call, change, complain, explain, Refusal, session, show, text, wire,
 } from "./service.js";
 import { wireAccount } from "./signin.js";
-import { describe, guard, offerAnswers } from "./release.js";
+import { describe, guard } from "./release.js";
 
 const id = new URLSearchParams(location.search).get("m") ?? "";
 const publicKey = location.hash.slice(1);
@@ -82,9 +82,7 @@ function release() {
     }
     button.disabled = true;
     try {
-      const released = await change("POST", "/v1/release", { m: id, pub: publicKey });
-      tell(released);
-      offerAnswers(byId("answer"), id, released.flags);
+      tell(await change("POST", "/v1/release", { m: id, pub: publicKey }));
       show("opened");
     } catch (refusal) {
       if (refusal.code === "credentials") {

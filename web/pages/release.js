@@ -62,18 +62,3 @@ export function describe(envelope) {
   byId("message-expires-row").hidden = envelope.expires === 0;
   byId("message-expires").textContent = envelope.expires === 0 ? "" : date(envelope.expires);
 }
-
-// docs/format/key-batch.md: what the sender allows.
-const ANSWERS = [["reply", 2], ["reply_all", 4], ["forward", 8]];
-
-/** Links to answer the message that was opened; whoever is not signed in is asked to there. */
-export function offerAnswers(place, id, flags) {
-  const allowed = ANSWERS.filter(([, flag]) => (flags & flag) !== 0);
-  place.replaceChildren(...allowed.map(([kind]) => {
-    const link = document.createElement("a");
-    link.href = `/write?${kind}=${id}`;
-    link.textContent = text(`write_${kind}_title`);
-    return link;
-  }));
-  place.hidden = allowed.length === 0;
-}

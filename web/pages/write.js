@@ -8,15 +8,23 @@ import { clean, letterBytes, thread, writeLetter } from "./letter.js";
 import { hex, makeId, pack, seal } from "./seal.js";
 
 const KINDS = ["reply", "reply_all", "forward"];
+const CHOICE = "m"; // about a message, and what to do is still to be chosen
 const BODY_TYPE = "application/vnd.bulla.letter";
 
 const asked = new URLSearchParams(location.search);
 const contact = location.pathname === "/contact";
-const kind = contact ? "contact" : (KINDS.find((name) => asked.has(name)) ?? "compose");
-const about = KINDS.includes(kind) ? asked.get(kind) : "";
+const kind = contact ? "contact" : ([CHOICE, ...KINDS].find((name) => asked.has(name)) ?? "compose");
+const about = asked.get(kind) ?? "";
 // What the opened message says of itself, where whoever led here knew it: it never leaves this browser
 // but inside the sealed message and in the header that mail needs.
-const told = new URLSearchParams(location.hash.slice(1));
+const told = location.hash.slice(1).split(",").map((part) => {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return "";
+  }
+});
+const [toldId, toldReferences, ...toldAddresses] = told;
 
 let look = null;
 let files = [];
@@ -45,6 +53,33 @@ function subjectOf(subject) {
   return /^(re|aw|sv|odp)\s*:/i.test(subject) ? subject : `Re: ${subject}`;
 }
 
+/** Everyone else who had the message, as far as its header says. */
+function others() {
+  const known = [look.from, look.user].map((address) => address.toLowerCase());
+  const all = toldAddresses.join(",").match(/[^\s<>,;:"()]+@[^\s<>,;:"()]+/g) ?? [];
+  return [...new Set(all.map((address) => address.toLowerCase()))].filter((address) => !known.includes(address));
+}
+
+/** Came by a link that leaves open what to do: what the sender allows. */
+function choose() {
+  const allowed = KINDS.filter((name) => look[name]);
+  if (allowed.length === 0) {
+    fail(new Refusal("forbidden"), "write_error_flags");
+    return;
+  }
+  byId("choice-list").replaceChildren(...allowed.map((name) => {
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `/write?${name}=${about}${location.hash}`;
+    link.textContent = text(`write_${name}_title`);
+    item.append(link);
+    return item;
+  }));
+  byId("choice-from").textContent = look.from;
+  byId("choice-subject").textContent = look.subject || text("no_subject");
+  show("choice");
+}
+
 function prepare() {
   const heading = text(kind === "compose" ? "write_title" : `write_${kind}_title`);
   byId("write-heading").textContent = heading;
@@ -59,7 +94,7 @@ function prepare() {
   byId("write-original-row").hidden = kind !== "forward";
   if (!dirty) {
     field("to").value = contact ? look.contact : kind === "forward" ? "" : look.from;
-    field("cc").value = kind === "reply_all" ? told.get("cc") ?? "" : "";
+    field("cc").value = kind === "reply_all" ? others().join(", ") : "";
     field("subject").value = about === "" ? "" : subjectOf(look.subject);
     field("hide").checked = about !== "" && look.subject === "";
   }
@@ -87,6 +122,8 @@ async function advance() {
     fail(new Refusal("unknown"), "write_error_contact");
   } else if (kind === "compose" && !look.anyone) {
     fail(new Refusal("forbidden"), "write_error_compose");
+  } else if (kind === CHOICE) {
+    choose();
   } else if (about !== "" && !look[kind]) {
     fail(new Refusal("forbidden"), "write_error_flags");
   } else {
@@ -136,7 +173,7 @@ async function sealDraft(to, cc) {
   const subject = clean(field("subject").value);
   const { inReplyTo, references } = about === "" || kind === "forward"
     ? { inReplyTo: "", references: [] }
-    : thread(told.get("id"), told.get("references"), told.get("in-reply-to"));
+    : thread(toldId, toldReferences);
   const parts = writeLetter({
     from: { address: look.user, name: look.name },
     to, cc, subject, text: field("text").value,
