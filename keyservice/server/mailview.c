@@ -69,7 +69,8 @@ static void item_write(struct items *items, enum mailview_tag tag, const void *b
     uint8_t *head = items->dst + items->bytes;
     head[0] = (uint8_t)tag;
     bytes_store_le32(head + 1, (uint32_t)bytes);
-    memmove(head + ITEM_HEAD_BYTES, bytes_at, bytes); /* a text is written where it will stand */
+    if (bytes > 0) /* memmove: a text is written where it will stand */
+        memmove(head + ITEM_HEAD_BYTES, bytes_at, bytes);
     items->bytes += ITEM_HEAD_BYTES + bytes;
 }
 
@@ -159,7 +160,10 @@ static void body_write(struct walk *walk, GMimeObject *object, bool html)
         g_byte_array_set_size(raw, MAILVIEW_TEXT_BYTES_MAX);
         walk->cut = true;
     }
-    char *decoded = text_decode(raw, g_mime_object_get_content_type_parameter(object, "charset"));
+    char *decoded =
+        raw->len == 0
+            ? NULL
+            : text_decode(raw, g_mime_object_get_content_type_parameter(object, "charset"));
     struct html_text text = {.dst = items->dst + items->bytes + ITEM_HEAD_BYTES, .room = room};
     if (decoded != NULL && html)
         html_text_write(&text, (const uint8_t *)decoded, strlen(decoded));
