@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "crypto/secret.h"
 #include "keyservice/record.h"
+#include "keyservice/server/password_words.h"
 
 #include <argon2.h>
 #include <errno.h>
@@ -83,6 +84,14 @@ int account_password_check(const char *password, size_t password_bytes, const ch
     }
     if (password_bytes == strlen(address) && strncasecmp(password, address, password_bytes) == 0) {
         (void)snprintf(why, ACCOUNT_WHY_BYTES, "the password is the address itself");
+        return -EINVAL;
+    }
+    if (password_words_of_address(password, password_bytes, address)) {
+        (void)snprintf(why, ACCOUNT_WHY_BYTES, "the password is little more than the address");
+        return -EINVAL;
+    }
+    if (password_words_common(password, password_bytes)) {
+        (void)snprintf(why, ACCOUNT_WHY_BYTES, "many people have this password; choose another");
         return -EINVAL;
     }
     return 0;

@@ -19,7 +19,7 @@
 
 #define CODE_DIGITS      8
 #define CODE_TYPED_BYTES 33 /* with the spaces and hyphens that people put in */
-#define CODE_LIFE_S      (15 * 60)
+#define CODE_LIFE_S      (10 * 60)
 #define CODE_LIFE_MS     (CODE_LIFE_S * UINT64_C(1000))
 
 MUST_USE int code_make(char code[CODE_DIGITS + 1]);

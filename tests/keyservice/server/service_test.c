@@ -286,13 +286,17 @@ static void weak_passwords_are_told_apart(void **state)
     char why[ACCOUNT_WHY_BYTES];
     char longest[ACCOUNT_PASSWORD_BYTES_MAX + 2];
     memset(longest, 'x', sizeof(longest));
-    assert_int_equal(account_password_check("0123456789", 10, "a@b", why), 0);
-    assert_int_equal(account_password_check("012345678", 9, "a@b", why), -EINVAL);
+    assert_int_equal(account_password_check("0918273645", 10, "a@b", why), 0);
+    assert_int_equal(account_password_check("091827364", 9, "a@b", why), -EINVAL);
     /* Characters count, not bytes. */
     assert_int_equal(account_password_check("\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6\xc3\xb6", 10, "a@b",
                                             why),
                      -EINVAL);
     assert_int_equal(account_password_check("A@EXAMPLE.ORG", 13, "a@example.org", why), -EINVAL);
+    assert_int_equal(account_password_check("Password1234", 12, "a@b", why), -EINVAL);
+    assert_non_null(strstr(why, "many people"));
+    assert_int_equal(account_password_check("Example-Anna1", 13, "anna@example.org", why), -EINVAL);
+    assert_non_null(strstr(why, "address"));
     assert_int_equal(account_password_check("tab\tinside it", 13, "a@b", why), -EINVAL);
     assert_int_equal(account_password_check(longest, ACCOUNT_PASSWORD_BYTES_MAX + 1, "a@b", why),
                      -EINVAL);
