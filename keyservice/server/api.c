@@ -220,6 +220,19 @@ void api_cookie_set(struct http_request *request, const struct session_token *co
                        SESSION_COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Lax", cookie->text);
 }
 
+/* Without "cookies": the device's stays, and pages ask by it. */
+void api_site_data_clear(struct http_request *request)
+{
+    http_answer_header(request, "Clear-Site-Data", "\"cache\", \"storage\"");
+}
+
+void api_cookie_end(struct http_request *request)
+{
+    http_answer_header(request, "Set-Cookie",
+                       SESSION_COOKIE "=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+    api_site_data_clear(request);
+}
+
 int api_audit(const struct service *service, const struct http_request *request, const char *event,
               const char *outcome, const char *id, const char *user, bool durable)
 {

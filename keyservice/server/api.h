@@ -110,6 +110,10 @@ void api_json_init(void);
 
 void api_cookie_set(struct http_request *request, const struct session_token *cookie);
 
+/* Whoever signed out leaves nothing in the browser but what it is known by. */
+void api_cookie_end(struct http_request *request);
+void api_site_data_clear(struct http_request *request);
+
 /* An audit line about this request; -errno when it could not be kept. */
 MUST_USE int api_audit(const struct service *service, const struct http_request *request,
                        const char *event, const char *outcome, const char *id, const char *user,

@@ -105,8 +105,7 @@ void api_account_session_delete(void *context, struct http_request *request)
         return;
     }
     api_answer(request, 200, json_pack("{s:n}", "user"));
-    http_answer_header(request, "Set-Cookie",
-                       SESSION_COOKIE "=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+    api_cookie_end(request);
 }
 
 /*

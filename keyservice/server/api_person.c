@@ -239,6 +239,5 @@ void api_person_delete(void *context, struct http_request *request)
         return;
     }
     api_answer(request, 200, json_pack("{s:n}", "user"));
-    http_answer_header(request, "Set-Cookie",
-                       SESSION_COOKIE "=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+    api_cookie_end(request);
 }

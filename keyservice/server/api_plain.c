@@ -445,6 +445,7 @@ static void signout_do(struct plain_call *call)
     call->cookie_told = false;
     call->request->cookie = call->cookie.text;
     stage_answer(call, "");
+    api_site_data_clear(call->request);
 }
 
 /* The form of one request; false: it is none. */

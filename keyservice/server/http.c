@@ -21,14 +21,21 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HTTP_PRIORITIES     "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:%SERVER_PRECEDENCE"
-#define HTTP_SESSION_NAME   "__Host-bulla"
-#define HTTP_DEVICE_NAME    "__Host-bulla-device"
-#define HTTP_LANGUAGE_NAME  "__Host-bulla-language"
-#define HTTP_QUIET_POLICY   "default-src 'none'; frame-ancestors 'none'"
+/* TLS 1.3, and of 1.2 what has forward secrecy and an AEAD: no CBC, no SHA-1. */
+#define HTTP_PRIORITIES                                                                            \
+    "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:-CIPHER-ALL:+AES-256-GCM:"        \
+    "+CHACHA20-POLY1305:+AES-128-GCM:-MAC-ALL:+AEAD:-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:"              \
+    "%SERVER_PRECEDENCE"
+#define HTTP_SESSION_NAME  "__Host-bulla"
+#define HTTP_DEVICE_NAME   "__Host-bulla-device"
+#define HTTP_LANGUAGE_NAME "__Host-bulla-language"
+/* What is no page: where a browser shows it all the same it is in no origin and does nothing. */
+#define HTTP_QUIET_POLICY                                                                          \
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 #define HTTP_BODY_FIRST     4096
 #define HTTP_NO_DEADLINE    UINT64_MAX
-#define HTTP_DISCARD_TIMES  4 /* of a route's limit that are read of a refused upload */
+#define HTTP_DISCARD_TIMES  4  /* of a route's limit that are read of a refused upload */
+#define HTTP_REFUSALS_MAX   20 /* that a second writes to the log */
 #define HTTP_STRICT_MAX_AGE "max-age=31536000; includeSubDomains"
 
 /* One connection, known to the thread that cuts those past their deadline. */
@@ -44,6 +51,8 @@ struct http {
     int listen_fd;
     struct http_config config; /* strings are not kept */
     atomic_uint busy_count;
+    _Atomic uint64_t refusals_second; /* with refusals_count: bounds lines, orders nothing */
+    atomic_uint refusals_count;
 
     pthread_mutex_t mutex; /* of the list: a descriptor on it is open */
     pthread_cond_t stopping;
@@ -333,6 +342,33 @@ static void answer_free(void *answer)
     free(answer);
 }
 
+/*
+ * What no page and no program of ours would send, or too often, stands in the log: so many lines a
+ * second, that nobody fills it. A wrong password and a missing key are usual, and in the audit log.
+ */
+static void refusal_log(struct http *http, const struct http_request *request)
+{
+    const uint64_t second = clock_monotonic_ns() / NS_PER_S;
+    switch (request->status) {
+    case MHD_HTTP_BAD_REQUEST:
+    case MHD_HTTP_FORBIDDEN:
+    case MHD_HTTP_METHOD_NOT_ALLOWED:
+    case MHD_HTTP_CONTENT_TOO_LARGE:
+    case MHD_HTTP_TOO_MANY_REQUESTS: break;
+    default: return;
+    }
+    if (atomic_exchange_explicit(&http->refusals_second, second, memory_order_relaxed) != second)
+        atomic_store_explicit(&http->refusals_count, 0, memory_order_relaxed);
+    const uint32_t before =
+        atomic_fetch_add_explicit(&http->refusals_count, 1, memory_order_relaxed);
+    if (before < HTTP_REFUSALS_MAX)
+        log_line(LOG_LEVEL_INFO, "refused", "path=%s status=%u from=%s",
+                 request->route == NULL ? "-" : request->route->path, request->status,
+                 request->client);
+    else if (before == HTTP_REFUSALS_MAX)
+        log_line(LOG_LEVEL_WARNING, "refused_more", "from=%s", request->client);
+}
+
 static enum MHD_Result response_queue(struct task *task)
 {
     struct http_request *request = &task->request;
@@ -354,6 +390,7 @@ static enum MHD_Result response_queue(struct task *task)
         (void)MHD_add_response_header(response, "Connection", "close");
     log_line(LOG_LEVEL_DEBUG, "request", "path=%s status=%u from=%s",
              request->route == NULL ? "-" : request->route->path, request->status, request->client);
+    refusal_log(task->http, request);
     deadline_set(task->known,
                  task->http->config.body_s *
                      (request->answer_bytes >= HTTP_UPLOAD_BYTES ? HTTP_UPLOAD_TIMES : 1));

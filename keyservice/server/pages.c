@@ -19,13 +19,14 @@
 #define PAGES_NOTICE     "pages/notice.html"
 #define PAGES_POLICY                                                                               \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "            \
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 /* The page that shows a message: its frame inherits this, so mail's own style must be let through,
  * and pictures in it are blob: and data: only. */
 #define PAGES_MESSAGE_POLICY                                                                       \
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "                    \
     "img-src 'self' data: blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "        \
-    "frame-ancestors 'none'"
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types default"
 
 /* No script at all, not even our own: these pages show what a stranger wrote, as text. */
 #define PAGES_PLAIN_POLICY                                                                         \
@@ -80,7 +81,7 @@ static const struct {
 } file_types[] = {
     {".js", "text/javascript; charset=utf-8"},
     {".css", "text/css; charset=utf-8"},
-    {".svg", "image/svg+xml"},
+    {".svg", "image/svg+xml; charset=utf-8"},
 };
 
 struct page_text {

@@ -7,6 +7,10 @@ import { wireAccount } from "./signin.js";
 import { messageView } from "./view.js";
 import { describe, guard } from "./release.js";
 
+// Mail's HTML is parsed into documents where nothing runs (the opener's sanitize.js) and shown in a frame without scripts:
+// so this page may make markup of text. Nothing may make a script of one.
+globalThis.trustedTypes?.createPolicy("default", { createHTML: (markup) => markup });
+
 const handle = location.pathname.replace(/^\/online\/?/, "");
 
 function fail(refusal) {

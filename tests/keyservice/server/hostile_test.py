@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 
 import keyd
 
@@ -110,10 +111,29 @@ class Hostile(keyd.Case):
 
     def test_old_tls_and_weak_ciphers_are_not_spoken(self):
         for options in (["-tls1"], ["-tls1_1"], ["-tls1_2", "-cipher", "AES256-SHA:AES128-GCM-SHA256"],
-                        ["-tls1_2", "-cipher", "NULL:aNULL:RC4:3DES"]):
+                        ["-tls1_2", "-cipher", "NULL:aNULL:RC4:3DES"],
+                        ["-tls1_2", "-cipher", "ECDHE+SHA1:ECDHE+SHA256:!AESGCM:!CHACHA20:!CCM"],
+                        ["-tls1_2", "-cipher", "DHE:!ECDHE"]):
             done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.service.public}",
                                    *options], input=b"", capture_output=True, timeout=keyd.WAIT_S, check=False)
             self.assertNotEqual(done.returncode, 0, options)
+
+    def test_what_was_refused_stands_in_the_log_and_does_not_fill_it(self):
+        forged = (b"POST /v1/session HTTP/1.1\r\nConnection: close\r\nContent-Length: 11\r\n" + HOST +
+                  b"\r\nsecret word")
+        unknown = b"DELETE /v1/health HTTP/1.1\r\nConnection: close\r\n" + HOST + b"\r\n"
+        self.raw(forged)
+        self.raw(unknown)
+        log = self.service.log_text()
+        self.assertIn("refused path=/v1/session status=403 from=127.0.0.1", log)
+        self.assertIn("refused path=- status=405 from=127.0.0.1", log)
+        self.assertNotIn("secret word", log)
+        before = log.count("refused path=")
+        begun = time.monotonic()
+        for _ in range(40):
+            self.raw(unknown)
+        seconds = int(time.monotonic() - begun) + 2
+        self.assertLessEqual(self.service.log_text().count("refused path=") - before, 20 * seconds)
 
     def test_the_process_has_given_up_what_it_does_not_need(self):
         with open(f"/proc/{self.service.process.pid}/status", encoding="ascii") as file:

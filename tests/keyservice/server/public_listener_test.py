@@ -263,7 +263,10 @@ class Window(keyd.Case):
     def test_signing_out_ends_the_session(self):
         browser = self.signed_in()
         cookie = browser.cookie
-        self.assertEqual(browser.call("DELETE", "/v1/session", {}).status, 200)
+        answer = browser.call("DELETE", "/v1/session", {})
+        self.assertEqual(answer.status, 200)
+        # Not its cookies: what the browser is known by stays.
+        self.assertEqual(answer.headers["Clear-Site-Data"], '"cache", "storage"')
         answer = self.service.call("GET", "/v1/session", headers={
             "Cookie": "__Host-bulla=" + cookie})
         self.assertIsNone(answer.json["user"])
@@ -300,6 +303,7 @@ class Window(keyd.Case):
             self.assertIn("default-src 'none'", policy)
             self.assertIn("frame-ancestors 'none'", policy)
             self.assertNotIn("unsafe", policy)
+            self.assertIn("require-trusted-types-for 'script'; trusted-types 'none'", policy)
             self.assertNotRegex(answer.body.decode(), r"<script(?![^>]*(src=|application/json))")
             self.assertNotRegex(answer.body.decode(), r"\son\w+=|\sstyle=|javascript:")
             self.assertEqual(answer.headers["X-Frame-Options"], "DENY")
@@ -307,6 +311,14 @@ class Window(keyd.Case):
             self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
             self.assertEqual(answer.headers["Cross-Origin-Opener-Policy"],
                              "unsafe-none" if path.startswith("/open") else "same-origin")
+
+    def test_what_is_no_page_does_nothing_where_it_is_shown_as_one(self):
+        for path in ("/v1/health", "/v1/session", "/v1/openapi.json", "/static/seal.svg", "/nothing"):
+            answer = self.service.call("GET", path)
+            self.assertEqual(answer.headers["Content-Security-Policy"],
+                             "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox")
+            self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
+            self.assertEqual(answer.headers["Cache-Control"], "no-store")
 
     def test_pages_speak_the_readers_language(self):
         for accept, language in (("de-CH, de;q=0.9", "de"), ("xx, *", "en"), ("", "en"),
@@ -447,7 +459,8 @@ class Accounts(keyd.Case):
 
     def test_weak_passwords_are_refused_with_the_reason(self):
         browser = keyd.Browser(self.service)
-        for password in ("", "short", "ninechars", "weak.person@example.org"):
+        for password in ("", "short", "ninechars", "weak.person@example.org", "Weak.Person26", "Password1234",
+                         "qwertyuiop", "bulla-bulla"):
             self.assert_refused(self.register(browser, "weak.person@example.org", password), 400,
                                 "weak_password")
 
