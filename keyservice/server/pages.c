@@ -50,6 +50,7 @@ static const struct {
     {"/account", "pages/account.html", PAGES_POLICY, false},
     {"/reset", "pages/reset.html", PAGES_POLICY, false},
     {"/sent", "pages/sent.html", PAGES_POLICY, false},
+    {"/reports", "pages/reports.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},
     {"/write", "pages/write.html", PAGES_POLICY, false},
     {"/contact", "pages/write.html", PAGES_POLICY, false},
@@ -59,7 +60,8 @@ static const struct {
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core", "account", "read", "admin", "write", "sent"};
+static const char *const string_parts[] = {"core",  "account", "read",  "admin",
+                                           "write", "sent",    "report"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
