@@ -90,6 +90,8 @@ MUST_USE int api_point(uint8_t pub[65], const char *text);
 /* The request's session, in time and its idle time moved on. -ENOENT: none. */
 MUST_USE int api_session(const struct service *service, const struct http_request *request,
                          struct store_session *session);
+/* Is the account of one of `write_domains`? docs/keyservice/write.md. */
+bool api_write_to_anyone(const struct service *service, const char *address);
 
 /*
  * A state change by a page of ours: JSON, of our own origin, with the cookie's token. False:

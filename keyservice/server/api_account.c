@@ -27,6 +27,8 @@ static int session_roles(const struct service *service, const struct store_sessi
         (void)json_array_append_new(profiles, json_string(roles.profiles[i]));
     (void)json_object_set_new(root, "roles", names);
     (void)json_object_set_new(root, "profiles", profiles);
+    (void)json_object_set_new(root, "writes",
+                              json_boolean(api_write_to_anyone(service, session->address)));
     return 0;
 }
 

@@ -173,7 +173,7 @@ static bool body_take(struct write *write, const struct http_request *request)
            chunk_fields_whole(write->sealed_bytes - COBBLE_HEADER_BYTES) && head_take(write);
 }
 
-static bool of_own_domain(const struct service *service, const char *address)
+bool api_write_to_anyone(const struct service *service, const char *address)
 {
     const char *domain = strrchr(address, '@');
     for (uint32_t i = 0; domain != NULL && i < CONFIG_DOMAINS_MAX; i++)
@@ -238,7 +238,7 @@ static int write_permit(const struct service *service, struct write *write, enum
     int rc = 0;
     *error = API_FORBIDDEN;
     switch (write->kind) {
-    case WRITE_COMPOSE: return of_own_domain(service, write->session.address) ? 0 : -EPERM;
+    case WRITE_COMPOSE: return api_write_to_anyone(service, write->session.address) ? 0 : -EPERM;
     case WRITE_CONTACT: return only_to(write, service->config->contact_mailbox) ? 0 : -EPERM;
     case WRITE_REPLY:
         return (flags & RECORD_FLAG_REPLY) != 0 && only_to(write, write->of.sender) ? 0 : -EPERM;
@@ -347,7 +347,7 @@ static int letter_send(struct service *service, struct http_request *request,
 {
     uint8_t *mail = NULL;
     size_t mail_bytes = 0;
-    const bool own = of_own_domain(service, write->session.address);
+    const bool own = api_write_to_anyone(service, write->session.address);
     const uint32_t cc_count =
         write->all_count - write->to_count - (write->copy ? 1U : 0U); /* the copy is the last */
     const struct letter letter = {.id = &write->id,
@@ -504,7 +504,7 @@ void api_write_look(void *context, struct http_request *request)
                json_pack("{s:s,s:s,s:I,s:I,s:b,s:s,s:s,s:s,s:b,s:b,s:b}", "user", session.address,
                          "host", service->host, "now", (json_int_t)api_now_ms(), "size",
                          (json_int_t)(config->write_size_mib * WRITE_MIB), "anyone",
-                         of_own_domain(service, session.address) ? 1 : 0, "contact",
+                         api_write_to_anyone(service, session.address) ? 1 : 0, "contact",
                          config->contact_mailbox, "from", of.sender, "subject", of.subject, "reply",
                          (of.flags & RECORD_FLAG_REPLY) != 0 && of.sender[0] != '\0' ? 1 : 0,
                          "reply_all",

@@ -51,8 +51,10 @@ async function ask(method, path, body, wantsBytes, type) {
     csrf = answer.csrf;
   }
   if ("user" in answer) {
+    if (answer.user !== user || answer.roles !== undefined) {
+      roles = [...(answer.roles ?? []), ...(answer.writes ? ["writer"] : [])];
+    }
     user = answer.user;
-    roles = answer.roles ?? roles;
     showAccount();
   }
   return answer;

@@ -1,5 +1,5 @@
 // Signing in, registering and choosing a new password, for every page that has their sections.
-import { byId, call, change, complain, explain, onSubmit, show, text } from "./service.js";
+import { byId, call, change, complain, explain, onSubmit, session, show, text } from "./service.js";
 import { askForPasskey, passkeysPossible } from "./passkey.js";
 
 const field = (id) => byId(id)?.value.trim() ?? "";
@@ -69,10 +69,16 @@ function wirePasskey(onSignedIn) {
   });
 }
 
-export function wireAccount(onSignedIn) {
+export function wireAccount(shown) {
   let address = "";
   let verify = "";
   let ticket = "";
+
+  /** The links on the page are those of who has just signed in. */
+  async function onSignedIn() {
+    await session().catch(() => {});
+    await shown();
+  }
 
   /** What a right password or code leads to: the page, or the second step. */
   async function advance(answer) {

@@ -202,6 +202,11 @@ class Write(keyd.Case):
         self.assertEqual(self.post(self.bob, body).status, 200)
         self.assertIn(b"To: office@inside.example\r\n", self.sent(identity)[0])
 
+    def test_a_session_says_who_may_write_to_everybody(self):
+        self.assertNotIn("writes", keyd.Browser(self.service).call("GET", "/v1/session").json)
+        self.assertIs(self.bob.call("GET", "/v1/session").json["writes"], False)
+        self.assertIs(self.browser(INSIDER).call("GET", "/v1/session").json["writes"], True)
+
     def test_what_is_malformed_is_refused_whole(self):
         self.before = self.outbox_names()
         good = self.reply()
