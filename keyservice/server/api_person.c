@@ -185,7 +185,7 @@ void api_person_session(void *context, struct http_request *request)
     uint8_t id[STORE_ID_BYTES];
     struct session_token cookie;
     struct store_session session;
-    if (!api_person(service, request, API_PERSON_SIGNED_IN, &cookie, &session))
+    if (!api_person(service, request, API_PERSON_FRESH, &cookie, &session))
         return;
     const int64_t number = session.account_number;
     if (strcmp(request->path, SESSIONS_PREFIX OTHERS) == 0)
@@ -203,7 +203,7 @@ void api_person_device(void *context, struct http_request *request)
     uint8_t here[STORE_HASH_BYTES] = {0}; /* nobody's digest: then all go */
     struct session_token cookie;
     struct store_session session;
-    if (!api_person(service, request, API_PERSON_SIGNED_IN, &cookie, &session))
+    if (!api_person(service, request, API_PERSON_FRESH, &cookie, &session))
         return;
     const int64_t number = session.account_number;
     if (strcmp(request->path, DEVICES_PREFIX OTHERS) == 0) {

@@ -485,7 +485,7 @@ byId("ask").querySelector("form").addEventListener("submit", (event) => {
   byId("ask").close("yes");
 });
 byId("ask-no").addEventListener("click", () => byId("ask").close());
-wire(begin);
+wire(() => location.reload()); // nothing of what was shown stays in the document
 wireAccount(begin);
 wireUsers();
 wireProfiles();

@@ -108,7 +108,12 @@ byId("to-signin").addEventListener("click", () => {
 for (const name of ["close", "failed-close"]) {
   byId(name).addEventListener("click", () => window.close());
 }
-wire(advance);
+wire(() => {
+  for (const id of ["message-from", "message-subject", "message-date", "message-expires"]) {
+    byId(id).textContent = "";
+  }
+  return advance();
+});
 wireAccount(advance);
 release();
 

@@ -185,7 +185,7 @@ async function signedIn() {
   }
 }
 
-wire(() => show("signin"));
+wire(() => location.reload()); // nothing of the list stays in the document
 wireAccount(signedIn);
 wireMessage();
 byId("list").querySelector("form").addEventListener("submit", (event) => {

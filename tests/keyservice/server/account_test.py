@@ -256,6 +256,8 @@ class Account(Case):
         for method, path, body in (("POST", "/v1/account/password", {"password": OTHER}),
                                    ("POST", "/v1/account/totp", {}), ("DELETE", "/v1/account", {}),
                                    ("DELETE", "/v1/account/totp", {"code": "123456"}),
+                                   ("DELETE", "/v1/account/sessions/others", {}),
+                                   ("DELETE", "/v1/account/devices/others", {}),
                                    ("POST", "/v1/account/recovery", {"code": "123456"})):
             self.assert_refused(browser.call(method, path, body), 403, "fresh")
         browser.sign_in("fresh@example.org", PASSWORD)

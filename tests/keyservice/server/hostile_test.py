@@ -144,6 +144,17 @@ class Hostile(keyd.Case):
         self.assertEqual(status["Seccomp"], "2" if "seccomp=yes" in log else "0")
 
 
+class Named(keyd.Case):
+    """A service by a name of its own, which browsers may hold to TLS; localhost is other programs' too."""
+
+    settings = 'public_url = "https://keys.example.com"\n'
+
+    def test_browsers_are_told_to_come_by_tls_alone(self):
+        for path in ("/", "/v1/health", "/nothing"):
+            self.assertEqual(self.service.call("GET", path).headers["Strict-Transport-Security"],
+                             "max-age=31536000; includeSubDomains")
+
+
 class Unconfined(keyd.Case):
     settings = 'confine = "no"\n'
 
