@@ -6,6 +6,7 @@
 #include "envelope/chunk_fields.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/language.h"
+#include "keyservice/server/store_profile.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -46,6 +47,7 @@ struct write {
     char id_hex[2 * RECORD_ID_BYTES + 1];
     uint64_t sent_unix_ms; /* what the id says */
     uint64_t mail_bytes;
+    const char *profile; /* of /contact/NAME; "": none */
     const char *subject;
     const char *name;
     const char *in_reply_to;
@@ -127,9 +129,9 @@ static bool id_take(struct write *write)
 
 static bool head_take(struct write *write)
 {
-    static const char *const known[] = {"m",          "kind",    "of",   "to",
-                                        "cc",         "subject", "name", "in_reply_to",
-                                        "references", "copy",    "bytes"};
+    static const char *const known[] = {"m",          "kind",    "of",    "to",
+                                        "cc",         "subject", "name",  "in_reply_to",
+                                        "references", "copy",    "bytes", "profile"};
     size_t members = 0;
     const char *of = NULL;
     for (size_t i = 0; i < ARRAY_COUNT(known); i++)
@@ -143,7 +145,11 @@ static bool head_take(struct write *write)
         !text_take(write->head, "name", &write->name) ||
         !text_take(write->head, "in_reply_to", &write->in_reply_to) ||
         !text_take(write->head, "references", &write->references) ||
-        !text_take(write->head, "of", &of) || !addresses_take(write, "to"))
+        !text_take(write->head, "profile", &write->profile) || !text_take(write->head, "of", &of) ||
+        !addresses_take(write, "to"))
+        return false;
+    if (write->profile[0] != '\0' &&
+        (write->kind != WRITE_CONTACT || !roles_profile_valid(write->profile)))
         return false;
     write->to_count = write->all_count;
     const bool about = write->kind == WRITE_REPLY || write->kind == WRITE_REPLY_ALL ||
@@ -231,15 +237,39 @@ static bool only_to(const struct write *write, const char *address)
     return address[0] != '\0' && write->all_count == 1 && strcmp(write->addresses[0], normal) == 0;
 }
 
+/* The mailbox of /contact, or of /contact/NAME; "": there is none. */
+static int contact_get(const struct service *service, const char *profile,
+                       char contact[STORE_ADDRESS_BYTES])
+{
+    struct store_profile found = {.contact = ""};
+    int rc = 0;
+    if (profile[0] == '\0')
+        (void)snprintf(found.contact, sizeof(found.contact), "%s",
+                       service->config->contact_mailbox);
+    else
+        rc = store_profile_get(service->store, profile, &found);
+    if (rc == -ENOENT) {
+        found.contact[0] = '\0';
+        rc = 0;
+    }
+    memcpy(contact, found.contact, sizeof(found.contact));
+    return rc;
+}
+
 /* May this account write to these people? The flags are the sender's wish, and hold here. */
 static int write_permit(const struct service *service, struct write *write, enum api_error *error)
 {
     const uint16_t flags = write->of.flags;
+    char contact[STORE_ADDRESS_BYTES];
     int rc = 0;
     *error = API_FORBIDDEN;
     switch (write->kind) {
     case WRITE_COMPOSE: return api_write_to_anyone(service, write->session.address) ? 0 : -EPERM;
-    case WRITE_CONTACT: return only_to(write, service->config->contact_mailbox) ? 0 : -EPERM;
+    case WRITE_CONTACT:
+        rc = contact_get(service, write->profile, contact);
+        if (rc != 0)
+            *error = API_AWAY;
+        return rc == 0 && !only_to(write, contact) ? -EPERM : rc;
     case WRITE_REPLY:
         return (flags & RECORD_FLAG_REPLY) != 0 && only_to(write, write->of.sender) ? 0 : -EPERM;
     case WRITE_FORWARD: return (flags & RECORD_FLAG_FORWARD) != 0 ? 0 : -EPERM;
@@ -274,7 +304,8 @@ static bool write_allow(const struct service *service, struct http_request *requ
 static void record_fill(struct record *record, struct write *write)
 {
     const bool about = about_another(write);
-    const char *profile = about ? write->of.profile : WRITE_PROFILE;
+    const char *own = write->profile[0] != '\0' ? write->profile : WRITE_PROFILE;
+    const char *profile = about ? write->of.profile : own;
     const uint16_t kept = RECORD_FLAG_REPLY_ALL | RECORD_FLAG_FORWARD;
     *record = (struct record){
         .suite = COBBLE_AES_256,
@@ -487,12 +518,15 @@ void api_write_look(void *context, struct http_request *request)
     enum api_error error = API_AWAY;
     const size_t prefix_chars = sizeof(WRITE_PREFIX) - 1;
     const bool about = strncmp(request->path, WRITE_PREFIX, prefix_chars) == 0;
+    const char *profile = http_query(request, "profile");
+    char contact[STORE_ADDRESS_BYTES];
     const int signed_in = api_session(service, request, &session);
     if (signed_in != 0) {
         api_refuse(request, signed_in == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
         return;
     }
-    if (about && api_hex(of.id, sizeof(of.id), request->path + prefix_chars) != 0) {
+    if ((about && api_hex(of.id, sizeof(of.id), request->path + prefix_chars) != 0) ||
+        (profile[0] != '\0' && (about || !roles_profile_valid(profile)))) {
         api_refuse(request, API_UNKNOWN, NULL);
         return;
     }
@@ -500,12 +534,20 @@ void api_write_look(void *context, struct http_request *request)
         api_refuse(request, error, NULL);
         return;
     }
+    if (contact_get(service, profile, contact) != 0) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    if (about)
+        profile = of.profile;
+    else if (profile[0] == '\0')
+        profile = WRITE_PROFILE;
     api_answer(request, 200,
-               json_pack("{s:s,s:s,s:I,s:I,s:b,s:s,s:s,s:s,s:b,s:b,s:b}", "user", session.address,
-                         "host", service->host, "now", (json_int_t)api_now_ms(), "size",
-                         (json_int_t)(config->write_size_mib * WRITE_MIB), "anyone",
-                         api_write_to_anyone(service, session.address) ? 1 : 0, "contact",
-                         config->contact_mailbox, "from", of.sender, "subject", of.subject, "reply",
+               json_pack("{s:s,s:s,s:I,s:I,s:b,s:s,s:s,s:s,s:s,s:b,s:b,s:b}", "user",
+                         session.address, "host", service->host, "now", (json_int_t)api_now_ms(),
+                         "size", (json_int_t)(config->write_size_mib * WRITE_MIB), "anyone",
+                         api_write_to_anyone(service, session.address) ? 1 : 0, "contact", contact,
+                         "profile", profile, "from", of.sender, "subject", of.subject, "reply",
                          (of.flags & RECORD_FLAG_REPLY) != 0 && of.sender[0] != '\0' ? 1 : 0,
                          "reply_all",
                          (of.flags & RECORD_FLAG_REPLY_ALL) != 0 && of.sender[0] != '\0' ? 1 : 0,

@@ -14,8 +14,9 @@
 
 #define PAGE_BYTES_MAX   (256 * 1024)
 #define PAGE_NAME_BYTES  64
-#define PAGES_ACCEPT_MAX 16        /* languages of Accept-Language that are looked at */
-#define PAGES_ONLINE     "/online" /* and whatever handle stands behind it */
+#define PAGES_ACCEPT_MAX 16         /* languages of Accept-Language that are looked at */
+#define PAGES_ONLINE     "/online"  /* and whatever handle stands behind it */
+#define PAGES_CONTACT    "/contact" /* and whatever profile stands behind it */
 #define PAGES_NOTICE     "pages/notice.html"
 #define PAGES_POLICY                                                                               \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
@@ -53,7 +54,7 @@ static const struct {
     {"/reports", "pages/reports.html", PAGES_POLICY, false},
     {"/open", "pages/open.html", PAGES_POLICY, true},
     {"/write", "pages/write.html", PAGES_POLICY, false},
-    {"/contact", "pages/write.html", PAGES_POLICY, false},
+    {PAGES_CONTACT, "pages/write.html", PAGES_POLICY, false},
     {PAGES_ONLINE, "pages/online.html", PAGES_MESSAGE_POLICY, false},
 };
 #define PAGES_COUNT ARRAY_COUNT(page_list)
@@ -530,9 +531,10 @@ void pages_plain_answer(const struct pages *pages, struct http_request *request,
 
 static bool page_fits(const char *page, const char *path)
 {
-    const size_t chars = sizeof(PAGES_ONLINE "/") - 1;
-    return strcmp(page, path) == 0 ||
-           (strcmp(page, PAGES_ONLINE) == 0 && strncmp(path, PAGES_ONLINE "/", chars) == 0);
+    const size_t chars = strlen(page);
+    const bool has_more = strcmp(page, PAGES_ONLINE) == 0 || strcmp(page, PAGES_CONTACT) == 0;
+    return strncmp(page, path, chars) == 0 &&
+           (path[chars] == '\0' || (has_more && path[chars] == '/'));
 }
 
 void pages_get(void *context, struct http_request *request)

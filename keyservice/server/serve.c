@@ -120,6 +120,7 @@ static const struct http_route public_routes[] = {
     {"GET", "/open", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/write", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/contact", HTTP_INLINE, false, 0, pages_get},
+    {"GET", "/contact/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/sent", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/reports", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/online", HTTP_INLINE, false, 0, pages_get},

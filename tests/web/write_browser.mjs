@@ -174,15 +174,38 @@ test('an_answer_with_5_mib_is_opened_by_the_other_side_with_its_thread', async (
     }
 });
 
+test('a_profiles_form_shows_its_look_and_writes_to_its_mailbox', async () => {
+    execFileSync('bulla-keyd', ['profile', 'set', '--config', join(KEYD, 'keyd.conf'), '--title', 'The desk', '--text', '<b>Ask</b> us',
+        '--contact', 'desk@example.org', 'desk']);
+    await tab.goto(`${BULLA_KEYD_URL}/contact/desk`);
+    await tab.waitFor('#write:not([hidden])');
+    await tab.waitFor('#look:not([hidden])');
+    assert.deepEqual(await tab.evaluate(() => [document.getElementById('write-to').value, ...['title', 'text'].map((name) => document.getElementById(`look-${name}`).textContent)]),
+        ['desk@example.org', 'The desk', '<b>Ask</b> us']);
+    await shot('contact');
+    const before = outgoingIds();
+    await fill('A question', 'write-subject');
+    await fill(TEXT, 'write-text');
+    await tab.click('#write button[type=submit]');
+    await tab.waitFor('#done:not([hidden]), #write .error:not(:empty)');
+    assert.equal(await tab.evaluate(() => document.getElementById('done').hidden), false);
+    for (const until = Date.now() + WAIT_MS; outgoingIds().length === before.length;) {
+        assert.ok(Date.now() < until);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+});
+
 test('what_may_not_be_written_is_told_and_nothing_leaves', async () => {
     const before = outgoingIds().length;
     const error = (selector) => tab.evaluate((at) => document.querySelector(at).textContent, selector);
     await tab.goto(`${BULLA_KEYD_URL}/write`);
     await tab.waitFor('#failed:not([hidden])');
     assert.equal(await error('#failed .error'), words.write_error_compose);
-    await tab.goto(`${BULLA_KEYD_URL}/contact`);
-    await tab.waitFor('#failed:not([hidden])');
-    assert.equal(await error('#failed .error'), words.write_error_contact);
+    for (const path of ['/contact', '/contact/nobody', '/contact/no%20name']) {
+        await tab.goto(BULLA_KEYD_URL + path);
+        await tab.waitFor('#failed:not([hidden])');
+        assert.equal(await error('#failed .error'), words.write_error_contact);
+    }
     await tab.goto(`${BULLA_KEYD_URL}/write?forward=${answered.replace(/.$/, (digit) => (digit === '0' ? '1' : '0'))}`);
     await tab.waitFor('#failed:not([hidden])');
     assert.notEqual(await error('#failed .error'), '');

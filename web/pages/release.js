@@ -1,5 +1,6 @@
 // What the pages that release a message have in common: what it is, and a button that was seen.
-import { byId, call, text } from "./service.js";
+import { showLook } from "./look.js";
+import { byId, text } from "./service.js";
 
 // How long the message has been in view, in a window that has the focus, before its button acts.
 const SEEN_MS_MIN = 1000;
@@ -27,30 +28,6 @@ export function guard(button) {
 function date(unixMs) {
   return new Intl.DateTimeFormat(document.documentElement.lang,
     { dateStyle: "long", timeStyle: "short" }).format(unixMs);
-}
-
-/** Whose envelope it is, where its profile says so: text, a picture and a link, whatever they hold. */
-async function showLook(profile) {
-  let look;
-  try {
-    look = await call("GET", `/v1/profiles/${encodeURIComponent(profile)}/look`);
-  } catch {
-    return; // most profiles have none
-  }
-  byId("look-title").textContent = look.title;
-  byId("look-text").textContent = look.text;
-  const logo = byId("look-logo");
-  logo.hidden = !/^data:image\/(png|jpeg);base64,/.test(look.logo);
-  if (!logo.hidden) {
-    logo.src = look.logo;
-  }
-  const link = byId("look-link");
-  link.hidden = !look.link.startsWith("https://");
-  if (!link.hidden) {
-    link.href = look.link;
-    link.textContent = new URL(look.link).hostname;
-  }
-  byId("look").hidden = look.title === "" && look.text === "" && logo.hidden && link.hidden;
 }
 
 /** Sender, subject and times, before anything is released. */

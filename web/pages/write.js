@@ -4,6 +4,7 @@ import {
   byId, call, changeWith, complain, explain, Refusal, session, show, text, wire,
 } from "./service.js";
 import { wireAccount } from "./signin.js";
+import { showLook } from "./look.js";
 import { clean, letterBytes, thread, writeLetter } from "./letter.js";
 import { hex, makeId, pack, seal } from "./seal.js";
 
@@ -12,9 +13,14 @@ const CHOICE = "m"; // about a message, and what to do is still to be chosen
 const BODY_TYPE = "application/vnd.bulla.letter";
 
 const asked = new URLSearchParams(location.search);
-const contact = location.pathname === "/contact";
+const CONTACT = "/contact";
+const contact = location.pathname === CONTACT || location.pathname.startsWith(`${CONTACT}/`);
+const profile = contact ? location.pathname.slice(CONTACT.length + 1) : ""; // whose mailbox
 const kind = contact ? "contact" : ([CHOICE, ...KINDS].find((name) => asked.has(name)) ?? "compose");
 const about = asked.get(kind) ?? "";
+const lookPath = about === ""
+  ? `/v1/write${profile === "" ? "" : `?${new URLSearchParams({ profile })}`}`
+  : `/v1/write/${about}`;
 // What the opened message says of itself, where whoever led here knew it: it never leaves this browser
 // but inside the sealed message and in the header that mail needs.
 const told = location.hash.slice(1).split(",").map((part) => {
@@ -107,14 +113,15 @@ function prepare() {
 async function advance() {
   draft = null; // it may be another who is signed in now
   try {
-    look = await call("GET", about === "" ? "/v1/write" : `/v1/write/${about}`);
+    look = await call("GET", lookPath);
+    showLook(look.profile);
   } catch (refusal) {
     if (refusal.code === "credentials") {
       byId("signin-title").textContent = text(contact ? "write_contact_title" : "write_title");
       byId("signin-lead").textContent = text(contact ? "write_contact_lead" : "write_lead");
       show("signin");
     } else {
-      fail(refusal);
+      fail(refusal, contact && refusal.code === "unknown" ? "write_error_contact" : undefined);
     }
     return;
   }
@@ -190,7 +197,7 @@ async function sealDraft(to, cc) {
   const { key, header, chunks } = await seal(packed, id);
   packed.fill(0);
   const head = new TextEncoder().encode(JSON.stringify({
-    m: hex(id), kind, ...(about === "" ? {} : { of: about }), to, cc,
+    m: hex(id), kind, ...(about === "" ? {} : { of: about }), ...(profile === "" ? {} : { profile }), to, cc,
     subject: field("hide").checked ? "" : subject, ...(look.name ? { name: look.name } : {}),
     in_reply_to: inReplyTo, references: references.join(" "), copy: field("copy").checked, bytes,
   }));
@@ -219,7 +226,7 @@ async function send() {
     return;
   }
   if (draft === null) {
-    look = { ...look, now: (await call("GET", about === "" ? "/v1/write" : `/v1/write/${about}`)).now };
+    look = { ...look, now: (await call("GET", lookPath)).now };
     draft = await sealDraft(to, cc);
   }
   field("progress").textContent = text("write_sending");
@@ -296,7 +303,10 @@ if (about !== "" && !/^[0-9a-f]{32}$/.test(about)) {
   fail(new Refusal("bad_request"), "error_link");
 } else {
   try {
-    await session();
+    const { user } = await session();
+    if (user === null && profile !== "") {
+      showLook(profile);
+    }
     await advance();
   } catch (refusal) {
     fail(refusal);

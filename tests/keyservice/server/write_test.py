@@ -202,6 +202,32 @@ class Write(keyd.Case):
         self.assertEqual(self.post(self.bob, body).status, 200)
         self.assertIn(b"To: office@inside.example\r\n", self.sent(identity)[0])
 
+    def test_a_profiles_form_reaches_the_profiles_mailbox_alone(self):
+        self.service.run("profile", "set", "--title", "Sales", "--contact", "Sales@shop.example",
+                         "sales")
+        self.service.run("profile", "set", "--title", "No mailbox", "mute")
+        looked = self.bob.call("GET", "/v1/write?profile=sales").json
+        self.assertEqual((looked["contact"].lower(), looked["profile"]), ("sales@shop.example", "sales"))
+        for path in ("/v1/write?profile=mute", "/v1/write?profile=none"):
+            self.assertEqual(self.bob.call("GET", path).json["contact"], "")
+        looked = self.bob.call("GET", "/v1/write").json
+        self.assertEqual((looked["contact"], looked["profile"]), ("Office@Inside.example", "write"))
+        for path in ("/v1/write?profile=a%2Fb", f"/v1/write/{self.of.hex()}?profile=sales"):
+            self.assertEqual(self.bob.call("GET", path).error, "unknown")
+        identity = keyd.envelope_id()
+        body = letter(identity=identity, kind="contact", profile="sales", to=["sales@shop.example"])
+        self.assertEqual(self.post(self.bob, body).status, 200)
+        self.assertIn(b"To: sales@shop.example\r\n", self.sent(identity)[0])
+        self.service.account("sales@shop.example", PASSWORD)
+        seen = self.browser("sales@shop.example").call("GET", f"/v1/envelopes/{identity.hex()}")
+        self.assertEqual(seen.json["profile"], "sales")
+        self.before = self.outbox_names()
+        for profile, to in (("sales", "office@inside.example"), ("mute", "sales@shop.example"),
+                            ("none", "sales@shop.example"), (None, "sales@shop.example")):
+            self.refused(self.bob, "forbidden", letter(kind="contact", profile=profile, to=[to]))
+        self.refused(self.bob, "bad_request", self.reply(profile="sales"))
+        self.refused(self.bob, "bad_request", letter(kind="contact", profile="a/b"))
+
     def test_a_session_says_who_may_write_to_everybody(self):
         self.assertNotIn("writes", keyd.Browser(self.service).call("GET", "/v1/session").json)
         self.assertIs(self.bob.call("GET", "/v1/session").json["writes"], False)
