@@ -194,11 +194,31 @@ struct back {
     struct record records[RECORD_BATCH_RECORDS_MAX];
     const struct record *list[RECORD_BATCH_RECORDS_MAX];
     uint8_t (*wires)[STORE_ROW_WIRE_BYTES_MAX];
-    uint32_t count;
+    uint8_t last[RECORD_ID_BYTES]; /* of the rows, damaged ones too */
+    uint32_t rows_count;
+    uint32_t count; /* of records */
     bool more;
 };
 
 #define BACK_ROWS 32 /* records may be large, and are held until they are in the run */
+
+/* Whatever cannot be read is passed over, or it would stand in the way of all that follow. Dates
+ * stay out: who opened what before openings were noted is not known, so nobody is told it was
+ * unread. */
+static void back_keep(struct back *back, const void *row, size_t bytes)
+{
+    struct record *record = &back->records[back->count];
+    if (row == NULL ||
+        store_row_read(record, back->wires[back->count], back->last, row, bytes) != 0) {
+        log_line(LOG_LEVEL_ERROR, "sent_back_damaged", "m=%016llx%016llx",
+                 (unsigned long long)bytes_load_be64(back->last),
+                 (unsigned long long)bytes_load_be64(back->last + 8));
+        return;
+    }
+    record->read_by_unix_ms = 0;
+    back->list[back->count] = record;
+    back->count++;
+}
 
 static int back_read(struct store_writer *writer, struct back *back, const uint8_t *after,
                      size_t after_bytes, const uint8_t *until)
@@ -208,18 +228,15 @@ static int back_read(struct store_writer *writer, struct back *back, const uint8
     sql_bind_blob(list, 1, after, after_bytes);
     sql_bind_blob(list, 2, until, RECORD_ID_BYTES);
     sql_bind_u64(list, 3, BACK_ROWS);
-    while (back->count < BACK_ROWS && (step = sql_step(list)) == 1) {
-        uint8_t id[RECORD_ID_BYTES];
+    while (back->rows_count < BACK_ROWS && (step = sql_step(list)) == 1) {
         size_t bytes = 0;
-        const void *row = sql_column_bytes(list, 1, &bytes);
-        if (!sql_column_blob(list, 0, id, sizeof(id)) ||
-            store_row_read(&back->records[back->count], back->wires[back->count], id, row, bytes) !=
-                0) {
+        if (!sql_column_blob(list, 0, back->last, sizeof(back->last))) {
             step = -EIO;
             break;
         }
-        back->list[back->count] = &back->records[back->count];
-        back->count++;
+        const void *row = sql_column_bytes(list, 1, &bytes);
+        back_keep(back, row, bytes);
+        back->rows_count++;
     }
     sql_done(list);
     return step < 0 ? -EIO : 0;
@@ -234,6 +251,7 @@ static int back_apply(struct store_writer *writer, void *argument)
     uint8_t *run = NULL;
     uint32_t run_bytes = 0;
     back->count = 0;
+    back->rows_count = 0;
     back->more = false;
     struct sql_statement *get = sql_use(&writer->sql, SQL_SENT_BACK_GET);
     const int step = sql_step(get);
@@ -254,11 +272,11 @@ static int back_apply(struct store_writer *writer, void *argument)
     free(run);
     if (rc != 0)
         return rc;
-    back->more = back->count == BACK_ROWS;
+    back->more = back->rows_count == BACK_ROWS;
     struct sql_statement *move =
         sql_use(&writer->sql, back->more ? SQL_SENT_BACK_SET : SQL_SENT_BACK_END);
     if (back->more)
-        sql_bind_blob(move, 1, back->records[back->count - 1].id, RECORD_ID_BYTES);
+        sql_bind_blob(move, 1, back->last, RECORD_ID_BYTES);
     return sql_run(move) < 0 ? -EIO : 0;
 }
 

@@ -142,6 +142,16 @@ static void a_full_batch_of_many_senders_is_indexed(void **state)
     assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM report_user"), 300);
 }
 
+/* As a database of the version before has it: no run, no opening. */
+static void before_make(const struct store_fixture *fixture)
+{
+    store_fixture_sql(fixture, "DELETE FROM sent_run");
+    store_fixture_sql(fixture, fixture->schema[0] == '\0'
+                                   ? "INSERT INTO sent_back SELECT x'00', max(id) FROM envelope"
+                                   : "INSERT INTO sent_back SELECT '\\x00', id FROM envelope"
+                                     " ORDER BY id DESC LIMIT 1");
+}
+
 static void what_was_there_before_comes_into_the_index(void **state)
 {
     const struct store_fixture *fixture = *state;
@@ -149,12 +159,7 @@ static void what_was_there_before_comes_into_the_index(void **state)
     uint32_t rounds = 0;
     for (uint32_t n = 1; n <= 70; n++)
         made_put(fixture, n, n % 2 == 0 ? "a@b" : "c@d");
-    /* As a database of the version before has it. */
-    store_fixture_sql(fixture, "DELETE FROM sent_run");
-    store_fixture_sql(fixture, fixture->schema[0] == '\0'
-                                   ? "INSERT INTO sent_back SELECT x'00', max(id) FROM envelope"
-                                   : "INSERT INTO sent_back SELECT '\\x00', id FROM envelope"
-                                     " ORDER BY id DESC LIMIT 1");
+    before_make(fixture);
     ids_are(fixture, "a@b", newest, 10, (const uint32_t[]){0});
     for (; more && rounds < 10; rounds++)
         assert_int_equal(store_sent_back(fixture->store, &more), 0);
@@ -163,6 +168,31 @@ static void what_was_there_before_comes_into_the_index(void **state)
     fold(fixture, 3);
     ids_are(fixture, "a@b", newest, 3, (const uint32_t[]){70, 68, 66, 0});
     assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM sent"), 70);
+}
+
+static void a_damaged_row_of_before_is_passed_over(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    bool more = true;
+    uint32_t rounds = 0;
+    for (uint32_t n = 1; n <= 40; n++)
+        made_put(fixture, n, "a@b");
+    before_make(fixture);
+    /* The last of the first write, and one behind it. */
+    store_fixture_sql(fixture, fixture->schema[0] == '\0'
+                                   ? "UPDATE envelope SET record = x'ff' WHERE id IN"
+                                     " (x'00000020000070008000000000000000',"
+                                     " x'00000022000070008000000000000000')"
+                                   : "UPDATE envelope SET record = '\\xff' WHERE id IN"
+                                     " ('\\x00000020000070008000000000000000',"
+                                     " '\\x00000022000070008000000000000000')");
+    for (; more && rounds < 10; rounds++)
+        assert_int_equal(store_sent_back(fixture->store, &more), 0);
+    assert_int_equal(rounds, 2);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM sent_back"), 0);
+    fold(fixture, 2);
+    ids_are(fixture, "a@b", newest, 8, (const uint32_t[]){40, 39, 38, 37, 36, 35, 33, 31, 0});
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM sent"), 38);
 }
 
 /* --- openings --- */
@@ -396,6 +426,30 @@ static void an_unread_message_is_told_of_once_at_its_date(void **state)
     unread_find(fixture, NOW_MS + 99, 0);
 }
 
+/* Who opened it before openings were noted is not known: nobody is told a wrong thing. */
+static void a_date_of_before_the_index_is_not_told_of(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    struct store_made made;
+    bool more = true;
+    for (uint32_t n = 1; n <= 2; n++) {
+        made_fill(&made, n, "a@b");
+        made.record.read_by_unix_ms = NOW_MS + 9 + n;
+        made.put.wire_bytes = (uint32_t)record_write(made.wire, sizeof(made.wire), &made.record);
+        assert_int_equal(store_made_put(fixture, &made), STORE_PUT_STORED);
+    }
+    before_make(fixture);
+    assert_int_equal(store_sent_back(fixture->store, &more), 0);
+    fold(fixture, 1);
+    ids_are(fixture, "a@b", newest, 3, (const uint32_t[]){2, 1, 0});
+    unread_find(fixture, NOW_MS + 12, 0);
+    assert_int_equal(notices_list(fixture).count, 0);
+    /* A date that its sender sets from now on is. */
+    assert_int_equal(store_change_read_by(fixture->store, made.record.id, NOW_MS + 20), 0);
+    unread_find(fixture, NOW_MS + 20, 1);
+    assert_int_equal(notices_list(fixture).count, 1);
+}
+
 static void nothing_is_left_of_an_envelope_that_is_removed(void **state)
 {
     const struct store_fixture *fixture = *state;
@@ -521,6 +575,7 @@ int main(void)
         STORE_TEST(a_damaged_run_does_not_stand_in_the_way),
         STORE_TEST(a_full_batch_of_many_senders_is_indexed),
         STORE_TEST(what_was_there_before_comes_into_the_index),
+        STORE_TEST(a_damaged_row_of_before_is_passed_over),
         STORE_TEST(openings_are_counted_for_each_address),
         STORE_TEST(after_a_lock_no_opening_is_noted),
         STORE_TEST(a_lock_for_one_recipient_is_nobody_elses),
@@ -529,6 +584,7 @@ int main(void)
         STORE_TEST(a_receipt_is_due_once_for_each_recipient_who_opens),
         STORE_TEST(a_notice_goes_with_its_mail_or_stays),
         STORE_TEST(an_unread_message_is_told_of_once_at_its_date),
+        STORE_TEST(a_date_of_before_the_index_is_not_told_of),
         STORE_TEST(nothing_is_left_of_an_envelope_that_is_removed),
         STORE_TEST(reports_add_up_by_day_policy_domain_and_user),
         cmocka_unit_test(a_run_is_what_its_page_says),
