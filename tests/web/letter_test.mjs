@@ -127,6 +127,28 @@ test('an_answer_carries_its_thread', async () => {
     assert.equal(shownField(root.fields, 'date'), 'Sun, 22 Nov 2026 08:05:09 +0000');
 });
 
+test('what_is_no_message_id_stays_out_of_the_header', () => {
+    for (const wrong of ['<a\u00e9@b>', '<a@b\u4e00>', '<a\0@b>', '<a@b\x7f>', `<${'x'.repeat(2000)}@b>`, `<a@${'x'.repeat(2000)}>`, '<a@b@c>', '<@b>'])
+        assert.deepEqual(messageIds(`${wrong} <c@d>`), ['<c@d>'], wrong);
+    const longest = `<${'x'.repeat(250)}@${'y'.repeat(250)}>`;
+    assert.deepEqual(messageIds(longest), [longest]);
+});
+
+test('a_forwarded_message_tells_of_its_8_bits_outside_too', async () => {
+    const head = async (original) => {
+        const { mail, attachments } = await read({ forwarded: utf8(original) });
+        const text = mail.toString('latin1');
+        assert.deepEqual(Buffer.from(attachments[0].part.decoded()), Buffer.from(original));
+        return [/Content-Transfer-Encoding: 8bit/i.test(text.slice(0, text.indexOf('\r\n\r\n'))), text.includes('Content-Type: message/rfc822')];
+    };
+    assert.deepEqual(await head('Subject: x\r\n\r\nGrüße\r\n'), [true, true]);
+    assert.deepEqual(await head('Subject: x\r\n\r\nHello\r\n'), [false, true]);
+    for (const bare of ['Subject: x\n\nGrüße\n', 'Subject: x\r\n\r\na\rb\r\n', 'Subject: x\r\n\r\na\0\r\n', 'Subject: x\r\n\r\na\r'])
+        assert.deepEqual(await head(bare), [false, false], 'a file');
+    assert.deepEqual(await head(`S: x\r\n\r\n${'y'.repeat(998)}\r\n`), [false, true]);
+    assert.deepEqual(await head(`S: x\r\n\r\n${'y'.repeat(999)}\r\n`), [false, false]);
+});
+
 test('a_forwarded_message_is_within_byte_for_byte', async () => {
     const original = utf8('Subject: =?utf-8?q?x?=\r\nFrom: a@b\r\n\r\nGrüße\r\n--=_no\r\n');
     const { attachments } = await read({ forwarded: original });

@@ -65,8 +65,10 @@ function mailbox({ name, address }) {
 
 const addressList = (name, addresses) => addresses.length === 0 ? "" : `${name}: ${addresses.join(",\r\n ")}\r\n`;
 
+const MESSAGE_ID = /<[\x21-\x3b\x3d\x3f\x41-\x7e]{1,250}@[\x21-\x3b\x3d\x3f\x41-\x7e]{1,250}>/g; // fits a line of a header
+
 /** Message-IDs of a field, and nothing else that stands there. */
-export const messageIds = (value) => (value ?? "").match(/<[^<>\s@]+@[^<>\s@]+>/g) ?? [];
+export const messageIds = (value) => (value ?? "").match(MESSAGE_ID) ?? [];
 
 /** What an answer carries (RFC 5322, 3.6.4): the whole thread, at most 20 of it. */
 export function thread(messageId, references, inReplyTo) {
@@ -124,18 +126,34 @@ function filePart({ name, type, bytes }) {
   ];
 }
 
-/* RFC 2046, 5.2.1: a message within a message is not encoded; its lines must be of a mail's length. */
-function messagePart(bytes) {
-  let longest = 0;
-  for (let at = 0, end; at < bytes.length; at = end + 1) {
-    end = bytes.indexOf(10, at);
-    end = end < 0 ? bytes.length : end;
-    longest = Math.max(longest, end - at);
+const LF = 10;
+const CR = 13;
+const isAscii = (bytes) => bytes.every((byte) => byte < 0x80);
+
+/** Lines as mail has them: none too long, and each ends in CR LF, which stand nowhere else. */
+function hasMailLines(bytes) {
+  let start = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    if ((bytes[at] === LF && bytes[at - 1] !== CR) || (bytes[at] === CR && bytes[at + 1] !== LF)) {
+      return false;
+    }
+    if (bytes[at] === LF) {
+      start = at + 1;
+    } else if (bytes[at] !== CR && at - start >= TEXT_LINE_CHARS) {
+      return false;
+    }
   }
-  if (longest > TEXT_LINE_CHARS + 1 || bytes.includes(0)) {
+  return true;
+}
+
+/** RFC 2046, 5.2.1: a message within a message is not encoded. One that mail cannot carry so is a file. */
+const fitsWithin = (bytes) => hasMailLines(bytes) && !bytes.includes(0);
+
+function messagePart(bytes) {
+  if (!fitsWithin(bytes)) {
     return filePart({ name: "message.eml", type: "", bytes });
   }
-  const encoding = bytes.every((byte) => byte < 0x80) ? "7bit" : "8bit";
+  const encoding = isAscii(bytes) ? "7bit" : "8bit";
   return [
     { text: utf8.encode(`Content-Type: message/rfc822\r\nContent-Transfer-Encoding: ${encoding}\r\nContent-Disposition: attachment; filename="message.eml"\r\n\r\n`) },
     { text: bytes },
@@ -157,7 +175,10 @@ export function writeLetter({ from, to, cc = [], subject, text, files = [], forw
   if (!several) {
     return join([{ text: utf8.encode(header) }, ...textPart(text)]);
   }
-  const parts = [{ text: utf8.encode(`${header}Content-Type: multipart/mixed;\r\n boundary="${mark}"\r\n\r\n`) }];
+  // RFC 2045, 6.4: what holds a part of 8 bits has 8 bits itself.
+  const is8bit = forwarded !== undefined && fitsWithin(forwarded) && !isAscii(forwarded);
+  const encoding = is8bit ? "Content-Transfer-Encoding: 8bit\r\n" : "";
+  const parts = [{ text: utf8.encode(`${header}Content-Type: multipart/mixed;\r\n boundary="${mark}"\r\n${encoding}\r\n`) }];
   const bodies = [textPart(text), ...(forwarded === undefined ? [] : [messagePart(forwarded)]), ...files.map(filePart)];
   for (const body of bodies) {
     parts.push({ text: utf8.encode(`--${mark}\r\n`) }, ...body, { text: utf8.encode("\r\n") });
