@@ -11,19 +11,13 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"init", command_init},
-    {"serve", command_serve},
-    {"account", command_account},
-    {"engine", command_engine},
-    {"envelope", command_envelope},
-    {"audit", command_audit},
-    {"backup", command_backup},
-    {"restore", command_restore},
-    {"master-key", command_master_key},
-    {"role", command_role},
-    {"profile", command_profile},
-    {"token", command_token},
-    {"retention", command_retention},
+    {"init", command_init},         {"serve", command_serve},
+    {"account", command_account},   {"engine", command_engine},
+    {"envelope", command_envelope}, {"audit", command_audit},
+    {"backup", command_backup},     {"restore", command_restore},
+    {"move", command_move},         {"master-key", command_master_key},
+    {"role", command_role},         {"profile", command_profile},
+    {"token", command_token},       {"retention", command_retention},
     {"report", command_report},
 };
 
@@ -50,6 +44,7 @@ static void usage_print(FILE *file)
                 "  token list|add|revoke        what programs sign their calls with\n"
                 "  retention [--dry-run]        destroy keys that are kept no longer\n"
                 "  backup FILE, restore FILE    the database, while it is in use, and back\n"
+                "  move --to URL                an SQLite database goes to PostgreSQL\n"
                 "bulla-keyd(8) explains each.\n",
                 file);
 }

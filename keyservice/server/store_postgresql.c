@@ -253,19 +253,6 @@ static uint8_t *field_put(uint8_t *at, const void *bytes_at, uint32_t bytes)
     return at + 4 + bytes;
 }
 
-static int copy_flush(struct postgresql *pg, const uint8_t *end)
-{
-    for (uint32_t tries = 0; tries < 2 && pg->conn != NULL; tries++) {
-        const int put = PQputCopyData(pg->conn, (const char *)pg->copy, (int)(end - pg->copy));
-        if (put == 1)
-            return postgresql_drain(pg);
-        if (put < 0 || postgresql_drain(pg) != 0)
-            break;
-    }
-    postgresql_fail(pg, NULL);
-    return -EIO;
-}
-
 /* In COPY's binary form: a head, for each row the columns with their lengths, an end. */
 static int copy_rows(struct postgresql *pg, uint32_t key_version, const struct sql_envelope *rows,
                      uint32_t rows_count)
@@ -280,7 +267,7 @@ static int copy_rows(struct postgresql *pg, uint32_t key_version, const struct s
     for (uint32_t i = 0; i < rows_count && rc == 0; i++) {
         const struct sql_envelope *row = &rows[i];
         if ((size_t)(at - pg->copy) + COPY_ROW_BYTES(row) + COPY_TAIL_BYTES > sizeof(pg->copy)) {
-            rc = copy_flush(pg, at);
+            rc = postgresql_copy_flush(pg, at);
             at = pg->copy;
         }
         bytes_store_be16(at, COPY_COLUMNS);
@@ -290,7 +277,7 @@ static int copy_rows(struct postgresql *pg, uint32_t key_version, const struct s
         at = field_put(at, row->packed, row->packed_bytes);
     }
     bytes_store_be16(at, UINT16_MAX);
-    return rc == 0 ? copy_flush(pg, at + COPY_TAIL_BYTES) : rc;
+    return rc == 0 ? postgresql_copy_flush(pg, at + COPY_TAIL_BYTES) : rc;
 }
 
 static int copy_in(struct postgresql *pg, uint32_t key_version, const struct sql_envelope *rows,
@@ -299,20 +286,8 @@ static int copy_in(struct postgresql *pg, uint32_t key_version, const struct sql
     int changed = 0;
     if (pg->conn == NULL || PQtransactionStatus(pg->conn) != PQTRANS_INTRANS)
         return -EIO;
-    if (PQsendQuery(pg->conn, postgresql_texts[SQL_ENVELOPE_ADD_64]) != 1) {
-        postgresql_fail(pg, NULL);
+    if (postgresql_copy_begin(pg, postgresql_texts[SQL_ENVELOPE_ADD_64], PGRES_COPY_IN) != 0)
         return -EIO;
-    }
-    PGresult *begun = postgresql_take(pg);
-    const bool ready = begun != NULL && PQresultStatus(begun) == PGRES_COPY_IN;
-    if (!ready && begun != NULL)
-        postgresql_fail(pg, begun);
-    PQclear(begun);
-    if (!ready) {
-        if (pg->conn != NULL)
-            postgresql_discard(pg);
-        return -EIO;
-    }
     if (copy_rows(pg, key_version, rows, rows_count) != 0)
         return -EIO;
     if (PQputCopyEnd(pg->conn, NULL) != 1) {

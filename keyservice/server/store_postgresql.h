@@ -72,6 +72,14 @@ void postgresql_discard(struct postgresql *pg);
 /* Waits until more can be sent; -EIO when it cannot. */
 MUST_USE int postgresql_drain(struct postgresql *pg);
 
+/* COPY: `expected` is PGRES_COPY_IN or PGRES_COPY_OUT. */
+MUST_USE int postgresql_copy_begin(struct postgresql *pg, const char *text,
+                                   ExecStatusType expected);
+/* Sends what stands in `copy` up to `end`. */
+MUST_USE int postgresql_copy_flush(struct postgresql *pg, const uint8_t *end);
+/* A row's bytes, 0 behind the last, -EIO; the caller frees the row by PQfreemem(). */
+MUST_USE int postgresql_copy_take(struct postgresql *pg, char **row);
+
 /* Of each enum sql_id, NULL where this driver has none. */
 extern const char *const postgresql_texts[SQL_COUNT];
 MUST_USE int postgresql_migrate(struct postgresql *pg, char why[STORE_WHY_BYTES]);

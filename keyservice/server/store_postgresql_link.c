@@ -179,6 +179,56 @@ void postgresql_discard(struct postgresql *pg)
     (void)rc; /* an error now changes nothing that was read */
 }
 
+int postgresql_copy_begin(struct postgresql *pg, const char *text, ExecStatusType expected)
+{
+    if (pg->conn == NULL || PQsendQuery(pg->conn, text) != 1) {
+        postgresql_fail(pg, NULL);
+        return -EIO;
+    }
+    PGresult *begun = postgresql_take(pg);
+    const bool ready = begun != NULL && PQresultStatus(begun) == expected;
+    if (!ready && begun != NULL)
+        postgresql_fail(pg, begun);
+    PQclear(begun);
+    if (ready)
+        return 0;
+    if (pg->conn != NULL)
+        postgresql_discard(pg);
+    return -EIO;
+}
+
+int postgresql_copy_flush(struct postgresql *pg, const uint8_t *end)
+{
+    for (uint32_t tries = 0; tries < 2 && pg->conn != NULL; tries++) {
+        const int put = PQputCopyData(pg->conn, (const char *)pg->copy, (int)(end - pg->copy));
+        if (put == 1)
+            return postgresql_drain(pg);
+        if (put < 0 || postgresql_drain(pg) != 0)
+            break;
+    }
+    postgresql_fail(pg, NULL);
+    return -EIO;
+}
+
+int postgresql_copy_take(struct postgresql *pg, char **row)
+{
+    const uint64_t due_ns = clock_monotonic_ns() + POSTGRESQL_WAIT_NS;
+    while (pg->conn != NULL) { /* until a row is there, or `due_ns` */
+        const int bytes = PQgetCopyData(pg->conn, row, 1);
+        if (bytes > 0)
+            return bytes;
+        if (bytes == -1)
+            return 0;
+        if (bytes < -1) {
+            postgresql_fail(pg, NULL);
+            return -EIO;
+        }
+        if (!link_wait(pg, POLLIN, due_ns))
+            link_late(pg);
+    }
+    return -EIO;
+}
+
 static void notice_drop(void *context, const char *message)
 {
     (void)context;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NOW_US "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
@@ -569,6 +570,17 @@ int postgresql_migrate(struct postgresql *pg, char why[STORE_WHY_BYTES])
         rc = postgresql_exec(pg, schema_steps[version], NULL, 0);
         if (rc == 0)
             rc = postgresql_exec(pg, note, NULL, 0);
+    }
+    if (rc == 0 && pg->purpose != SQL_WRITES_ALONE) {
+        rc = postgresql_exec(pg, "SELECT count(*) FROM lease WHERE name = 'move'", text,
+                             sizeof(text));
+        if (rc == 0 && strcmp(text, "0") != 0) {
+            (void)snprintf(why, STORE_WHY_BYTES,
+                           "a move into this database was cut off, and it"
+                           " holds nothing: run bulla-keyd move again");
+            postgresql_rollback(pg);
+            return -EBUSY;
+        }
     }
     if (rc == 0)
         rc = postgresql_exec(pg, "COMMIT", text, sizeof(text));
