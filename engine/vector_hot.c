@@ -444,6 +444,15 @@ void vector_prepare(struct worker *worker)
     vector_keys(worker);
 }
 
+void vector_forget_keys(struct worker *worker)
+{
+    for (uint32_t i = worker->vector_count; i < worker->begun_count; i++) {
+        struct vector_entry *entry = &worker->secrets->entries[i];
+        secret_wipe(entry->key, sizeof(entry->key));
+        entry->keyed = false; /* vector_keys() draws anew, behind the copies */
+    }
+}
+
 /* Of another suite than was thought, an entry's key is made anew: all of it. */
 static void vector_check_suites(struct worker *worker)
 {

@@ -431,6 +431,7 @@ void waiting_close(struct waiting *waiting)
     if (waiting == NULL)
         return;
     const uint64_t until_ns = clock_monotonic_ns() + CLOSE_NS_MAX;
+    spool_read_share(waiting->spool, UINT64_MAX); /* the last pass may have left it nothing */
     while (spool_busy(waiting->spool) && clock_monotonic_ns() < until_ns) {
         const struct timespec pause = {.tv_nsec = CLOSE_PAUSE_NS};
         if (spool_run(waiting->spool, events, WAITING_EVENTS_MAX) == 0)

@@ -282,17 +282,20 @@ uint32_t keys_run(struct waiting *waiting, uint32_t budget)
     uint32_t done = 0;
     /* Several side by side cost little more than one. */
     const uint32_t most = MAX(budget, (uint32_t)KEYS_BURST);
-    if (keys_wait(waiting))
-        return 0;
+    const bool wait = keys_wait(waiting);
+    bool some_up = false;
     for (uint32_t k = 0; k < waiting->config.key_services_count; k++) {
-        if (waiting->lists[LIST_SERVICE + k].count == 0)
+        const bool up = waiting->config.ops->key_up(waiting->config.user, k);
+        some_up = some_up || up;
+        /* One that is away is probed all the same: nobody else would hear that it is back. */
+        if (waiting->lists[LIST_SERVICE + k].count == 0 || (wait && up))
             continue;
         const uint32_t limit = service_limit(waiting, k);
         while (waiting->lists[LIST_SERVICE + k].count > 0 && done < most &&
                waiting->asks_out[k] < limit && keys_begin(waiting, LIST_SERVICE + k))
             done++;
     }
-    if (waiting->lists[LIST_UNKNOWN].count == 0)
+    if (waiting->lists[LIST_UNKNOWN].count == 0 || (wait && some_up))
         return done;
     const uint32_t limit = unknown_limit(waiting);
     while (waiting->lists[LIST_UNKNOWN].count > 0 && done < most && waiting->asks_unknown < limit &&

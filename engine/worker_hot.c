@@ -234,7 +234,8 @@ static uint32_t serve_answers(struct worker *worker, struct client *client)
 }
 
 /* A small one. */
-static void pass_admit(struct worker *worker, struct job *job)
+/* Whether the next entry is its own. */
+static bool pass_admit(struct worker *worker, struct job *job)
 {
     const enum admit admitted = vector_admit(worker, job);
     ASSERT(admitted != ADMIT_LARGE);
@@ -242,11 +243,12 @@ static void pass_admit(struct worker *worker, struct job *job)
         job_hold(job);
         if (admitted == ADMIT_DECIDED)
             worker_job_decide(worker, job, job->verdict);
-        return;
+        return admitted == ADMIT_TAKEN;
     }
     job->client->small_full = admitted == ADMIT_NO_ARENA;
     worker_count(worker, COUNTER_ROOM_WAITS, 1);
     job_wait_room(worker, job);
+    return false;
 }
 
 static bool vector_is_full(const struct worker *worker)
@@ -254,11 +256,18 @@ static bool vector_is_full(const struct worker *worker)
     return worker->vector_count == WORKER_VECTOR_MAX || worker->stage_used >= WORKER_VECTOR_BYTES;
 }
 
+/* With what was taken and is looked at last. */
+static bool pass_is_full(const struct worker *worker)
+{
+    return vector_is_full(worker) ||
+           worker->vector_count + worker->taken_count >= WORKER_VECTOR_MAX;
+}
+
 /* Those that waited first: while one waits, nothing new is taken from its client. */
 static uint32_t serve_room(struct worker *worker, struct client *client)
 {
     uint32_t done = 0;
-    while (client->room.count > 0 && !client->small_full && !vector_is_full(worker) &&
+    while (client->room.count > 0 && !client->small_full && !pass_is_full(worker) &&
            done < WORKER_VECTOR_MAX) {
         const uint32_t index = client->room.first;
         struct job *job = &worker->jobs[index];
@@ -304,6 +313,7 @@ uint32_t worker_client_room(const struct worker *worker, const struct client *cl
 static uint32_t serve_new(struct worker *worker, struct client *client)
 {
     struct ipc_submission submissions[WORKER_VECTOR_MAX];
+    ASSERT(worker->vector_count + worker->taken_count <= WORKER_VECTOR_MAX);
     const uint32_t room = MIN(WORKER_VECTOR_MAX - worker->vector_count - worker->taken_count,
                               worker_client_room(worker, client));
     const uint32_t count = channel_take_burst(client->channel, submissions, room);
@@ -344,11 +354,15 @@ static void pass_taken(struct worker *worker)
         if (i + 1 < worker->taken_count && i + 1 >= WORKER_FETCH_MAX)
             channel_prefetch(worker->taken[i + 1]->client->channel,
                              &worker->taken[i + 1]->submission);
+        bool admitted = false;
         /* Behind one that waits for room all of its client's wait. */
         if (job_is_large(job) || job->client->room.count > 0 || vector_is_full(worker))
             job_wait_room(worker, job);
         else
-            pass_admit(worker, job);
+            admitted = pass_admit(worker, job);
+        /* What a client can change must not move other messages to other keys: docs/crypto.md. */
+        if (!admitted && !job_is_large(job))
+            vector_forget_keys(worker);
     }
     worker->taken_count = 0;
 }
@@ -363,8 +377,7 @@ static uint32_t pass_clients(struct worker *worker)
         struct client *client = &worker->clients[worker->live[turn]];
         if (client->state == CLIENT_LIVE)
             done += serve_client(worker, client);
-        if (vector_is_full(worker) ||
-            worker->vector_count + worker->taken_count == WORKER_VECTOR_MAX)
+        if (pass_is_full(worker))
             break;
         turn = turn + 1 < worker->live_count ? turn + 1 : 0;
     }

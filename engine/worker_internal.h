@@ -268,6 +268,8 @@ enum admit {
  * what was taken may be made before it is looked at: meanwhile its bytes come over. */
 HOT void vector_prepare(struct worker *worker);
 HOT enum admit vector_admit(struct worker *worker, struct job *job);
+/* A message that was taken got no entry: those behind it move up, to keys that are drawn anew. */
+HOT void vector_forget_keys(struct worker *worker);
 HOT void vector_seal(struct worker *worker);
 /* The next slice of a large message, at most SEALER_SLICE_BYTES; true when that was the last. */
 HOT bool vector_slice(struct worker *worker, struct job *job, uint32_t bytes_max);

@@ -319,7 +319,6 @@ static void read_take(struct spool *spool, struct read *read)
     uint64_t left;
     const uint8_t *at = piece_bytes(spool, read, &left);
     left = MIN(left, read->bytes - read->done);
-    spool->read_taken += left;
     int64_t took = 0;
     while (left > 0 && !head_is_enough(read)) { /* every pass takes some */
         took = take_some(read, at, left);
@@ -328,6 +327,7 @@ static void read_take(struct spool *spool, struct read *read)
         ASSERT(took > 0);
         at += took;
         left -= (uint64_t)took;
+        spool->read_taken += (uint64_t)took;
         read->done += (uint64_t)took;
     }
     piece_leave(spool, read);

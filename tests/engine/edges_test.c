@@ -120,7 +120,8 @@ static void bullad_serves_arenas_that_are_large(void **state)
 
 /* ---- clients that do not do their part ---- */
 
-#define FULL_SLOTS 8
+#define TURNS_OF_ROOM 40 /* the fault came within 15 */
+#define FULL_SLOTS    8
 
 static void bullad_goes_on_beside_a_full_completion_ring(void **state)
 {
@@ -298,9 +299,42 @@ static void bullad_needs_no_more_memory_for_more_or_larger_messages(void **state
     finish();
 }
 
+/* One client's waiting mail gets its room all at once, behind another that has taken some already.
+ */
+static void bullad_takes_no_more_than_a_vector(void **state)
+{
+    static struct bulla_completion held[4096];
+    struct member busy = {0};
+    (void)state;
+    daemon_size_limit = "100KB";
+    daemon_start(&bullad, "workers = 1\noutput_arena = 2MB", "", 0);
+    busy.bulla = attach(512, 4 << 20);
+    struct bulla *slow = attach(1024, 16 << 20);
+    for (uint32_t turn = 0; turn < TURNS_OF_ROOM; turn++) {
+        uint32_t held_count = 0;
+        for (uint32_t i = 0; i < 800 && submit(slow, 2000) == 0; i++)
+            ;
+        const uint64_t until_ns = clock_monotonic_ns() + 20 * NS_PER_MS;
+        while (clock_monotonic_ns() < until_ns && held_count <= ARRAY_COUNT(held) - 64) {
+            const int count = bulla_poll(slow, held + held_count, 64);
+            assert_true(count >= 0);
+            held_count += (uint32_t)count;
+            member_turn(&busy, 8);
+        }
+        for (uint32_t n = 0; n < 20; n++)
+            member_turn(&busy, 8);
+        for (uint32_t i = 0; i < held_count; i++)
+            bulla_release(slow, &held[i]);
+        for (uint32_t n = 0; n < 2000; n++)
+            member_turn(&busy, 24);
+    }
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bullad_takes_no_more_than_a_vector),
         cmocka_unit_test(bullad_serves_arenas_of_every_size),
         cmocka_unit_test(bullad_serves_arenas_that_are_large),
         cmocka_unit_test(bullad_goes_on_beside_a_full_completion_ring),
