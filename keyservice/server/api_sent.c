@@ -1,5 +1,6 @@
 /* What a sender sees of his messages and changes of them; what changes bites at the next release.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/roles.h"
@@ -312,6 +313,23 @@ static int change_read(const struct http_request *request, struct sent_change *c
     return fine ? 0 : -EBADMSG;
 }
 
+/* False: answered. A date that has passed would be told of at once, and each change is a line of
+ * the audit log. */
+static bool change_take(const struct service *service, struct http_request *request,
+                        const struct store_session *session, const struct sent_change *change)
+{
+    if (change->kind == CHANGE_READ_BY && change->at_unix_ms != 0 &&
+        change->at_unix_ms <= api_now_ms()) {
+        api_refuse(request, API_BAD_REQUEST, "This date has passed: choose one to come.");
+        return false;
+    }
+    const uint64_t wait_ns = guess_take(service->guess, GUESS_CHANGE, session->address,
+                                        strlen(session->address), clock_monotonic_ns());
+    if (wait_ns != 0)
+        api_refuse_wait(request, wait_ns);
+    return wait_ns == 0;
+}
+
 static const char *change_event(const struct sent_change *change)
 {
     switch (change->kind) {
@@ -379,6 +397,8 @@ void api_sent_change(void *context, struct http_request *request)
         api_refuse(request, API_RIGHTS, NULL);
         return;
     }
+    if (!change_take(service, request, &session, &change))
+        return;
     int rc = change_do(service, request, &session, sent.envelope.id, &change);
     if (rc == 0)
         rc = store_sent_get(service->store, sent.envelope.id, own ? session.address : NULL, NULL,

@@ -35,8 +35,9 @@ enum guess_kind {
     GUESS_REFUSE,          /* refusals that stand in the audit log, of either             */
     GUESS_WRITE,           /* messages that an account writes here                        */
     GUESS_WRITE_TO,        /* and their recipients                                        */
+    GUESS_CHANGE,          /* locks and dates that an account changes                     */
 };
-#define GUESS_KINDS_COUNT 14
+#define GUESS_KINDS_COUNT 15
 
 /* The most mails to one address in a time: the burst, and what is refilled meanwhile. */
 #define GUESS_MAIL_ALL_BURST    20

@@ -24,8 +24,8 @@
 #define OUTBOX_ID_BYTES       16
 #define OUTBOX_TO_MAX         101 /* recipients of a mail, its writer's copy among them */
 #define OUTBOX_MAIL_BYTES_MAX (UINT64_C(64) << 20)
-#define OUTBOX_ROWS_MAX       20000
-#define OUTBOX_BYTES_MAX      (UINT64_C(8) << 30)
+#define OUTBOX_ROWS_MAX       20000               /* of each kind: neither takes the other's room */
+#define OUTBOX_BYTES_MAX      (UINT64_C(8) << 30) /* the same                                     */
 #define OUTBOX_ROWS_SHARE     100 /* of one account: those of the last hours, sent ones included */
 #define OUTBOX_BYTES_SHARE    (UINT64_C(512) << 20) /* of one account, not sent yet         */
 #define OUTBOX_PART_BYTES     (512 * 1024)

@@ -78,13 +78,16 @@ static int part_apply(struct store_writer *writer, void *argument)
     return sql_run(add) < 0 ? -EIO : 0;
 }
 
-/* Rows and bytes: of an account, or of all where that is NULL. */
-static int count_get(struct sql *sql, const char *account, uint64_t *rows, uint64_t *bytes)
+/* Rows and bytes: of an account, or of all mails of a kind where that is NULL. */
+static int count_get(struct sql *sql, enum outbox_kind kind, const char *account, uint64_t *rows,
+                     uint64_t *bytes)
 {
     struct sql_statement *get =
         sql_use(sql, account == NULL ? SQL_OUTBOX_COUNT : SQL_OUTBOX_COUNT_OF);
     if (account != NULL)
         sql_bind_string(get, 1, account);
+    else
+        sql_bind_u64(get, 1, kind);
     const int step = sql_step(get);
     if (step == 1) {
         *rows = sql_column_u64(get, 0);
@@ -99,12 +102,12 @@ static int room_check(struct sql *sql, const struct outbox_mail *mail)
 {
     uint64_t rows = 0;
     uint64_t bytes = 0;
-    int rc = count_get(sql, NULL, &rows, &bytes);
+    int rc = count_get(sql, mail->kind, NULL, &rows, &bytes);
     if (rc == 0 && (rows >= OUTBOX_ROWS_MAX || bytes + mail->mail_bytes > OUTBOX_BYTES_MAX))
         rc = -EACCES;
     if (rc != 0 || account_of(mail)[0] == '\0')
         return rc;
-    rc = count_get(sql, mail->account, &rows, &bytes);
+    rc = count_get(sql, mail->kind, mail->account, &rows, &bytes);
     if (rc == 0 && (rows >= OUTBOX_ROWS_SHARE || bytes + mail->mail_bytes > OUTBOX_BYTES_SHARE))
         rc = -EACCES;
     return rc;

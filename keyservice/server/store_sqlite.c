@@ -99,7 +99,8 @@ static const char *const sql_texts[SQL_COUNT] = {
                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
     [SQL_OUTBOX_GET] = "SELECT bytes FROM outbox WHERE id = ?1",
     [SQL_OUTBOX_HOLD] = "SELECT bytes FROM outbox WHERE id = ?1",
-    [SQL_OUTBOX_COUNT] = "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox",
+    [SQL_OUTBOX_COUNT] = "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox"
+                         " WHERE kind = ?1",
     [SQL_OUTBOX_COUNT_OF] =
         "SELECT count(*), coalesce(sum(bytes), 0) FROM outbox WHERE account = ?1",
     [SQL_OUTBOX_EMPTY] = "UPDATE outbox SET bytes = 0 WHERE id = ?1"

@@ -157,7 +157,8 @@ function wireMessage() {
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       const at = new Date(field.value).getTime();
-      if (Number.isNaN(at)) {
+      const passed = form.dataset.date === "read_by" && at <= Date.now();
+      if (Number.isNaN(at) || passed) {
         complain("message", text("error_sent_date"));
         field.focus();
       } else {

@@ -134,6 +134,36 @@ static void an_account_has_its_share_and_no_more(void **state)
     assert_int_equal(outbox_put(fixture->store, &mail, NOW_MS), 0);
 }
 
+/* Rows of the table itself, as many as there may be of a kind. */
+static void kind_fill(const struct store_fixture *fixture, enum outbox_kind kind)
+{
+    char statement[400];
+    const bool sqlite = fixture->schema[0] == '\0';
+    const char *bytes = sqlite ? "CAST(i AS BLOB)" : "convert_to(i::text, 'UTF8')";
+    (void)snprintf(statement, sizeof(statement),
+                   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+                   " INSERT INTO outbox (id, body, account, sender, kind, bytes, created)"
+                   " SELECT %s, %s, '', '', %d, 0, 1 FROM n",
+                   OUTBOX_ROWS_MAX, bytes, bytes, (int)kind);
+    store_fixture_sql(fixture, statement);
+}
+
+static void notices_do_not_take_the_room_of_messages(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct outbox_mail mail = mail_of(NULL, "x\r\n");
+    struct outbox_mail notice = mail_of(NULL, "x\r\n");
+    notice.kind = OUTBOX_NOTICE;
+    notice.account = NULL;
+    kind_fill(fixture, OUTBOX_NOTICE);
+    assert_int_equal(outbox_put(fixture->store, &notice, NOW_MS), -EACCES);
+    assert_int_equal(outbox_put(fixture->store, &mail, NOW_MS), 0);
+    store_fixture_sql(fixture, "DELETE FROM outbox");
+    kind_fill(fixture, OUTBOX_MESSAGE);
+    assert_int_equal(outbox_put(fixture->store, &mail, NOW_MS), -EACCES);
+    assert_int_equal(outbox_put(fixture->store, &notice, NOW_MS), 0);
+}
+
 static void what_cannot_stand_in_smtp_is_refused(void **state)
 {
     static const char *const bad[] = {"bob@example.org\r\nRCPT TO:<eve@example.org>", "bob",
@@ -312,6 +342,7 @@ int main(void)
         STORE_CASE(one_of_two_nodes_claims_a_mail_and_the_other_does_not),
         STORE_CASE(parts_without_a_head_go_and_others_stay),
         STORE_CASE(an_account_has_its_share_and_no_more),
+        STORE_CASE(notices_do_not_take_the_room_of_messages),
         STORE_CASE(what_cannot_stand_in_smtp_is_refused),
         STORE_CASE(a_long_mail_arrives_whole_once_for_each_recipient),
         STORE_CASE(a_mail_that_nobody_takes_ends_and_its_account_is_told),

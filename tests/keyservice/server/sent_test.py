@@ -149,6 +149,21 @@ class Sent(keyd.Case):
                             "credentials")
         self.assertEqual(self.release(identity).status, 200)
 
+    def test_a_sender_changes_so_much_and_no_more(self):
+        sender = f"often{keyd.secrets.token_hex(4)}@example.com"
+        self.service.account(sender, PASSWORD)
+        browser = keyd.Browser(self.service)
+        self.assertEqual(browser.sign_in(sender, PASSWORD).status, 200)
+        path = "/v1/sent/" + self.stored(sender=sender)
+        for past in (1, now() - 1):
+            self.assert_refused(browser.call("POST", path, {"read_by": past}), 400, "bad_request")
+        answers = [browser.call("POST", path, {"read_by": now() + 3600000 + n})
+                   for n in range(300)]
+        self.assertEqual({answer.status for answer in answers}, {200, 429})
+        self.assertGreater(int(answers[-1].headers["Retry-After"]), 0)
+        self.assertGreaterEqual([answer.status for answer in answers].index(429), 200)
+        self.assertEqual(browser.call("GET", path).status, 200)
+
     def test_a_change_needs_the_token_of_the_page(self):
         identity = self.stored()
         answer = self.browsers[ALICE].call("POST", f"/v1/sent/{identity}", {"locked": True},
