@@ -6,7 +6,8 @@
  * Errors:    -errno of the store or the log; nothing is destroyed that is not on record first.
  *
  * docs/keyservice/admin.md. Ids ascend with the time that they were made, so a pass goes through
- * them in order and stops at the youngest that any profile lets go.
+ * them in order and stops at the youngest that any profile lets go. A pass may take days: each
+ * round reads the profiles, and once more before it destroys.
  */
 #ifndef KEYSERVICE_SERVER_RETENTION_H
 #define KEYSERVICE_SERVER_RETENTION_H
@@ -22,7 +23,7 @@
 
 struct retention_rule {
     char profile[ROLES_PROFILE_BYTES];
-    uint64_t days;
+    uint64_t days; /* 0: it has been taken back since */
     uint64_t before_unix_ms;
     uint64_t count; /* destroyed, or would be */
 };
@@ -32,6 +33,7 @@ struct retention {
     struct audit *audit;
     bool dry; /* counts alone */
     uint8_t after[RECORD_ID_BYTES];
+    uint64_t now_unix_ms; /* when the pass began */
     uint32_t rules_count;
     struct retention_rule rules[RETENTION_RULES_MAX];
 };

@@ -20,11 +20,13 @@ static bool row_read(struct sql_statement *scan, struct store_retention_row *row
     uint8_t wire[STORE_ROW_WIRE_BYTES_MAX];
     struct record record;
     size_t bytes = 0;
+    *row = (struct store_retention_row){.damaged = true};
     if (!sql_column_blob(scan, 0, row->id, RECORD_ID_BYTES))
         return false;
     const void *packed = sql_column_bytes(scan, 1, &bytes);
     if (packed == NULL || store_row_read(&record, wire, row->id, packed, bytes) != 0)
-        return false;
+        return true;
+    row->damaged = false;
     row->sent_unix_ms = record.sent_unix_ms;
     memcpy(row->profile, record.profile, record.profile_bytes);
     row->profile[record.profile_bytes] = '\0';

@@ -14,6 +14,7 @@ struct store_retention_row {
     uint8_t id[RECORD_ID_BYTES];
     uint64_t sent_unix_ms;
     char profile[RECORD_PROFILE_BYTES_MAX + 1];
+    bool damaged; /* only its id could be read */
 };
 
 /* False ends the reading. */
