@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "crypto/secret.h"
 #include "keyservice/server/admin_call.h"
+#include "keyservice/server/code.h"
 #include "keyservice/server/store_person.h"
 #include "keyservice/server/store_role.h"
 
@@ -209,19 +210,19 @@ static int user_remove(const struct service *service, const struct http_request 
     return store_user_remove(service->store, address);
 }
 
-/* Its code app and its passkeys: who lost them signs in by the password, and enrols others. */
+/* Its code app and its passkeys: who lost them signs in by the password, and enrols others. Its
+ * owner is told, as whoever else asked for it would rather not. */
 static int user_factors_clear(const struct service *service, const struct http_request *request,
                               const char *address)
 {
     struct store_account account;
-    (void)request;
     int rc = store_account_get(service->store, address, &account);
     if (rc != 0)
         return rc;
     secret_wipe(account.password, sizeof(account.password));
-    rc = store_totp_remove(service->store, account.number);
-    if (rc == 0 || rc == -ENOENT)
-        rc = store_passkey_clear(service->store, account.number);
+    rc = store_user_factors_clear(service->store, address);
+    if (rc == 0)
+        code_notice(service, request, &account, "factor");
     return rc;
 }
 

@@ -267,6 +267,30 @@ int store_user_sessions_end(struct store *store, const char *address)
     return store_write(store, sessions_end_apply, &write);
 }
 
+static int factors_clear_apply(struct store_writer *writer, void *argument)
+{
+    static const enum sql_id each[] = {SQL_RECOVERY_CLEAR, SQL_TOTP_REMOVE, SQL_PASSKEY_CLEAR};
+    const struct role_write *write = argument;
+    int64_t number = 0;
+    const int rc = account_hold(writer, write->address, &number);
+    if (rc != 0)
+        return rc;
+    for (size_t i = 0; i < ARRAY_COUNT(each); i++) {
+        struct sql_statement *clear = sql_use(&writer->sql, each[i]);
+        sql_bind_u64(clear, 1, (uint64_t)number);
+        const int changed = sql_run(clear);
+        if (changed < 0)
+            return changed;
+    }
+    return sessions_end(writer, write->address);
+}
+
+int store_user_factors_clear(struct store *store, const char *address)
+{
+    struct role_write write = {.address = address};
+    return store_write(store, factors_clear_apply, &write);
+}
+
 static int remove_apply(struct store_writer *writer, void *argument)
 {
     const struct role_write *write = argument;

@@ -57,6 +57,8 @@ MUST_USE int store_user_get(struct store *store, int64_t number, struct store_us
 MUST_USE int store_user_disable(struct store *store, const char *address, uint64_t now_unix_ms);
 MUST_USE int store_user_enable(struct store *store, const char *address);
 MUST_USE int store_user_sessions_end(struct store *store, const char *address);
+/* Its code app, recovery codes and passkeys, with its sessions, in one write. */
+MUST_USE int store_user_factors_clear(struct store *store, const char *address);
 /* As store_account_remove(), but never the last administrator: -EACCES. */
 MUST_USE int store_user_remove(struct store *store, const char *address);
 /* 0 enabled, -EACCES disabled, -ENOENT. */

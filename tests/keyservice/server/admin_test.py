@@ -228,6 +228,16 @@ class Users(Admin):
         self.assertEqual(self.admin.call("POST", path, {"reason": "telephone lost"}).status, 200)
         self.assertEqual(self.audit()[-1]["event"], "account_factor_clear")
 
+    def test_who_loses_a_second_factor_is_told_and_signed_out(self):
+        number, address, password = self.user()
+        browser = keyd.Browser(self.service)
+        browser.sign_in(address, password)
+        path = f"/v1/admin/users/{number}/second-factor"
+        answer = self.browsers["helpdesk"].call("POST", path, {"reason": "telephone lost"})
+        self.assertEqual(answer.status, 200)
+        self.assertIn("code app", self.service.mail(address)["Subject"])
+        self.assertIsNone(browser.call("GET", "/v1/session").json["user"])
+
     def test_nobody_raises_own_rights(self):
         own = self.number("administrator")
         for verb, body in (("grant", {"role": "auditor"}), ("revoke", {"role": "administrator"}),
