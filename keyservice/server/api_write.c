@@ -6,6 +6,7 @@
 #include "envelope/chunk_fields.h"
 #include "keyservice/server/api.h"
 #include "keyservice/server/language.h"
+#include "keyservice/server/store_opening.h"
 #include "keyservice/server/store_profile.h"
 
 #include <errno.h>
@@ -200,6 +201,10 @@ static int of_get(const struct service *service, const char *user, struct store_
     if (rc == 0) {
         rc = store_envelope_recipient(service->store, id, user);
         *error = rc == -ENOENT ? API_NOT_RECIPIENT : API_AWAY;
+    }
+    if (rc == 0) {
+        rc = store_opening_check(service->store, id, user);
+        *error = rc == -EACCES ? API_LOCKED : API_AWAY;
     }
     if (rc != 0)
         return rc;

@@ -22,6 +22,7 @@ TYPE = "application/vnd.bulla.letter"
 REPLY, REPLY_ALL, FORWARD = 2, 4, 8
 BOB, SUE, ALICE, INSIDER = ("bob@example.org", "sue@example.org", "alice@example.com",
                             "ida@inside.example")
+LOCKER = "lou@inside.example"
 
 
 def commitment(key, salt, identity):
@@ -51,7 +52,7 @@ class Write(keyd.Case):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        for address in (BOB, SUE, INSIDER):
+        for address in (BOB, SUE, INSIDER, LOCKER):
             cls.service.account(address, PASSWORD)
 
     def setUp(self):
@@ -180,6 +181,18 @@ class Write(keyd.Case):
         self.refused(keyd.Browser(self.service), "credentials", self.reply())
         self.service.run("envelope", "lock", self.of.hex())
         self.refused(self.bob, "locked", self.reply())
+
+    def test_whom_the_sender_locked_out_cannot_answer_either(self):
+        self.before = self.outbox_names()
+        sender = self.browser(LOCKER)
+        of = keyd.envelope_id()
+        self.register(of, REPLY | REPLY_ALL | FORWARD, sender=LOCKER)
+        self.assertEqual(sender.call("POST", f"/v1/sent/{of.hex()}",
+                                     {"locked": True, "recipient": BOB}).status, 200)
+        for kind in ("reply", "reply_all", "forward"):
+            self.refused(self.bob, "locked", letter(of=of.hex(), kind=kind, to=[LOCKER]))
+        self.assertEqual(self.bob.call("GET", f"/v1/write/{of.hex()}").error, "locked")
+        self.assertEqual(self.browser(SUE).call("GET", f"/v1/write/{of.hex()}").status, 200)
 
     def test_reply_all_forward_and_compose_reach_whom_they_may(self):
         for user, fields in ((BOB, {"kind": "reply_all", "cc": [SUE]}),
