@@ -462,6 +462,22 @@ static void copy_add(struct write *write)
     write->all_count++;
 }
 
+/* So many lines, and no more, can one account write. */
+static void write_refuse(const struct service *service, struct http_request *request,
+                         const struct write *write, enum api_error error)
+{
+    const char *user = write->session.address;
+    const uint64_t wait_ns =
+        guess_take(service->guess, GUESS_REFUSE, user, strlen(user), clock_monotonic_ns());
+    if (wait_ns != 0) {
+        api_refuse_wait(request, wait_ns);
+        return;
+    }
+    api_audit_note(service, request, "refuse", "write", write->id_hex, user);
+    api_refuse(request, error,
+               error == API_FORBIDDEN ? "You may not write to these addresses here." : NULL);
+}
+
 static void write_handle(struct service *service, struct http_request *request, struct write *write)
 {
     enum api_error error = API_AWAY;
@@ -482,9 +498,7 @@ static void write_handle(struct service *service, struct http_request *request, 
     if (rc == 0)
         rc = write_permit(service, write, &error);
     if (rc != 0) {
-        api_audit_note(service, request, "refuse", "write", write->id_hex, write->session.address);
-        api_refuse(request, error,
-                   error == API_FORBIDDEN ? "You may not write to these addresses here." : NULL);
+        write_refuse(service, request, write, error);
         return;
     }
     copy_add(write);

@@ -27,12 +27,13 @@ enum guess_kind {
     GUESS_MAIL_TO,         /* mails that one network has sent to one address              */
     GUESS_MAIL_ALL,        /* mails that all networks together have sent to one address  */
     GUESS_MAIL_BY,         /* registrations that a network asks for                       */
-    GUESS_CODE,            /* codes that a network tries: mailed ones and engines'        */
+    GUESS_CODE,            /* codes that a network tries: mailed ones and engines', and
+                              second factors of nobody who gave a password           */
     GUESS_RELEASE,         /* keys asked for by an account                                */
     GUESS_RELEASE_NETWORK, /* by a network that did not sign in                      */
     GUESS_FACTOR,          /* second factors of an account, from one network               */
     GUESS_FACTOR_ALL,      /* the same from all networks that it was never signed in from  */
-    GUESS_REFUSE,          /* refusals that stand in the audit log, of either             */
+    GUESS_REFUSE,          /* refusals that stand in the audit log, of either; of writing too */
     GUESS_WRITE,           /* messages that an account writes here                        */
     GUESS_WRITE_TO,        /* and their recipients                                        */
     GUESS_CHANGE,          /* locks and dates that an account changes                     */

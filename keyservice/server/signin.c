@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "crypto/secret.h"
+#include "keyservice/server/code.h"
 #include "keyservice/server/device.h"
 #include "keyservice/server/factor.h"
 #include "keyservice/server/language.h"
@@ -193,17 +194,32 @@ void signin_password_right(const struct service *service, struct http_request *r
     secret_wipe(text, sizeof(text));
 }
 
-/* 0: the ticket is this browser's, of this account as it is now, and the code was right. */
-static int second_check(const struct service *service, const struct http_request *request,
-                        const struct session_token *cookie, const char *text, const char *typed,
-                        struct store_account *account, uint64_t *wait_ns)
+/* 0: the ticket is this browser's, of this account as it is now. -ENOENT: it is not. */
+static int second_ticket(const struct service *service, const struct session_token *cookie,
+                         const char *address, const char *text, struct store_account *account)
 {
     struct ticket ticket = {
         .purpose = SIGNIN_PURPOSE, .cookie = cookie, .hangs_on = account->password};
-    if (ticket_check(service->ticket_secret, &ticket, text, api_now_ms()) != 0 ||
-        ticket.number != account->number)
-        return -EACCES;
-    return factor_check(service, request, account->number, account->address, typed, wait_ns);
+    int rc = store_account_get(service->store, address, account);
+    if (rc == 0 && (ticket_check(service->ticket_secret, &ticket, text, api_now_ms()) != 0 ||
+                    ticket.number != account->number))
+        rc = -ENOENT;
+    secret_wipe(account->password, sizeof(account->password));
+    return rc;
+}
+
+/*
+ * Who shows no ticket has not given a password: that is no decision about anyone, so it writes
+ * nothing to the log, and the network has so many tries. A ticket cannot be guessed, so whoever
+ * has one is not kept out by those who try.
+ */
+static void ticket_refuse(const struct service *service, struct http_request *request)
+{
+    const uint64_t wait_ns = code_try(service, request);
+    if (wait_ns != 0)
+        api_refuse_wait(request, wait_ns);
+    else
+        api_refuse(request, API_CREDENTIALS, NULL);
 }
 
 void signin_second_post(void *context, struct http_request *request)
@@ -228,16 +244,22 @@ void signin_second_post(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
-    int rc = store_account_get(service->store, address, &account);
-    if (rc == 0)
-        rc = second_check(service, request, &cookie, text, typed, &account, &wait_ns);
-    secret_wipe(account.password, sizeof(account.password));
+    int rc = second_ticket(service, &cookie, address, text, &account);
+    if (rc == -ENOENT) {
+        ticket_refuse(service, request);
+        return;
+    }
+    if (rc != 0) {
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    rc = factor_check(service, request, account.number, account.address, typed, &wait_ns);
     if (rc == 0) {
         signin_begin(service, request, &cookie, &account, "second_factor");
     } else if (rc == -EBUSY) {
         api_refuse_wait(request, wait_ns);
     } else {
-        const enum api_error error = rc == -EACCES || rc == -ENOENT ? API_CREDENTIALS : API_AWAY;
+        const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
         signin_audit_refused(service, request, error, user);
         api_refuse(request, error, NULL);
     }

@@ -428,5 +428,26 @@ class Factor(Case):
             self.assertNotIn(kept, raw)
 
 
+class Ticketless(Case):
+    turn_on = Factor.turn_on
+
+    def test_who_has_no_ticket_writes_no_lines_and_has_to_wait(self):
+        user = "no.ticket@example.org"
+        owner, _, _, codes = self.turn_on(user)
+        ticket = owner.sign_in(user, PASSWORD).json["ticket"]
+        stranger = keyd.Browser(self.service)
+        before = self.service.audit_text()
+        answers = [stranger.call("POST", "/v1/session/second",
+                                 {"user": name, "ticket": "A" * 86, "code": "000000"})
+                   for name in [user, "nobody@example.org"] * 16]
+        self.assertEqual(answers[-1].error, "too_many")
+        self.assertEqual({answer.status for answer in answers}, {401, 429})
+        self.assertEqual(self.service.audit_text(), before)
+        # Who gave the password is not kept out by that.
+        answer = owner.call("POST", "/v1/session/second",
+                            {"user": user, "ticket": ticket, "code": codes[0]})
+        self.assertEqual((answer.status, answer.json.get("user")), (200, user))
+
+
 if __name__ == "__main__":
     keyd.main()

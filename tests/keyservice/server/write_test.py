@@ -284,6 +284,23 @@ class Write(keyd.Case):
         self.assertGreater(int(answers[31].headers["Retry-After"]), 0)
 
 
+class Allowance(keyd.Case):
+    """What an account may do, with a relay that is away, so that nothing leaves meanwhile."""
+    settings = Write.settings + 'smtp_relay = "smtp://127.0.0.1:1"\n'
+    browser, post = Write.browser, Write.post
+
+    def writer(self, address):
+        self.service.account(address, PASSWORD)
+        return self.browser(address)
+
+    def test_refusals_fill_the_audit_log_so_far_and_no_further(self):
+        rude = self.writer("rude@example.org")
+        before = self.service.audit_text().count("\n")
+        answers = [self.post(rude, letter(kind="compose")) for _ in range(60)]
+        self.assertEqual((answers[0].error, answers[-1].error), ("forbidden", "too_many"))
+        self.assertLess(self.service.audit_text().count("\n") - before, 60)
+
+
 class Crash(keyd.Case):
     """A relay that is away, and a service that dies between a key's commit and its mail."""
     settings = 'smtp_relay = "smtp://127.0.0.1:1"\n'
