@@ -6,6 +6,7 @@
 #include "crypto/secret.h"
 #include "keyservice/server/api_person.h"
 #include "keyservice/server/code.h"
+#include "keyservice/server/device.h"
 #include "keyservice/server/signin.h"
 #include "keyservice/server/ticket.h"
 #include "keyservice/server/webauthn.h"
@@ -152,14 +153,48 @@ static int assertion_check(const struct service *service, const struct session_t
     return rc == -EEXIST ? -EACCES : rc == -EACCES ? -EUCLEAN : rc;
 }
 
+/* The allowance that an answer takes from. */
+struct allowance {
+    enum guess_kind kind;
+    uint8_t key[ACCOUNT_ADDRESS_BYTES + 1];
+    size_t key_bytes;
+};
+_Static_assert(sizeof(((struct allowance *)NULL)->key) >= HTTP_NETWORK_BYTES, "either fits");
+
+/* What others on its network try must not keep a known browser out: it has one of its own, that of
+ * its passwords (signin.c). */
+static void allowance_fill(struct allowance *allowance, const struct service *service,
+                           const struct http_request *request, const char *credential)
+{
+    char phrase[STORE_PHRASE_BYTES];
+    uint8_t id[STORE_ID_BYTES];
+    struct sent sent;
+    struct store_passkey passkey;
+    *allowance = (struct allowance){.kind = GUESS_NETWORK, .key_bytes = HTTP_NETWORK_BYTES};
+    memcpy(allowance->key, request->network, HTTP_NETWORK_BYTES);
+    if (!sent_read(&sent, credential))
+        return;
+    webauthn_id(id, sent.bytes_at, sent.bytes);
+    if (store_passkey_get(service->store, id, &passkey) != 0 ||
+        !device_known(service, request, passkey.address, phrase))
+        return;
+    const size_t address_bytes = strlen(passkey.address) + 1;
+    memcpy(allowance->key, passkey.address, address_bytes);
+    allowance->key[address_bytes] = 'd';
+    allowance->key_bytes = address_bytes + 1;
+    allowance->kind = GUESS_PAIR;
+}
+
 static void assertion_answer(const struct service *service, struct http_request *request,
                              const struct session_token *cookie, struct assertion *assertion)
 {
     struct store_passkey passkey = {.account_number = 0};
     struct store_account account;
+    struct allowance taken;
     const uint64_t now_ns = clock_monotonic_ns();
+    allowance_fill(&taken, service, request, assertion->id);
     const uint64_t wait_ns =
-        guess_take(service->guess, GUESS_NETWORK, request->network, HTTP_NETWORK_BYTES, now_ns);
+        guess_take(service->guess, taken.kind, taken.key, taken.key_bytes, now_ns);
     if (wait_ns != 0) {
         api_refuse_wait(request, wait_ns);
         return;
@@ -176,7 +211,7 @@ static void assertion_answer(const struct service *service, struct http_request 
         api_refuse(request, error, NULL);
         return;
     }
-    guess_give(service->guess, GUESS_NETWORK, request->network, HTTP_NETWORK_BYTES, now_ns);
+    guess_give(service->guess, taken.kind, taken.key, taken.key_bytes, now_ns);
     secret_wipe(account.password, sizeof(account.password));
     signin_begin(service, request, cookie, &account, "passkey");
 }

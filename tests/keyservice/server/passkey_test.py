@@ -278,6 +278,22 @@ class Passkeys(keyd.Case):
         self.assertEqual(statuses[0], 401)
         self.assertEqual(statuses[-1], 429)
 
+    def test_neighbours_lock_nobody_out_of_a_known_browser(self):
+        _, _, authenticator = self.made()
+        known = keyd.Browser(self.service, source="127.9.8.8")
+        self.assertEqual(self.sign_in(authenticator, known).status, 200)
+        neighbour = keyd.Browser(self.service, source="127.9.8.8")
+        answer = authenticator.answer(self.challenge(neighbour)["challenge"])
+        answer["signature"] = keyd.encode(b"wrong")
+        statuses = [neighbour.call("POST", "/v1/session/passkey", answer).status for _ in range(102)]
+        self.assertEqual((statuses[0], statuses[-1]), (401, 429))
+        self.assertEqual(self.sign_in(authenticator, known).status, 200)
+        # Which has an allowance of its own, not none.
+        answer = authenticator.answer(self.challenge(known)["challenge"])
+        answer["signature"] = keyd.encode(b"wrong")
+        statuses = [known.call("POST", "/v1/session/passkey", answer).status for _ in range(12)]
+        self.assertEqual((statuses[0], statuses[-1]), (401, 429))
+
 
 if __name__ == "__main__":
     keyd.main()
