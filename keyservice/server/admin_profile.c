@@ -83,13 +83,13 @@ static bool profile_option(struct store_profile *profile, int option, const char
 }
 
 static int profile_done(const struct command_parts *parts, const char *event, const char *name,
-                        const struct store_profile *put)
+                        const struct store_profile *put, bool days_changed)
 {
     const struct audit_event line = {.event = event, .detail = name};
     int rc = admin_begin(parts, &line);
     if (rc == 0)
         rc = admin_end(parts,
-                       put != NULL ? store_profile_put(parts->store, put)
+                       put != NULL ? store_profile_put(parts->store, put, days_changed)
                                    : store_profile_remove(parts->store, name),
                        &line);
     if (rc == -ENOENT)
@@ -117,6 +117,7 @@ static int profile_set(const struct command_parts *parts, int argc, char **argv,
     } else if (rc != 0) {
         return command_fail(EX_IOERR, "%s: %s", name, strerror(-rc));
     }
+    const uint64_t days = profile.retention_days;
     optind = 1;
     while ((option = getopt_long(argc, argv, "", profile_options, NULL)) != -1)
         if (option != 'c' && !profile_option(&profile, option, optarg))
@@ -125,7 +126,7 @@ static int profile_set(const struct command_parts *parts, int argc, char **argv,
     if (fault != NULL)
         return command_fail(EX_DATAERR, "%s", fault);
     profile.changed_unix_ms = api_now_ms();
-    return profile_done(parts, "profile_put", name, &profile);
+    return profile_done(parts, "profile_put", name, &profile, profile.retention_days != days);
 }
 
 /* The configuration that --config names, and how many words stand behind the options; -1: usage. */
@@ -173,7 +174,7 @@ int command_profile(int argc, char **argv)
         else
             status = command_fail(rc == -ENOENT ? EX_NOUSER : EX_IOERR, "no profile \"%s\"", name);
     } else {
-        status = profile_done(&parts, "profile_remove", name, NULL);
+        status = profile_done(&parts, "profile_remove", name, NULL, false);
     }
     command_close(&parts);
     return status;

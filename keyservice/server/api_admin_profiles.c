@@ -139,7 +139,9 @@ void api_admin_profile_put(void *context, struct http_request *request)
     profile.changed_unix_ms = api_now_ms();
     if (!admin_note(service, request, &actor, &event))
         return;
-    rc = store_profile_put(service->store, &profile);
+    rc = store_profile_put(service->store, &profile, profile.retention_days != days);
+    if (rc == 0) /* as it is now: whoever may has perhaps changed its retention meanwhile */
+        rc = store_profile_get(service->store, name, &profile);
     if (admin_done(service, request, &actor, &event, rc))
         api_answer(request, 200, profile_json(&profile, true));
 }

@@ -227,8 +227,8 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_PROFILE_PUT] =
         "INSERT INTO profile (name, title, link, locale, text, contact, retention_days, logo,"
         " changed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO UPDATE SET"
-        " title = $2, link = $3, locale = $4, text = $5, contact = $6, retention_days = $7,"
-        " logo = $8, changed = $9",
+        " title = $2, link = $3, locale = $4, text = $5, contact = $6, retention_days ="
+        " CASE WHEN $10 = 1 THEN $7 ELSE profile.retention_days END, logo = $8, changed = $9",
     [SQL_PROFILE_GET] = "SELECT name, title, link, locale, text, contact, retention_days, changed,"
                         " logo FROM profile WHERE name = $1",
     [SQL_PROFILE_LIST] = "SELECT name, title, link, locale, text, contact, retention_days, changed"

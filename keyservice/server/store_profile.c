@@ -5,9 +5,15 @@
 #include <errno.h>
 #include <string.h>
 
+struct put_write {
+    const struct store_profile *profile;
+    bool days_changed;
+};
+
 static int put_apply(struct store_writer *writer, void *argument)
 {
-    const struct store_profile *profile = argument;
+    const struct put_write *write = argument;
+    const struct store_profile *profile = write->profile;
     struct sql_statement *put = sql_use(&writer->sql, SQL_PROFILE_PUT);
     sql_bind_string(put, 1, profile->name);
     sql_bind_string(put, 2, profile->title);
@@ -18,13 +24,14 @@ static int put_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(put, 7, profile->retention_days);
     sql_bind_string(put, 8, profile->logo);
     sql_bind_u64(put, 9, profile->changed_unix_ms);
+    sql_bind_u64(put, 10, write->days_changed ? 1 : 0);
     return sql_run(put) < 0 ? -EIO : 0;
 }
 
-int store_profile_put(struct store *store, const struct store_profile *profile)
+int store_profile_put(struct store *store, const struct store_profile *profile, bool days_changed)
 {
-    struct store_profile copy = *profile;
-    return store_write(store, put_apply, &copy);
+    struct put_write write = {.profile = profile, .days_changed = days_changed};
+    return store_write(store, put_apply, &write);
 }
 
 static bool profile_columns(struct sql_statement *get, struct store_profile *profile)

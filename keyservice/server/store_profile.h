@@ -11,6 +11,8 @@
 #include "keyservice/server/logo.h"
 #include "keyservice/server/roles.h"
 
+#include <stdbool.h>
+
 #define STORE_PROFILE_TITLE_BYTES 101
 #define STORE_PROFILE_LINK_BYTES  501
 #define STORE_PROFILE_TEXT_BYTES  1001
@@ -29,8 +31,10 @@ struct store_profile {
     char logo[LOGO_URL_BYTES]; /* a data URL, or "" */
 };
 
-/* Makes or changes it. */
-MUST_USE int store_profile_put(struct store *store, const struct store_profile *profile);
+/* Makes or changes it; its retention_days alone where they are `days_changed`, so that a change of
+ * something else undoes none of theirs that was made meanwhile. */
+MUST_USE int store_profile_put(struct store *store, const struct store_profile *profile,
+                               bool days_changed);
 MUST_USE int store_profile_get(struct store *store, const char *name,
                                struct store_profile *profile);
 MUST_USE int store_profile_remove(struct store *store, const char *name);

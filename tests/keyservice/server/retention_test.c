@@ -26,7 +26,7 @@ struct pass {
 static void days_set(const struct store_fixture *fixture, uint64_t days)
 {
     const struct store_profile profile = {.name = "p", .retention_days = days};
-    assert_int_equal(store_profile_put(fixture->store, &profile), 0);
+    assert_int_equal(store_profile_put(fixture->store, &profile, true), 0);
 }
 
 static uint64_t kept(const struct store_fixture *fixture)
@@ -87,6 +87,21 @@ static void a_rule_that_was_changed_holds_from_then_on(void **state)
     pass_end(pass);
 }
 
+static void a_change_of_a_profiles_text_leaves_its_rule(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    struct store_profile profile = {.name = "p", .title = "read before the rule was"};
+    struct store_profile there;
+    days_set(fixture, 30);
+    assert_int_equal(store_profile_put(fixture->store, &profile, false), 0);
+    assert_int_equal(store_profile_get(fixture->store, "p", &there), 0);
+    assert_string_equal(there.title, profile.title);
+    assert_int_equal(there.retention_days, 30);
+    days_set(fixture, 0);
+    assert_int_equal(store_profile_get(fixture->store, "p", &there), 0);
+    assert_int_equal(there.retention_days, 0);
+}
+
 static void a_damaged_row_does_not_stand_in_the_way(void **state)
 {
     struct pass *pass = pass_begin(*state, 29);
@@ -106,6 +121,7 @@ int main(void)
         TEST(what_is_old_is_destroyed_and_counted),
         TEST(a_rule_that_was_taken_back_destroys_nothing_more),
         TEST(a_rule_that_was_changed_holds_from_then_on),
+        TEST(a_change_of_a_profiles_text_leaves_its_rule),
         TEST(a_damaged_row_does_not_stand_in_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
