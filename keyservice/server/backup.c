@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -14,23 +16,30 @@
 struct backup_options {
     const char *config;
     const char *file;
+    bool keep_outbox; /* of a restore */
 };
 
 static int options_read(struct backup_options *options, int argc, char **argv)
 {
     static const struct option known[] = {
         {"config", required_argument, NULL, 'c'},
+        {"keep-outbox", no_argument, NULL, 'k'},
         {NULL, 0, NULL, 0},
     };
+    const bool restore = strcmp(argv[0], "restore") == 0;
     int option;
     *options = (struct backup_options){.config = COMMAND_CONFIG};
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        if (option != 'c')
+        if (option == 'k' && restore)
+            options->keep_outbox = true;
+        else if (option == 'c')
+            options->config = optarg;
+        else
             break;
-        options->config = optarg;
     }
     if (option != -1 || argc - optind != 1)
-        return command_fail(EX_USAGE, "usage: bulla-keyd %s [--config FILE] FILE", argv[0]);
+        return command_fail(EX_USAGE, "usage: bulla-keyd %s [--config FILE] %sFILE", argv[0],
+                            restore ? "[--keep-outbox] " : "");
     options->file = argv[optind];
     return 0;
 }
@@ -84,9 +93,12 @@ static int restore_run(const struct config *config, const struct backup_options 
 {
     char why[STORE_WHY_BYTES] = "";
     int lock_fd = -1;
-    const struct store_restore restore = {
-        .database = config->database, .file = options->file, .master = master};
-    int rc = store_restore_prepare(&restore, &lock_fd, why);
+    const struct store_restore restore = {.database = config->database,
+                                          .file = options->file,
+                                          .master = master,
+                                          .keep_outbox = options->keep_outbox};
+    struct store_restored restored;
+    int rc = store_restore_prepare(&restore, &restored, &lock_fd, why);
     if (rc != 0)
         return command_fail(status_of(rc), "%s", why);
     int status = line_write(config, "restore");
@@ -96,6 +108,11 @@ static int restore_run(const struct config *config, const struct backup_options 
             status = command_fail(status_of(rc), "%s", why);
     }
     (void)close(lock_fd);
+    if (status == 0 && restored.mails_count + restored.notices_count > 0)
+        (void)printf("%" PRIu64 " mails and %" PRIu64
+                     " notices that waited then are not sent: they "
+                     "may have been since. To have them sent, restore with --keep-outbox\n",
+                     restored.mails_count, restored.notices_count);
     if (status == 0)
         (void)printf("%s is what %s holds; what it was is %s.before. Locks, revocations and "
                      "passwords are those of the backup; everybody is signed out\n",
@@ -117,7 +134,8 @@ int command_restore(int argc, char **argv)
     if (store_is_url(config.database))
         return command_fail(EX_USAGE,
                             "the database is PostgreSQL's; with every service stopped: pg_restore "
-                            "--clean --if-exists --single-transaction --dbname=URL %s",
+                            "--clean --if-exists --single-transaction --dbname=URL %s; then, as "
+                            "docs/keyservice/store.md says, what waited to be mailed then",
                             options.file);
     if (master_open(&master, config.master_key_file, why) != 0)
         return command_fail(EX_CONFIG, "%s", why);

@@ -132,18 +132,39 @@ int store_backup(const char *database, const char *file, char why[STORE_WHY_BYTE
     return rc;
 }
 
-/* A backup knows of sessions that were ended since, and of codes: they do not come back. */
-static int signed_out(const char *path, char why[STORE_WHY_BYTES])
+static bool count_read(sqlite3 *db, const char *statement, uint64_t *count)
+{
+    sqlite3_stmt *read = NULL;
+    const bool fine = sqlite3_prepare_v2(db, statement, -1, &read, NULL) == SQLITE_OK &&
+                      sqlite3_step(read) == SQLITE_ROW;
+    *count = fine ? (uint64_t)sqlite3_column_int64(read, 0) : 0;
+    (void)sqlite3_finalize(read);
+    return fine;
+}
+
+/* A backup knows of sessions that were ended since, of codes, and of mails that were sent since:
+ * they do not come back. The heads of mails stay, as of any that were sent. */
+static int past_forget(const char *path, bool keep_outbox, struct store_restored *restored,
+                       char why[STORE_WHY_BYTES])
 {
     sqlite3 *db = NULL;
     int rc = database_open(&db, path, SQLITE_OPEN_READWRITE, why);
     if (rc != 0)
         return rc;
-    if (sqlite3_exec(db,
-                     "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM session;"
-                     "DELETE FROM pending; DELETE FROM enrol; COMMIT;"
-                     "PRAGMA wal_checkpoint(TRUNCATE)",
-                     NULL, NULL, NULL) != SQLITE_OK) {
+    *restored = (struct store_restored){.mails_count = 0};
+    bool fine = sqlite3_exec(db,
+                             "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM session;"
+                             "DELETE FROM pending; DELETE FROM enrol; DELETE FROM reset",
+                             NULL, NULL, NULL) == SQLITE_OK;
+    if (fine && !keep_outbox)
+        fine = count_read(db, "SELECT count(DISTINCT id) FROM outbox_to", &restored->mails_count) &&
+               count_read(db, "SELECT count(*) FROM notice", &restored->notices_count) &&
+               sqlite3_exec(db,
+                            "DELETE FROM outbox_to; DELETE FROM outbox_part; DELETE FROM notice;"
+                            "UPDATE outbox SET bytes = 0",
+                            NULL, NULL, NULL) == SQLITE_OK;
+    if (!fine || sqlite3_exec(db, "COMMIT; PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL) !=
+                     SQLITE_OK) {
         (void)snprintf(why, STORE_WHY_BYTES, "%.150s: %.80s", path, sqlite3_errmsg(db));
         rc = -EIO;
     }
@@ -163,8 +184,8 @@ static int database_fits(const char *path, const struct master *master, char why
     return rc;
 }
 
-int store_restore_prepare(const struct store_restore *restore, int *lock_fd,
-                          char why[STORE_WHY_BYTES])
+int store_restore_prepare(const struct store_restore *restore, struct store_restored *restored,
+                          int *lock_fd, char why[STORE_WHY_BYTES])
 {
     char fresh[STORE_BACKUP_PATH_BYTES];
     int fd = -1;
@@ -178,7 +199,7 @@ int store_restore_prepare(const struct store_restore *restore, int *lock_fd,
     if (rc == 0) {
         rc = database_fits(fresh, restore->master, why);
         if (rc == 0)
-            rc = signed_out(fresh, why);
+            rc = past_forget(fresh, restore->keep_outbox, restored, why);
         if (rc != 0)
             (void)unlink(fresh);
     }

@@ -15,6 +15,9 @@
 #include "base/macros.h"
 #include "keyservice/server/store.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #define STORE_BACKUP_PATH_BYTES 1100
 #define STORE_BACKUP_PAGES      1024 /* of one step; between two, others write */
 
@@ -24,10 +27,17 @@ struct store_restore {
     const char *database;
     const char *file;
     const struct master *master;
+    bool keep_outbox; /* mails that waited then are sent, though they may have been since */
+};
+/* What waited in the backup and was not kept. */
+struct store_restored {
+    uint64_t mails_count;
+    uint64_t notices_count;
 };
 /* Copies `file` beside the database, as it is to be: of this version, its keys known, nobody signed
- * in. Nothing is in use yet. */
-MUST_USE int store_restore_prepare(const struct store_restore *restore, int *lock_fd,
+ * in, no mail waiting. Nothing is in use yet. */
+MUST_USE int store_restore_prepare(const struct store_restore *restore,
+                                   struct store_restored *restored, int *lock_fd,
                                    char why[STORE_WHY_BYTES]);
 /* Puts it in the database's place, which is kept as DATABASE.before. */
 MUST_USE int store_restore_finish(const struct store_restore *restore, char why[STORE_WHY_BYTES]);

@@ -1,5 +1,7 @@
 """A backup while the service is at work, and the way back from it."""
+import contextlib
 import os
+import sqlite3
 import stat
 import threading
 
@@ -52,6 +54,28 @@ class Backup(keyd.Case):
         self.assertEqual([line["event"] for line in self.audit()
                           if line["event"] in ("backup", "restore")][-2:], ["backup", "restore"])
         self.assertIn("unbroken", self.service.run("audit", "verify").stdout)
+
+    def test_what_waited_then_is_not_sent_again(self):
+        self.service.run("backup", self.file)
+        with contextlib.closing(sqlite3.connect(self.file)) as db, db:
+            db.execute("INSERT INTO outbox VALUES (x'01', x'02', 'a@b', 'a@b', 1, 3, 4)")
+            db.execute("INSERT INTO outbox_to VALUES (x'01', 0, 'c@d', 1 << 60, 0)")
+            db.execute("INSERT INTO outbox_part VALUES (x'02', 0, 4, x'00')")
+            db.execute("INSERT INTO notice VALUES (NULL, 1, x'03', 'c@d', 5)")
+            db.execute("INSERT INTO reset VALUES ('c@d', x'00', x'00', 'p', 1, 1 << 60, 0)")
+
+        def left():
+            with contextlib.closing(sqlite3.connect(self.service.path("keys.db"))) as db:
+                return [db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                        for table in ("outbox", "outbox_to", "outbox_part", "notice", "reset")]
+        self.service.stop()
+        said = self.service.run("restore", "--keep-outbox", self.file).stdout
+        self.assertNotIn("waited", said)
+        self.assertEqual(left(), [1, 1, 1, 1, 0])
+        said = self.service.run("restore", self.file).stdout
+        self.assertIn("1 mails and 1 notices that waited", said)
+        self.assertEqual(left(), [1, 0, 0, 0, 0])
+        self.service.start()
 
     def test_nothing_that_is_there_is_overwritten(self):
         with open(self.file, "w", encoding="utf-8") as file:
