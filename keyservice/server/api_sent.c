@@ -124,7 +124,7 @@ static int page_fill(const struct service *service, struct sent_page *page)
         if (rc == 0 && sent_is(sent, page->filter, now_ms) &&
             json_array_append_new(page->messages, sent_json(sent, now_ms)) != 0)
             rc = -ENOMEM;
-        if (rc == -ENOENT || rc == -ENODATA)
+        if (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG) /* a damaged row hides no other */
             rc = 0;
     }
     if (rc == 0 && i > 0 && (i < ids_count || ids_count == STORE_SENT_LIST_MAX))

@@ -177,7 +177,8 @@ static size_t mail_make(const struct service *service, const struct store_notice
     return mail_format(mail, mail_from(service->mail), &message, unique, clock_unix_ns());
 }
 
-/* One notice into the outbox, or dropped. */
+/* One notice into the outbox, or dropped: also when its envelope is damaged, which no later try
+ * mends. */
 static int notice_send(struct service *service, const struct store_notice *notice)
 {
     char mail[MAIL_BYTES_MAX];
@@ -195,7 +196,8 @@ static int notice_send(struct service *service, const struct store_notice *notic
         rc = store_envelope_get(service->store, notice->id, &envelope);
     if (rc == 0)
         mail_bytes = mail_make(service, notice, words, locale, envelope.subject, mail, unique);
-    if (rc == 0 && mail_bytes == 0)
+    const bool dropped = rc == -EBADMSG || (rc == 0 && mail_bytes == 0);
+    if (dropped)
         log_line(LOG_LEVEL_WARNING, "notice_dropped", "number=%llu",
                  (unsigned long long)notice->number);
     const char *to = words->sender;
@@ -206,8 +208,8 @@ static int notice_send(struct service *service, const struct store_notice *notic
                                        .mail = mail,
                                        .mail_bytes = mail_bytes,
                                        .kind = OUTBOX_NOTICE};
-    if (rc == 0 || rc == -ENOENT)
-        rc = store_notice_end(service->store, notice, rc == 0 && mail_bytes > 0 ? &queued : NULL,
+    if (rc == 0 || rc == -ENOENT || dropped)
+        rc = store_notice_end(service->store, notice, rc == 0 && !dropped ? &queued : NULL,
                               api_now_ms());
     free(words);
     return rc == -ENOENT ? 0 : rc;
@@ -232,9 +234,11 @@ int sent_notice_run(struct service *service, uint32_t *done_count)
     if (notices == NULL)
         return -ENOMEM;
     int rc = store_notice_list(service->store, SENT_NOTICE_BURST, notice_keep, notices);
-    for (uint32_t i = 0; i < notices->count && rc == 0; i++) {
-        rc = notice_send(service, &notices->list[i]);
-        *done_count += rc == 0;
+    int sent = rc;
+    for (uint32_t i = 0; i < notices->count && sent != -EACCES; i++) { /* the outbox is full */
+        sent = notice_send(service, &notices->list[i]);
+        *done_count += sent == 0;
+        rc = rc == 0 ? sent : rc;
     }
     if (*done_count > 0)
         outbox_wake(service->outbox);

@@ -195,7 +195,7 @@ static int envelope_columns(struct sql_statement *get, const struct record *reco
     size_t wrapped_bytes = 0;
     const void *wrapped = sql_column_bytes(get, COLUMN_WRAPPED, &wrapped_bytes);
     if (wrapped == NULL || wrapped_bytes == 0 || wrapped_bytes > MASTER_WRAPPED_BYTES_MAX)
-        return -EIO;
+        return -EBADMSG;
     memcpy(envelope->id, record->id, RECORD_ID_BYTES);
     envelope->suite = record->suite;
     envelope->level = record->level;
@@ -232,7 +232,7 @@ static int envelope_read(struct store *store, const uint8_t id[RECORD_ID_BYTES],
     size_t row_bytes = 0;
     const void *row = rc == 0 ? sql_column_bytes(get, COLUMN_RECORD, &row_bytes) : NULL;
     if (rc == 0 && store_row_read(record, wire, id, row, row_bytes) != 0)
-        rc = -EIO;
+        rc = -EBADMSG;
     if (rc == 0 && envelope != NULL)
         rc = envelope_columns(get, record, envelope);
     sql_done(get);

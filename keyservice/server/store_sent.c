@@ -455,7 +455,7 @@ int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES], const
     int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
     const void *row = rc == 0 ? sql_column_bytes(get, 1, &bytes) : NULL;
     if (rc == 0 && store_row_read(&record, wire, id, row, bytes) != 0)
-        rc = -EIO;
+        rc = -EBADMSG;
     if (rc == 0) {
         (void)account_normalise_bytes(normal, record.sender, record.sender_bytes);
         rc = sender != NULL && strcmp(normal, sender) != 0 ? -ENOENT

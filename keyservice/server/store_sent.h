@@ -36,8 +36,9 @@ struct store_sent {
 MUST_USE int store_sent_ids(struct store *store, const char *sender,
                             const uint8_t before[RECORD_ID_BYTES], uint8_t (*ids)[RECORD_ID_BYTES],
                             uint32_t *ids_count);
-/* -ENOENT too when `sender`, unless NULL, did not send it. `text`: unless NULL or "", -ENODATA when
- * neither the subject nor a recipient has it, in whatever case of ASCII letters. */
+/* -ENOENT too when `sender`, unless NULL, did not send it; -EBADMSG: its row is damaged. `text`:
+ * unless NULL or "", -ENODATA when neither the subject nor a recipient has it, in whatever case of
+ * ASCII letters. */
 MUST_USE int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                             const char *sender, const char *text, struct store_sent *sent);
 

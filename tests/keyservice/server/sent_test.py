@@ -1,4 +1,6 @@
 """What a sender does with what he sent: lists, locks, dates, each biting at the next release."""
+import contextlib
+import sqlite3
 import time
 
 import keyd
@@ -213,6 +215,36 @@ class Sent(keyd.Case):
         other = self.stored(sender=sender)
         self.assertEqual(self.release(other).status, 200)
         self.assertEqual(len(self.service.mails(sender)), 2)
+
+    def database(self, statement):
+        if self.service.database:
+            keyd.psql(statement, self.service.database)
+            return
+        with contextlib.closing(sqlite3.connect(self.service.path("keys.db"), keyd.WAIT_S)) as rows:
+            rows.executescript(statement)
+
+    def test_damaged_messages_hold_up_no_notice_and_hide_no_message(self):
+        sender = f"poison{keyd.secrets.token_hex(4)}@example.com"
+        self.service.account(sender, PASSWORD)
+        browser = keyd.Browser(self.service)
+        self.assertEqual(browser.sign_in(sender, PASSWORD).status, 200)
+        ids = [keyd.envelope_id() for _ in range(40)]  # more than one round of notices
+        body = keyd.batch(*(keyd.record(identity, sender=sender) for identity in ids))
+        self.assertEqual(self.service.store(body).status, 200)
+        blob = "'\\x{}'" if self.service.database else "x'{}'"
+        damaged = ", ".join(blob.format(identity.hex()) for identity in ids)
+        self.database("BEGIN; UPDATE envelope SET record = " + blob.format("ff") +
+                      f" WHERE id IN ({damaged});"
+                      " INSERT INTO notice (kind, envelope, address, at)"
+                      f" SELECT 1, id, 'x@example.org', 1 FROM envelope WHERE id IN ({damaged});"
+                      " COMMIT;")
+        identity = self.stored(sender=sender, flags=1)
+        self.assertEqual(self.release(identity).status, 200)
+        self.assertEqual(self.service.mail(sender)["Subject"], f"{BOB} opened your sealed message")
+        self.assertIn("notice_dropped", self.service.log_text())
+        answer = browser.call("GET", "/v1/sent")
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual([message["m"] for message in answer.json["messages"]], [identity])
 
     def test_who_has_not_read_in_time_is_told_to_the_sender(self):
         sender = f"unread{keyd.secrets.token_hex(4)}@example.com"
