@@ -5,8 +5,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define LANGUAGE_FORM "application/x-www-form-urlencoded"
+#define TO_BYTES      256 /* of the path that the form leads back to, its zero too */
 
 /* PAGES_LOCALES_COUNT when it is none of ours. */
 static uint32_t locale_find(const char *name)
@@ -83,8 +85,20 @@ void api_language_post(void *context, struct http_request *request)
     language_cookie_set(request, locale_find(language));
 }
 
-/* "language=de&to=/signin": the form where scripts do not run. Nothing in it needs decoding. */
-static bool form_take(const char *body, char language[STORE_LANGUAGE_BYTES], const char **to)
+/* A path as a form sends it: "%2F" is '/'. "" where it is longer than any of ours. */
+static void form_path(char to[TO_BYTES], const char *value)
+{
+    size_t used = 0;
+    while (*value != '\0' && used + 1 < TO_BYTES) { /* every round moves on */
+        const bool is_slash = strncasecmp(value, "%2f", 3) == 0;
+        to[used++] = is_slash ? '/' : *value;
+        value += is_slash ? 3 : 1;
+    }
+    to[*value == '\0' ? used : 0] = '\0';
+}
+
+/* "language=de&to=%2Fsignin": the form where scripts do not run. */
+static bool form_take(const char *body, char language[STORE_LANGUAGE_BYTES], char to[TO_BYTES])
 {
     static const char head[] = "language=";
     static const char next[] = "&to=";
@@ -96,8 +110,8 @@ static bool form_take(const char *body, char language[STORE_LANGUAGE_BYTES], con
         return false;
     memcpy(language, value, chars);
     language[chars] = '\0';
-    *to =
-        strncmp(value + chars, next, sizeof(next) - 1) == 0 ? value + chars + sizeof(next) - 1 : "";
+    const bool has_path = strncmp(value + chars, next, sizeof(next) - 1) == 0;
+    form_path(to, has_path ? value + chars + sizeof(next) - 1 : "");
     return true;
 }
 
@@ -109,13 +123,13 @@ void api_language_form(void *context, struct http_request *request)
 {
     const struct service *service = context;
     char language[STORE_LANGUAGE_BYTES];
-    const char *to = "";
+    char to[TO_BYTES] = "";
     if (strcmp(request->fetch_site, "same-origin") != 0 ||
         strncmp(request->content_type, LANGUAGE_FORM, sizeof(LANGUAGE_FORM) - 1) != 0) {
         api_refuse(request, API_CSRF, NULL);
         return;
     }
-    if (!form_take((const char *)request->body, language, &to)) {
+    if (!form_take((const char *)request->body, language, to)) {
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }

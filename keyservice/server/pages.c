@@ -17,6 +17,8 @@
 #define PAGES_ACCEPT_MAX 16         /* languages of Accept-Language that are looked at */
 #define PAGES_ONLINE     "/online"  /* and whatever handle stands behind it */
 #define PAGES_CONTACT    "/contact" /* and whatever profile stands behind it */
+#define PAGES_PATH       "path"     /* of the request: where a plain page leads back to */
+#define PAGES_NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 #define PAGES_NOTICE     "pages/notice.html"
 #define PAGES_POLICY                                                                               \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
@@ -108,11 +110,28 @@ struct page_writer {
     bool full;
 };
 
+static bool page_has_more(const char *page)
+{
+    return strcmp(page, PAGES_ONLINE) == 0 || strcmp(page, PAGES_CONTACT) == 0;
+}
+
+/* Whether `path` is one of that page, and what may stand behind it is a name. */
+static bool page_names(const char *page, const char *path)
+{
+    const size_t chars = strlen(page);
+    if (strncmp(page, path, chars) != 0)
+        return false;
+    if (path[chars] == '\0')
+        return true;
+    return page_has_more(page) && path[chars] == '/' && path[chars + 1] != '\0' &&
+           path[chars + 1 + strspn(path + chars + 1, PAGES_NAME_CHARS)] == '\0';
+}
+
 const char *pages_path(const char *path)
 {
     for (size_t page = 0; page < PAGES_COUNT; page++)
-        if (strcmp(page_list[page].path, path) == 0)
-            return page_list[page].path;
+        if (page_names(page_list[page].path, path))
+            return path;
     return "/";
 }
 
@@ -396,7 +415,8 @@ int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
             rc = page_render(&made->notices[i][notice], made, i, "/", PAGES_NOTICE,
                              notice_names[notice], why);
         for (size_t plain = 0; rc == 0 && plain < PAGES_PLAINS_COUNT; plain++)
-            rc = page_render(&made->plains[i][plain], made, i, "/", plain_assets[plain], NULL, why);
+            rc = page_render(&made->plains[i][plain], made, i, "{{=" PAGES_PATH "}}",
+                             plain_assets[plain], NULL, why);
     }
     if (rc != 0) {
         pages_close(made);
@@ -506,7 +526,9 @@ void pages_plain_answer(const struct pages *pages, struct http_request *request,
     const struct page_text *text = &pages->plains[locale][page];
     const char *at = text->bytes_at;
     const char *end = at + text->bytes;
-    struct page_writer writer = {.room = plain_room(text, values, values_count)};
+    const struct pages_value path = {.name = PAGES_PATH, .text = request->path};
+    struct page_writer writer = {.room = plain_room(text, values, values_count) +
+                                         plain_room(text, &path, 1)};
     writer.bytes_at = malloc(writer.room);
     if (writer.bytes_at == NULL) {
         pages_notice_answer(pages, request, 503, PAGES_NOTICE_AWAY);
@@ -519,6 +541,7 @@ void pages_plain_answer(const struct pages *pages, struct http_request *request,
             break;
         write_bytes(&writer, at, (size_t)(open - at));
         write_value(&writer, open + 3, (size_t)(close - open) - 3, values, values_count);
+        write_value(&writer, open + 3, (size_t)(close - open) - 3, &path, 1);
         at = close + 2;
     }
     write_bytes(&writer, at, (size_t)(end - at));
@@ -532,9 +555,8 @@ void pages_plain_answer(const struct pages *pages, struct http_request *request,
 static bool page_fits(const char *page, const char *path)
 {
     const size_t chars = strlen(page);
-    const bool has_more = strcmp(page, PAGES_ONLINE) == 0 || strcmp(page, PAGES_CONTACT) == 0;
     return strncmp(page, path, chars) == 0 &&
-           (path[chars] == '\0' || (has_more && path[chars] == '/'));
+           (path[chars] == '\0' || (page_has_more(page) && path[chars] == '/'));
 }
 
 void pages_get(void *context, struct http_request *request)

@@ -52,7 +52,7 @@ void pages_close(struct pages *pages); /* NULL is harmless */
 uint32_t pages_locale(const char *accept_language);
 const char *pages_locale_name(uint32_t locale);
 
-/* The page of that address; "/" where there is none. */
+/* `path` where it is a page's, or a page's and a name behind it; else "/". */
 const char *pages_path(const char *path);
 
 /* A string of the locale, or English where it has none. Never NULL for a name of en.json. */

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import struct
 import time
+import urllib.parse
 
 import keyd
 
@@ -164,10 +165,13 @@ class Language(Case):
     def test_a_form_without_a_script_leads_back(self):
         browser = keyd.Browser(self.service)
         form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "null"}
-        answer = browser.call("POST", "/language", "language=ja&to=/reset", form)
-        self.assertEqual((answer.status, answer.headers["Location"]), (303, "/reset"))
+        for to in ("/reset", "/online/Ab0_-", "/"):
+            body = urllib.parse.urlencode({"language": "ja", "to": to})
+            answer = browser.call("POST", "/language", body, form)
+            self.assertEqual((answer.status, answer.headers["Location"]), (303, to))
         self.assertEqual(browser.cookies["__Host-bulla-language"], "ja")
-        for to in ("//evil.example", "https://evil.example", "/nothing", "", "/reset%0d"):
+        for to in ("//evil.example", "https://evil.example", "/nothing", "", "/reset%0d", "/online/", "/online/a%2fb",
+                   "/online/a.b", "/online/a%0d", "%2F%2Fevil.example", "/reset/x", "/" + "a" * 999):
             answer = browser.call("POST", "/language", "language=ja&to=" + to, form)
             self.assertEqual(answer.headers["Location"], "/", to)
         self.assert_refused(browser.call("POST", "/language", "language=xx&to=/", form), 400,
