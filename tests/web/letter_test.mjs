@@ -7,7 +7,7 @@ import { layOut, parseMail } from '../../web/opener/mime.js';
 import { shownField } from '../../web/opener/header.js';
 import { unpack } from '../../web/opener/packed.js';
 import { concat, hex, makeId, pack, seal } from '../../web/pages/seal.js';
-import { clean, encodeWords, fileName, letterBytes, messageIds, parameter, thread, writeLetter } from '../../web/pages/letter.js';
+import { addressesOf, clean, cutUtf8, encodeWords, fileName, letterBytes, messageIds, parameter, thread, writeLetter } from '../../web/pages/letter.js';
 import { seal as sealAgain } from './support/seal.mjs';
 
 const NOW = Date.UTC(2026, 10, 22, 8, 5, 9);
@@ -125,6 +125,23 @@ test('an_answer_carries_its_thread', async () => {
     assert.equal(shownField(root.fields, 'in-reply-to'), '<3@a>');
     assert.equal(shownField(root.fields, 'references'), '<1@a> <3@a>');
     assert.equal(shownField(root.fields, 'date'), 'Sun, 22 Nov 2026 08:05:09 +0000');
+});
+
+test('addresses_are_read_as_they_are_pasted', () => {
+    const a = 'anna@example.org';
+    const b = 'bob@example.org';
+    for (const [typed, wanted] of [['', []], [` ${a} ; ${b},`, [a, b]], [`${a} ${b}`, [a, b]], [`Anna Smith <${a}>, <${b}>`, [a, b]],
+        [`"Smith, Anna" <${a}>;Bob <${b}>`, [a, b]], [`<${a}> <${b}>`, [a, b]], [`${a} <${a}>`, [a]], [`${b} Anna <${a}>`, [b, a]]])
+        assert.deepEqual(addressesOf(typed), wanted, typed);
+    for (const [typed, wrong] of [['Anna', 'Anna'], ['Anna <>', '<>'], [`Anna <${a}`, 'Anna'], [`<${a}`, `<${a}`], [`Smith, Anna <${a}>`, 'Smith'], ['änna@example.org', 'änna@example.org']])
+        assert.throws(() => addressesOf(typed), { message: wrong }, typed);
+});
+
+test('a_subject_is_cut_between_characters', () => {
+    assert.equal(cutUtf8('x'.repeat(513), 512), 'x'.repeat(512));
+    assert.equal(cutUtf8('日'.repeat(200), 512), '日'.repeat(170));
+    assert.equal(cutUtf8('🙂'.repeat(3), 11), '🙂🙂');
+    assert.equal(cutUtf8('ab', 512), 'ab');
 });
 
 test('what_is_no_message_id_stays_out_of_the_header', () => {

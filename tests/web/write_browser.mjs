@@ -219,5 +219,12 @@ test('what_may_not_be_written_is_told_and_nothing_leaves', async () => {
             await new Promise((resolve) => setTimeout(resolve, 50));
         }
     }
+    await tab.goto(`${BULLA_KEYD_URL}/write?forward=${answered}#${encodeURIComponent('<2@example.org>')}`);
+    await tab.waitFor('#write:not([hidden])');
+    assert.equal(await tab.evaluate(() => location.hash), '', 'nothing of the message stays in the history');
+    await fill(BULLA_USER, 'write-to');
+    await tab.click('#write button[type=submit]');
+    assert.equal(await error('#write .error'), words.write_original_hint);
+    assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('[aria-invalid]')].map(({ id }) => id)), ['write-original']);
     assert.equal(outgoingIds().length, before);
 });

@@ -42,6 +42,38 @@ export function encodeWords(text) {
 /** One line of text: no control, no line end, no direction mark that could make it read otherwise. */
 export const clean = (text) => text.toWellFormed().replace(/[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g, " ").trim();
 
+/** The start of a text, cut between characters, that has at most so many bytes in UTF-8. */
+export function cutUtf8(text, bytesMax) {
+  let start = "";
+  let bytes = 0;
+  for (const character of text) {
+    bytes += utf8.encode(character).length;
+    if (bytes > bytesMax) {
+      break;
+    }
+    start += character;
+  }
+  return start;
+}
+
+/**
+ * The addresses of a list as people type and paste it: between commas, semicolons or blanks, or in <>
+ * behind a name. Throws the one that is none.
+ */
+export function addressesOf(typed) {
+  const pieces = typed.replace(/"[^"]*"\s*(?=<)/g, " ").split(/[,;\r\n]+/).flatMap((piece) => {
+    const words = piece.replace(/<[^<>]*>/g, " ").split(/\s+/).filter((word) => word !== "");
+    const named = [...piece.matchAll(/<([^<>]*)>/g)].map(([whole, address]) => address.trim() || whole);
+    return named.length === 0 ? words : [...words.filter((word) => /[@<>]/.test(word)), ...named];
+  });
+  for (const address of pieces) {
+    if (!/^[\x21-\x7e]+@[\x21-\x7e]+$/.test(address) || /[<>()[\]\\,;:"]/.test(address)) {
+      throw new Error(address);
+    }
+  }
+  return [...new Set(pieces)];
+}
+
 /** A value of unstructured text after `name: `. */
 function unstructured(name, value) {
   const text = clean(value);

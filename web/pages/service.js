@@ -129,15 +129,19 @@ function showAccount() {
   byId("account-name").textContent = user === null ? "" : text("signed_in_as", { address: user });
 }
 
-/** Shows an error in a section; the live region is filled, so that it is read out. */
-export function complain(id, message) {
+/** Shows an error in a section, and goes to the field that it is about; where there is none, to the error. */
+export function complain(id, message, field) {
   const place = byId(id).querySelector(".error");
   place.textContent = message;
-  const field = byId(id).querySelector("input:not([type=checkbox])");
-  for (const input of byId(id).querySelectorAll("input:not([type=checkbox])")) {
-    input.setAttribute("aria-invalid", "true");
-  }
-  (field ?? byId(id).querySelector("button"))?.focus();
+  place.tabIndex = -1;
+  field?.setAttribute("aria-invalid", "true");
+  (field ?? place).focus();
+}
+
+/** The session has ended meanwhile. */
+export function signInAgain() {
+  show("signin");
+  complain("signin", text("error_again"));
 }
 
 /** Handles a section's form: one call at a time, and an error in place of silence. */
@@ -185,12 +189,19 @@ export function wire(onSignedOut) {
       byId(box.dataset.shows).type = box.checked ? "text" : "password";
     });
   }
-  byId("signout")?.addEventListener("click", async () => {
-    try {
-      await change("DELETE", "/v1/session");
-    } finally {
-      await session().catch(() => {});
-      onSignedOut();
+  const button = byId("signout");
+  const told = document.createElement("p");
+  told.className = "error";
+  told.setAttribute("role", "alert");
+  button?.parentElement.append(told);
+  button?.addEventListener("click", async () => {
+    told.textContent = "";
+    const refused = await change("DELETE", "/v1/session").then(() => null, (refusal) => refusal);
+    const user = await session().then((answer) => answer.user, () => undefined);
+    if (refused !== null && user !== null) {
+      told.textContent = explain(refused);
+      return;
     }
+    onSignedOut();
   });
 }

@@ -1,16 +1,18 @@
 // /write and /contact: a message is written and sealed here, and only its ciphertext leaves. What is
 // typed is kept nowhere but on this page. docs/keyservice/write.md.
 import {
-  byId, call, changeWith, complain, explain, Refusal, session, show, text, wire,
+  byId, call, changeWith, complain, explain, Refusal, session, show, signInAgain, text, wire,
 } from "./service.js";
 import { wireAccount } from "./signin.js";
 import { showLook } from "./look.js";
-import { clean, letterBytes, thread, writeLetter } from "./letter.js";
+import { addressesOf, clean, cutUtf8, letterBytes, thread, writeLetter } from "./letter.js";
 import { hex, makeId, pack, seal } from "./seal.js";
 
 const KINDS = ["reply", "reply_all", "forward"];
 const CHOICE = "m"; // about a message, and what to do is still to be chosen
 const BODY_TYPE = "application/vnd.bulla.letter";
+const SUBJECT_BYTES_MAX = 512; // outside the sealed message
+const DRAFT_MS_MAX = 50 * 60 * 1000; // the service takes no id that is older than an hour
 
 const asked = new URLSearchParams(location.search);
 const CONTACT = "/contact";
@@ -22,8 +24,11 @@ const lookPath = about === ""
   ? `/v1/write${profile === "" ? "" : `?${new URLSearchParams({ profile })}`}`
   : `/v1/write/${about}`;
 // What the opened message says of itself, where whoever led here knew it: it never leaves this browser
-// but inside the sealed message and in the header that mail needs.
-const told = location.hash.slice(1).split(",").map((part) => {
+// but inside the sealed message and in the header that mail needs. The address that this browser keeps in its
+// history is without it; loading the page again finds it with this tab.
+const hash = location.hash || (typeof history.state === "string" ? history.state : "");
+history.replaceState(hash, "", location.pathname + location.search);
+const told = hash.slice(1).split(",").map((part) => {
   try {
     return decodeURIComponent(part);
   } catch {
@@ -33,6 +38,7 @@ const told = location.hash.slice(1).split(",").map((part) => {
 const [toldId, toldReferences, ...toldAddresses] = told;
 
 let look = null;
+let writer = null; // whose what is typed here is
 let files = [];
 let dirty = false;
 let draft = null; // sealed and perhaps posted: trying again sends the very same, so it is sent once
@@ -76,7 +82,7 @@ function choose() {
   byId("choice-list").replaceChildren(...allowed.map((name) => {
     const item = document.createElement("li");
     const link = document.createElement("a");
-    link.href = `/write?${name}=${about}${location.hash}`;
+    link.href = `/write?${name}=${about}${hash}`;
     link.textContent = text(`write_${name}_title`);
     item.append(link);
     return item;
@@ -115,6 +121,10 @@ async function advance() {
   try {
     look = await call("GET", lookPath);
     showLook(look.profile);
+    if (writer !== null && writer !== look.user) {
+      empty();
+    }
+    writer = look.user;
   } catch (refusal) {
     if (refusal.code === "credentials") {
       byId("signin-title").textContent = text(contact ? "write_contact_title" : "write_title");
@@ -138,16 +148,14 @@ async function advance() {
   }
 }
 
-/** Addresses between commas, semicolons or blanks; throws the one that is none. */
+/** The addresses of a field; null where they cannot be written to, which is told. */
 function addresses(name) {
-  const typed = field(name).value.split(/[,;\s]+/).filter((address) => address !== "")
-    .map((address) => address.replace(/^<(.*)>$/, "$1"));
-  for (const address of typed) {
-    if (!/^[\x21-\x7e]+@[\x21-\x7e]+$/.test(address) || /[<>()[\]\\,;:"]/.test(address)) {
-      throw new Error(address);
-    }
+  try {
+    return addressesOf(field(name).value);
+  } catch (wrong) {
+    complain("write", text("write_error_to", { address: wrong.message }), field(name));
+    return null;
   }
-  return typed;
 }
 
 const bytesOf = async (file) => new Uint8Array(await file.arrayBuffer());
@@ -198,12 +206,21 @@ async function sealDraft(to, cc) {
   packed.fill(0);
   const head = new TextEncoder().encode(JSON.stringify({
     m: hex(id), kind, ...(about === "" ? {} : { of: about }), ...(profile === "" ? {} : { profile }), to, cc,
-    subject: field("hide").checked ? "" : subject, ...(look.name ? { name: look.name } : {}),
+    subject: field("hide").checked ? "" : cutUtf8(subject, SUBJECT_BYTES_MAX), ...(look.name ? { name: look.name } : {}),
     in_reply_to: inReplyTo, references: references.join(" "), copy: field("copy").checked, bytes,
   }));
   const length = new DataView(new ArrayBuffer(4));
   length.setUint32(0, head.length, true);
-  return new Blob([length.buffer, head, key, header, ...chunks]);
+  return { at: Date.now(), blob: new Blob([length.buffer, head, key, header, ...chunks]) };
+}
+
+/** Nothing that was typed stays. */
+function empty() {
+  form.reset();
+  files = [];
+  listFiles();
+  dirty = false;
+  draft = null;
 }
 
 function changed() {
@@ -212,30 +229,31 @@ function changed() {
 }
 
 async function send() {
-  let to;
-  let cc;
-  try {
-    to = addresses("to");
-    cc = byId("write-cc-row").hidden ? [] : addresses("cc");
-  } catch (wrong) {
-    complain("write", text("write_error_to", { address: wrong.message }));
+  const to = addresses("to");
+  const cc = to === null || byId("write-cc-row").hidden ? [] : addresses("cc");
+  if (to === null || cc === null) {
     return;
   }
   if (to.length === 0) {
-    complain("write", text("write_error_to", { address: "" }));
+    complain("write", text("error_bad_request"), field("to"));
     return;
   }
-  if (draft === null) {
-    look = { ...look, now: (await call("GET", lookPath)).now };
+  if (kind === "forward" && field("original").files.length === 0) {
+    complain("write", text("write_original_hint"), field("original"));
+    return;
+  }
+  if (draft === null || Date.now() - draft.at > DRAFT_MS_MAX) {
+    draft = null;
+    const { now, user } = await call("GET", lookPath);
+    if (user !== writer) {
+      throw new Refusal("credentials"); // somebody else, in another window
+    }
+    look = { ...look, now };
     draft = await sealDraft(to, cc);
   }
   field("progress").textContent = text("write_sending");
-  await changeWith("POST", "/v1/write", BODY_TYPE, draft);
-  dirty = false;
-  draft = null;
-  form.reset();
-  files = [];
-  listFiles();
+  await changeWith("POST", "/v1/write", BODY_TYPE, draft.blob);
+  empty();
   show("done");
 }
 
@@ -261,13 +279,11 @@ form.addEventListener("submit", async (event) => {
     await send();
   } catch (refusal) {
     if (refusal.code === "credentials") {
-      show("signin");
-      complain("signin", text("error_again"));
+      signInAgain();
     } else {
       const known = { forbidden: "write_error_forbidden", too_large: "write_error_size", not_recipient: "write_error_flags" };
       const name = known[refusal.code];
-      byId("write").querySelector(".error").textContent = name === undefined ? explain(refusal) : text(name, { size: size(look.size) });
-      button.focus();
+      complain("write", name === undefined ? explain(refusal) : text(name, { size: size(look.size) }));
     }
   } finally {
     button.disabled = false;
@@ -291,13 +307,10 @@ byId("to-signin").addEventListener("click", () => {
   show("signin");
 });
 wire(() => {
-  dirty = false;
-  form.reset();
-  files = [];
-  listFiles();
+  empty();
   return advance();
 });
-wireAccount(advance); // what was typed stays
+wireAccount(advance); // what was typed stays with who typed it
 
 if (about !== "" && !/^[0-9a-f]{32}$/.test(about)) {
   fail(new Refusal("bad_request"), "error_link");
