@@ -121,13 +121,14 @@ test('a_forgotten_password_is_replaced_by_a_mailed_code', async () => {
     await tab.waitFor('#code:not([hidden])');
     await fill('#code-code', await code(1));
     await tab.click('#code button[type=submit]');
-    await tab.waitFor('#account:not([hidden])');
+    await tab.waitFor('#mine:not([hidden])'); // signed in: on to one's account
     await waitForText('#account-name', BULLA_USER);
     await tab.waitFor('#nav a[href="/account"]');
 });
 
 test('the_page_reset_asks_for_an_address_at_once', async () => {
     await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])');
     await page('/reset');
     await tab.waitFor('#reset:not([hidden])');
     assert.equal(await tab.evaluate(() => document.activeElement.id), 'reset-user');

@@ -4,14 +4,9 @@ import { wireAccount } from "./signin.js";
 
 const first = location.pathname === "/reset" ? "reset" : ["signin", "register"].find((id) => byId(id) !== null);
 
-/** Signed in: the forms go, who one is remains. */
+/** Signed in: what is left to do here is one's own account. */
 function signedIn() {
-  for (const id of ["signin", "second", "register", "reset", "code"]) {
-    if (byId(id) !== null) {
-      byId(id).hidden = true;
-    }
-  }
-  byId("signout").focus();
+  location.replace("/account");
 }
 
 function signedOut() {

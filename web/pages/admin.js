@@ -1,5 +1,5 @@
 // The page /admin: accounts, profiles, engines, the audit log, tokens. The service decides what each may.
-import { byId, call, change, explain, onSubmit, session, show, text, wire } from "./service.js";
+import { byId, call, change, complain, explain, onSubmit, Refusal, session, show, signInAgain, text, wire } from "./service.js";
 import { wireAccount } from "./signin.js";
 
 const LOGO_BYTES_MAX = 32768;
@@ -45,8 +45,11 @@ function table(place, heads, rows) {
     const line = body.insertRow();
     row.forEach((content, index) => {
       const cell = line.insertCell();
-      cell.append(content);
-      cell.dir = "auto";
+      if (content !== "") { // an empty cell has no label on a phone
+        const isolated = document.createElement("bdi");
+        isolated.append(content);
+        cell.append(isolated);
+      }
       if (heads[index] !== "") {
         cell.dataset.label = heads[index];
       }
@@ -67,9 +70,13 @@ async function attempt(section, act) {
       for (const dialog of document.querySelectorAll("dialog[open]")) {
         dialog.close();
       }
-      show("signin");
       byId("tabs").hidden = true;
-      byId("signin").querySelector(".error").textContent = explain(refusal);
+      if (refusal.code === "credentials") {
+        signInAgain();
+      } else {
+        show("signin");
+        complain("signin", explain(refusal));
+      }
       return false;
     }
     place.textContent = explain(refusal);
@@ -256,6 +263,11 @@ function showPicture(url) {
 }
 
 const openProfile = (name) => attempt("profiles", async () => {
+  // Saving asks for a new sign-in: better now than when all is typed.
+  const { fresh } = await call("GET", "/v1/account");
+  if (!fresh) {
+    throw new Refusal("fresh");
+  }
   let profile = { name, title: "", text: "", link: "", contact: "", locale: "", retention_days: 0, logo: "" };
   try {
     profile = await call("GET", `/v1/admin/profiles/${encodeURIComponent(name)}`);

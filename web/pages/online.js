@@ -1,15 +1,16 @@
 // /online/<handle>: shows one message that a file posted here, once its reader has signed in and clicked.
 // docs/api/keyservice.md, "Opening online".
 import {
-  byId, call, changeForBytes, complain, explain, Refusal, session, show, text, wire,
+  byId, call, changeForBytes, complain, explain, Refusal, session, show, signInAgain, text, wire,
 } from "./service.js";
 import { wireAccount } from "./signin.js";
 import { messageView } from "./view.js";
 import { describe, guard } from "./release.js";
 
 // Mail's HTML is parsed into documents where nothing runs (the opener's sanitize.js) and shown in a frame without scripts:
-// so this page may make markup of text. Nothing may make a script of one.
-globalThis.trustedTypes?.createPolicy("default", { createHTML: (markup) => markup });
+// so this page may make markup of text for these two, and for nothing else. Nothing may make a script of one.
+const MARKUP_SINKS = ["DOMParser parseFromString", "HTMLIFrameElement srcdoc"];
+globalThis.trustedTypes?.createPolicy("default", { createHTML: (markup, type, sink) => (MARKUP_SINKS.includes(sink) ? markup : null) });
 
 const handle = location.pathname.replace(/^\/online\/?/, "");
 
@@ -72,8 +73,7 @@ form.addEventListener("submit", async (event) => {
     await present(await changeForBytes("POST", `/v1/online/${handle}`));
   } catch (refusal) {
     if (refusal.code === "credentials") {
-      show("signin");
-      complain("signin", text("error_again"));
+      signInAgain();
     } else if (refusal.code !== "away") {
       fail(refusal);
     } else {

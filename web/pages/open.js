@@ -1,7 +1,7 @@
 // /open?m=<id>#<public key>: gives the key of one envelope to the window that opened this one.
 // docs/api/keyservice.md, "The window flow".
 import {
-  byId, call, change, complain, explain, Refusal, session, show, text, wire,
+  byId, call, change, complain, explain, Refusal, session, show, signInAgain, text, wire,
 } from "./service.js";
 import { wireAccount } from "./signin.js";
 import { describe, guard } from "./release.js";
@@ -86,8 +86,7 @@ function release() {
       show("opened");
     } catch (refusal) {
       if (refusal.code === "credentials") {
-        show("signin");
-        complain("signin", text("error_again"));
+        signInAgain();
       } else {
         fail(refusal);
       }

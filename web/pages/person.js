@@ -310,27 +310,12 @@ async function signedIn() {
   }
 }
 
-/** Nothing of the account stays in the document. */
-function signedOut() {
-  account = null;
-  afterSignIn = null;
-  secret = "";
-  for (const id of ["sessions-list", "devices-list", "passkeys-list", "recovery-codes", "totp-secret"]) {
-    byId(id).replaceChildren();
-  }
-  byId("phrase-field").value = "";
-  byId("confirm-cancel").hidden = true;
-  byId("signin-title").textContent = text("signin_title");
-  byId("signin-lead").textContent = text("signin_lead");
-  turnTo("signin");
-}
-
-wire(signedOut);
+wire(() => location.reload()); // nothing of the account stays in the document
 wireAccount(signedIn);
 try {
   const { user } = await session();
   if (user === null) {
-    signedOut();
+    turnTo("signin");
   } else {
     await signedIn();
   }

@@ -1,5 +1,5 @@
 // The page /sent: the list of what somebody sent, and with ?m=ID one message, who opened it, its lock and dates.
-import { byId, call, change, complain, explain, session, show, text, wire } from "./service.js";
+import { byId, call, change, complain, explain, session, show, signInAgain, text, wire } from "./service.js";
 import { wireAccount } from "./signin.js";
 
 const id = new URLSearchParams(location.search).get("m");
@@ -16,6 +16,13 @@ function cell(row, content, label, kind) {
     place.className = kind;
   }
   place.append(content);
+  return place;
+}
+
+/** An address in its own direction, which the column's does not follow. */
+function isolated(words) {
+  const place = document.createElement("bdi");
+  place.textContent = words;
   return place;
 }
 
@@ -51,7 +58,7 @@ function addRow(message) {
   link.dir = "auto";
   link.textContent = message.subject || text("no_subject");
   cell(row, link);
-  cell(row, recipients(message), text("sent_to"));
+  cell(row, isolated(recipients(message)), text("sent_to"));
   cell(row, date(message.sent), text("sent_when"), "when");
   cell(row, state(message));
 }
@@ -68,6 +75,14 @@ async function load() {
   byId("none").textContent = any ? "" : text(after === "" ? "sent_none" : "sent_none_yet");
 }
 
+function tellRefusal(section, refusal, known) {
+  if (refusal.code === "credentials") {
+    signInAgain();
+  } else {
+    complain(section, explain(refusal, known));
+  }
+}
+
 async function listFrom(start) {
   byId("list").querySelector(".error").textContent = "";
   if (start) {
@@ -77,7 +92,7 @@ async function listFrom(start) {
   try {
     await load();
   } catch (refusal) {
-    complain("list", explain(refusal));
+    tellRefusal("list", refusal);
   }
 }
 
@@ -100,7 +115,7 @@ async function apply(body) {
     showMessage(await change("POST", `/v1/sent/${id}`, body));
     byId("done").textContent = text("sent_done");
   } catch (refusal) {
-    complain("message", explain(refusal));
+    tellRefusal("message", refusal);
   }
 }
 
@@ -113,7 +128,7 @@ async function setLock(locked, recipient) {
 function addRecipient(opening) {
   const row = byId("recipients").insertRow();
   const opened = opening.times > 0;
-  cell(row, opening.address || text("sent_anybody")).dir = "auto";
+  cell(row, isolated(opening.address || text("sent_anybody")));
   cell(row, opened ? date(opening.first) : text("sent_never"), opened ? text("sent_first") : undefined);
   cell(row, opened ? date(opening.last) : "", text("sent_last"));
   cell(row, opened ? String(opening.times) : "", text("sent_times"));
@@ -159,8 +174,7 @@ function wireMessage() {
       const at = new Date(field.value).getTime();
       const passed = form.dataset.date === "read_by" && at <= Date.now();
       if (Number.isNaN(at) || passed) {
-        complain("message", text("error_sent_date"));
-        field.focus();
+        complain("message", text("error_sent_date"), field);
       } else {
         apply({ [form.dataset.date]: at });
       }
@@ -182,7 +196,7 @@ async function signedIn() {
   } catch (refusal) {
     show("list");
     await listFrom(true);
-    complain("list", explain(refusal, { unknown: "sent_none" }));
+    tellRefusal("list", refusal, { unknown: "sent_none" });
   }
 }
 

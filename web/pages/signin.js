@@ -98,6 +98,13 @@ export function wireAccount(shown) {
     show("code");
   }
 
+  // What is shown is not left in a field of text that the browser would remember.
+  for (const box of document.querySelectorAll("[data-shows]")) {
+    box.form.addEventListener("submit", () => {
+      byId(box.dataset.shows).type = "password";
+      box.checked = false;
+    });
+  }
   onSubmit("signin", async (form) => {
     address = form.get("user").trim();
     const answer = await change("POST", "/v1/session", { user: address, password: form.get("password") });
