@@ -239,6 +239,7 @@ test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () =
     assert.equal(await text(tab, '.fault h1'), words.recipient_title);
     await shot(popup, 'not-recipient');
     await popup.click('#signout');
+    await popup.waitFor('#signin:not([hidden])');
     await popup.close();
 
     popup = await tab.clickForWindow('.fault button');

@@ -123,6 +123,7 @@ test('the_openers_page_says_that_it_is_locked', async () => {
     await tab.waitFor('#failed:not([hidden])');
     assert.equal(await text('#failed .error'), words.error_locked);
     await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])'); // else the next page may be asked for before that has arrived
 });
 
 test('unlocked_it_opens_and_a_date_in_the_past_ends_that', async () => {
