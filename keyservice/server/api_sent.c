@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SENT_PREFIX     "/v1/sent/"
 #define SENT_PAGE       50
@@ -97,6 +98,17 @@ static bool sender_get(const struct service *service, struct http_request *reque
     return rc == 0;
 }
 
+/* Takes from an allowance of the account; false: answered that it is used up. */
+static bool sender_take(const struct service *service, struct http_request *request,
+                        const struct store_session *session, enum guess_kind kind)
+{
+    const uint64_t wait_ns = guess_take(service->guess, kind, session->address,
+                                        strlen(session->address), clock_monotonic_ns());
+    if (wait_ns != 0)
+        api_refuse_wait(request, wait_ns);
+    return wait_ns == 0;
+}
+
 /* A page of the list, while it is put together. */
 struct sent_page {
     const char *sender;
@@ -151,6 +163,10 @@ void api_sent_list(void *context, struct http_request *request)
         (state != NULL && state[0] != '\0' && !filter_parse(&page.filter, state))) {
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
+    }
+    if ((text != NULL && text[0] != '\0') || page.filter != FILTER_ALL) {
+        if (!sender_take(service, request, &session, GUESS_SEARCH))
+            return;
     }
     page.sender = session.address;
     page.messages = json_array();
@@ -313,21 +329,23 @@ static int change_read(const struct http_request *request, struct sent_change *c
     return fine ? 0 : -EBADMSG;
 }
 
-/* False: answered. A date that has passed would be told of at once, and each change is a line of
+/* False: answered. Who may open what anybody may need not say who he is, so that a lock for one
+ * would hold nobody. A date that has passed would be told of at once, and each change is a line of
  * the audit log. */
 static bool change_take(const struct service *service, struct http_request *request,
-                        const struct store_session *session, const struct sent_change *change)
+                        const struct store_session *session, const struct store_envelope *envelope,
+                        const struct sent_change *change)
 {
+    if (change->locked && change->recipient[0] != '\0' && envelope->level == RECORD_LEVEL_NONE) {
+        api_refuse(request, API_BAD_REQUEST, "Anybody may open this message: lock it for all.");
+        return false;
+    }
     if (change->kind == CHANGE_READ_BY && change->at_unix_ms != 0 &&
         change->at_unix_ms <= api_now_ms()) {
         api_refuse(request, API_BAD_REQUEST, "This date has passed: choose one to come.");
         return false;
     }
-    const uint64_t wait_ns = guess_take(service->guess, GUESS_CHANGE, session->address,
-                                        strlen(session->address), clock_monotonic_ns());
-    if (wait_ns != 0)
-        api_refuse_wait(request, wait_ns);
-    return wait_ns == 0;
+    return sender_take(service, request, session, GUESS_CHANGE);
 }
 
 static const char *change_event(const struct sent_change *change)
@@ -354,20 +372,36 @@ static int change_apply(const struct service *service, const uint8_t *id,
     return -EINVAL;
 }
 
+/* For whom it is locked, or to which time the date is moved. */
+static void change_print(char text[STORE_ADDRESS_BYTES], const struct sent_change *change)
+{
+    struct tm utc;
+    const time_t at_s = (time_t)(change->at_unix_ms / 1000);
+    (void)snprintf(text, STORE_ADDRESS_BYTES, "%s",
+                   change->kind == CHANGE_LOCK ? change->recipient : "none");
+    if (change->at_unix_ms != 0 && gmtime_r(&at_s, &utc) != NULL)
+        (void)strftime(text, STORE_ADDRESS_BYTES, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
 /* The line of what is about to be done is durable before it is done. */
 static int change_do(const struct service *service, const struct http_request *request,
                      const struct store_session *session, const uint8_t *id,
                      const struct sent_change *change)
 {
     char hex[SENT_ID_CHARS];
+    char detail[STORE_ADDRESS_BYTES];
     api_to_hex(hex, id, RECORD_ID_BYTES);
+    change_print(detail, change);
+    const struct audit_event line = {.event = change_event(change),
+                                     .id = hex,
+                                     .user = session->address,
+                                     .from = request->client,
+                                     .detail = detail};
     int rc = change->recipient[0] == '\0'
                  ? 0
                  : store_envelope_recipient(service->store, id, change->recipient);
     if (rc == 0)
-        rc = api_audit(service, request, change_event(change),
-                       change->recipient[0] == '\0' ? NULL : "recipient", hex, session->address,
-                       true);
+        rc = audit_append(service->audit, &line, true, clock_unix_ns());
     if (rc != 0)
         return rc;
     rc = change_apply(service, id, change);
@@ -397,7 +431,7 @@ void api_sent_change(void *context, struct http_request *request)
         api_refuse(request, API_RIGHTS, NULL);
         return;
     }
-    if (!change_take(service, request, &session, &change))
+    if (!change_take(service, request, &session, &sent.envelope, &change))
         return;
     int rc = change_do(service, request, &session, sent.envelope.id, &change);
     if (rc == 0)

@@ -37,8 +37,9 @@ enum guess_kind {
     GUESS_WRITE,           /* messages that an account writes here                        */
     GUESS_WRITE_TO,        /* and their recipients                                        */
     GUESS_CHANGE,          /* locks and dates that an account changes                     */
+    GUESS_SEARCH,          /* lists of what was sent that look through many messages      */
 };
-#define GUESS_KINDS_COUNT 15
+#define GUESS_KINDS_COUNT 16
 
 /* The most mails to one address in a time: the burst, and what is refilled meanwhile. */
 #define GUESS_MAIL_ALL_BURST    20

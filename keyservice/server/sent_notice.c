@@ -44,6 +44,19 @@ static void when_print(char text[WHEN_BYTES], uint64_t unix_ms)
         (void)strftime(text, WHEN_BYTES, "%Y-%m-%d %H:%M", &utc);
 }
 
+/* Less a character of UTF-8 at the end that is not all there. */
+static size_t whole_chars(const char *text, size_t bytes)
+{
+    size_t at = bytes;
+    while (at > 0 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
+        at--;
+    if (at == 0)
+        return bytes;
+    const unsigned char lead = (unsigned char)text[at - 1];
+    const size_t follow = lead < 0xc0 ? 0 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : 3;
+    return bytes - at >= follow ? bytes : at - 1;
+}
+
 /* Cut at `room`, between characters. */
 static void expand(char *dst, size_t room, const char *text, const struct value *values)
 {
@@ -65,9 +78,7 @@ static void expand(char *dst, size_t room, const char *text, const struct value 
         memcpy(dst + used, put, chars);
         used += chars;
     }
-    while (*text != '\0' && used > 0 && ((unsigned char)dst[used - 1] & 0xc0) == 0x80)
-        used--;
-    dst[used] = '\0';
+    dst[whole_chars(dst, used)] = '\0';
 }
 
 /* Who has not opened it: recipients less openings. */
