@@ -157,7 +157,7 @@ static bool head_take(struct write *write)
                        write->kind == WRITE_FORWARD;
     return addresses_take(write, "cc") && write->to_count > 0 &&
            strlen(write->subject) <= RECORD_SUBJECT_BYTES_MAX &&
-           strlen(write->name) <= LETTER_NAME_BYTES_MAX &&
+           letter_name_plain(write->name) &&
            (about ? api_hex(write->of.id, RECORD_ID_BYTES, of) == 0 : of[0] == '\0');
 }
 

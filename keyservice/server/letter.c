@@ -70,25 +70,30 @@ static void text_add(struct header_text *header, const char *text)
     header->used += bytes;
 }
 
-/* A phrase as a quoted string. */
-static void name_add(struct header_text *header, const char *name)
+/* Within a quoted string. */
+static void quoted_add(struct header_text *header, const char *text)
 {
     char one[2] = "";
-    text_add(header, "\"");
-    for (; *name != '\0'; name++) {
-        if (*name == '"' || *name == '\\')
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\')
             text_add(header, "\\");
-        one[0] = *name;
+        one[0] = *text;
         text_add(header, one);
     }
-    text_add(header, "\" ");
 }
 
-static void author_add(struct header_text *header, const char *name, const char *address)
+/* `shown`: an address that stands beside the name, or for it; "": none. */
+static void author_add(struct header_text *header, const char *name, const char *shown,
+                       const char *address)
 {
-    text_add(header, "From: ");
-    if (name[0] != '\0')
-        name_add(header, name);
+    const bool both = name[0] != '\0' && shown[0] != '\0';
+    const bool any = name[0] != '\0' || shown[0] != '\0';
+    text_add(header, any ? "From: \"" : "From: ");
+    quoted_add(header, name);
+    text_add(header, both ? " (" : "");
+    quoted_add(header, shown);
+    text_add(header, both ? ")" : "");
+    text_add(header, any ? "\" " : "");
     text_add(header, "<");
     text_add(header, address);
     text_add(header, ">\r\n");
@@ -114,6 +119,11 @@ static void field_add(struct header_text *header, const char *field, const char 
     text_add(header, "\r\n");
 }
 
+bool letter_name_plain(const char *name)
+{
+    return strlen(name) <= LETTER_NAME_BYTES_MAX && strpbrk(name, "@<>") == NULL;
+}
+
 /* A line end in any of them would begin a field of the writer's own. */
 static bool texts_sound(const struct letter *letter)
 {
@@ -122,7 +132,7 @@ static bool texts_sound(const struct letter *letter)
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
         if (!record_text_sound((const uint8_t *)texts[i], strlen(texts[i])))
             return false;
-    return strlen(letter->name) <= LETTER_NAME_BYTES_MAX &&
+    return letter_name_plain(letter->name) &&
            strlen(letter->in_reply_to) <= LETTER_IDS_BYTES_MAX &&
            strlen(letter->references) <= LETTER_IDS_BYTES_MAX &&
            letter->to_count + letter->cc_count <= LETTER_ADDRESSES_MAX;
@@ -132,10 +142,9 @@ static bool texts_sound(const struct letter *letter)
 static int header_make(struct header_text *header, const struct letter *letter)
 {
     const bool in_place = letter->service != NULL;
-    const char *name = letter->name;
-    if (in_place && name[0] == '\0')
-        name = letter->address;
-    author_add(header, name, in_place ? letter->service : letter->address);
+    /* The name is whatever was typed; the address is what was proven. */
+    author_add(header, letter->name, in_place ? letter->address : "",
+               in_place ? letter->service : letter->address);
     if (in_place)
         field_add(header, "Reply-To: ", letter->address);
     addresses_add(header, "To: ", letter->to, letter->to_count);
@@ -152,7 +161,7 @@ static void writer_show(const struct frame *frame, const struct letter *letter,
                         struct header_text *header, struct frame_shown *shown)
 {
     struct header read;
-    author_add(header, letter->name, letter->address);
+    author_add(header, letter->name, "", letter->address);
     text_add(header, "\r\n");
     header_read(&read, (const uint8_t *)header->text, header->used, header->used);
     const struct frame_message message = {

@@ -38,8 +38,8 @@ struct letter {
     uint32_t locale;     /* pages.h */
     const char *name;    /* of the writer; "": none */
     const char *address; /* of the writer            */
-    const char *service; /* stands in From for the writer, who then is in Reply-To; NULL: the writer
-                            does */
+    const char *service; /* stands in From for the writer, whose address then is beside the name and
+                            in Reply-To; NULL: the writer does */
     const char *const *to;
     const char *const *cc;
     uint32_t to_count;
@@ -51,6 +51,9 @@ struct letter {
     size_t sealed_bytes;
     uint64_t now_unix_ns;
 };
+
+/* Could a reader take it for nothing but a name? An address in it would look like the writer's. */
+bool letter_name_plain(const char *name);
 
 MUST_USE int letter_write(const struct letters *letters, const struct letter *letter,
                           uint8_t **mail, size_t *mail_bytes);

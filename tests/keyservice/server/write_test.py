@@ -110,7 +110,7 @@ class Write(keyd.Case):
         mail = email.message_from_bytes(raw, policy=email.policy.default)
         sender, = mail["From"].addresses
         self.assertEqual(sender.addr_spec, "bulla@localhost")  # DMARC: not a domain of ours
-        self.assertEqual(sender.display_name, 'Bob "B" Ünal')
+        self.assertEqual(sender.display_name, 'Bob "B" Ünal (bob@example.org)')
         self.assertEqual(mail["Reply-To"].addresses[0].addr_spec, BOB)
         self.assertEqual(mail["To"].addresses[0].addr_spec, ALICE)
         self.assertEqual(mail["Subject"], "Re: Grüße")
@@ -258,6 +258,8 @@ class Write(keyd.Case):
                      self.reply(kind="shout"), self.reply(to=[]), self.reply(to=["no address"]),
                      self.reply(to=["a@example.org\r\nBcc: eve@example.net"]),
                      self.reply(subject="x\r\nBcc: eve@example.net"), self.reply(name="x\ny"),
+                     self.reply(name="Alice <alice@example.com>"), self.reply(name="a@b"),
+                     self.reply(name="x" * 129),
                      self.reply(in_reply_to="<1@a>\r\nX: y"), self.reply(extra="x"),
                      self.reply(subject="x" * 513), self.reply(bytes=-1), self.reply(bytes="1"),
                      self.reply(to=[f"a{i}@example.org" for i in range(101)])):
