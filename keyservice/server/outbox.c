@@ -161,6 +161,8 @@ static void due_finish(struct outbox *outbox, const struct outbox_due *due, cons
 static void outbox_pass(struct outbox *outbox)
 {
     uint32_t count = 0;
+    uint32_t claimed = 0;
+    int failed = 0;
     char hex[OUTBOX_HEX_BYTES];
     char name[OUTBOX_NAME_BYTES];
     if (store_outbox_due(outbox->config.store, now_ms(), outbox->batch, OUTBOX_SEND_BATCH,
@@ -170,14 +172,22 @@ static void outbox_pass(struct outbox *outbox)
         struct outbox_due *due = &outbox->batch[i];
         if (atomic_load_explicit(&outbox->stop, memory_order_relaxed))
             return;
-        if (store_outbox_claim(outbox->config.store, due, now_ms() + OUTBOX_LEASE_MS) != 0)
-            continue; /* another node has it, or the database is away */
+        const int rc = store_outbox_claim(outbox->config.store, due, now_ms() + OUTBOX_LEASE_MS);
+        if (rc != 0 && rc != -EACCES)
+            failed = rc; /* the database cannot be written */
+        if (rc != 0)
+            continue; /* -EACCES: another node has it */
+        claimed++;
         id_hex(hex, due->id);
         (void)snprintf(name, sizeof(name), "%s-%u", hex, due->place);
         due_finish(outbox, due, name, due_send(outbox, due, name));
     }
-    if (count == OUTBOX_SEND_BATCH)
-        outbox_wake(outbox); /* there may be more */
+    if (failed != 0)
+        log_line(LOG_LEVEL_ERROR, "outbox_unclaimed", "due=%u claimed=%u errno=%d", count, claimed,
+                 -failed);
+    /* There may be more. What nobody could claim is still due: the next look is for that. */
+    if (count == OUTBOX_SEND_BATCH && claimed > 0)
+        outbox_wake(outbox);
 }
 
 static void *outbox_run(void *argument)

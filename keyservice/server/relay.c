@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define RELAY_COPY_BYTES     65536
+#define RELAY_TOO_LARGE      552   /* RFC 1870, 6.1: said of MAIL FROM, and of this mail */
 #define RELAY_CONNECT_MS_MAX 15000 /* a relay that is away holds up nobody else's mail */
 
 bool relay_address_plain(const char *address)
@@ -85,6 +86,26 @@ static int folder_put(const struct relay *relay, const struct relay_mail *mail)
     return rc;
 }
 
+/* How far an attempt came. */
+struct relay_talk {
+    bool recipient; /* RCPT or more */
+};
+
+static bool command_is(const char *line, size_t bytes, const char *verb)
+{
+    return bytes >= strlen(verb) && memcmp(line, verb, strlen(verb)) == 0;
+}
+
+/* Curl tells the commands that it sends to whoever debugs it, and to nobody else. */
+static int curl_said(CURL *curl, curl_infotype type, char *data, size_t bytes, void *context)
+{
+    struct relay_talk *talk = context;
+    (void)curl;
+    if (type == CURLINFO_HEADER_OUT && command_is(data, bytes, "RCPT "))
+        talk->recipient = true;
+    return 0;
+}
+
 static size_t curl_read(char *dst, size_t size, size_t count, void *context)
 {
     const struct relay_mail *mail = context;
@@ -128,7 +149,7 @@ static bool curl_protect(const struct relay *relay, CURL *curl)
 }
 
 static bool curl_prepare(const struct relay *relay, CURL *curl, const struct curl_slist *to,
-                         const struct relay_mail *mail)
+                         const struct relay_mail *mail, struct relay_talk *talk)
 {
     bool done = curl_easy_setopt(curl, CURLOPT_URL, relay->url) == CURLE_OK;
     done = done && curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps") == CURLE_OK;
@@ -145,6 +166,9 @@ static bool curl_prepare(const struct relay *relay, CURL *curl, const struct cur
     (void)curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, (curl_off_t)mail->bytes);
     (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGFUNCTION, curl_said);
+    (void)curl_easy_setopt(curl, CURLOPT_DEBUGDATA, talk);
+    (void)curl_easy_setopt(curl, CURLOPT_VERBOSE, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, curl_over);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, mail);
@@ -159,7 +183,8 @@ static int relay_send(const struct relay *relay, const struct relay_mail *mail)
     CURL *curl = curl_easy_init();
     CURLcode code = CURLE_OUT_OF_MEMORY;
     long answer = 0;
-    if (to != NULL && curl != NULL && curl_prepare(relay, curl, to, mail)) {
+    struct relay_talk talk = {.recipient = false};
+    if (to != NULL && curl != NULL && curl_prepare(relay, curl, to, mail, &talk)) {
         code = curl_easy_perform(curl);
         (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer);
     }
@@ -170,7 +195,9 @@ static int relay_send(const struct relay *relay, const struct relay_mail *mail)
     /* Neither the relay's own words nor the address: they may hold what a person typed. */
     log_line(LOG_LEVEL_WARNING, "mail_relay_failed", "name=%s attempt=%u answer=%ld why=\"%s\"",
              mail->name, mail->attempts_count, answer, curl_easy_strerror(code));
-    return answer >= 500 && answer < 600 ? -EPERM : -EIO;
+    /* A greeting or a sender that is refused is the relay's settings, and those are mended. */
+    const bool never = answer >= 500 && answer < 600;
+    return never && (talk.recipient || answer == RELAY_TOO_LARGE) ? -EPERM : -EIO;
 }
 
 int relay_try(const struct relay *relay, const struct relay_mail *mail)

@@ -3,8 +3,9 @@
  * Ownership: borrows; a struct relay is plain and holds no resource.
  * Threads:   any; each attempt has a connection of its own.
  * Units:     bytes; milliseconds.
- * Errors:    relay_try(): -EPERM when the relay says "never" (RFC 5321, 4.2.1: 5yz), -EIO when it
- *            may say yes later, -errno of the folder. relay_init(): -EINVAL for what is too long.
+ * Errors:    relay_try(): -EPERM when the relay says "never" (RFC 5321, 4.2.1: 5yz) to the
+ *            recipient or the mail, -EIO when it may say yes later, -errno of the folder.
+ *            relay_init(): -EINVAL for what is too long.
  *
  * In the folder a mail is a file NAME.eml, whole or not there.
  */

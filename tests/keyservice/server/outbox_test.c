@@ -304,6 +304,56 @@ static void a_mail_that_nobody_takes_ends_and_its_account_is_told(void **state)
     assert_int_equal(folder_count(&sending, true), 0);
 }
 
+/* Claims fail, and are undone whole, while reading goes on. */
+static void claims_break(const struct store_fixture *fixture)
+{
+    store_fixture_sql(fixture, fixture->schema[0] == '\0'
+                                   ? "CREATE TRIGGER broken BEFORE UPDATE ON outbox_to"
+                                     " BEGIN SELECT RAISE(ABORT, 'broken'); END"
+                                   : "ALTER TABLE outbox_to ADD CHECK (attempts = 0)");
+}
+
+static uint32_t lines_with(const char *path, const char *word)
+{
+    char line[1024];
+    uint32_t count = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL)
+        count += strstr(line, word) != NULL;
+    (void)fclose(file);
+    return count;
+}
+
+static void what_cannot_be_claimed_is_not_looked_at_without_a_pause(void **state)
+{
+    struct store_fixture *fixture = *state;
+    struct sending sending;
+    char path[128];
+    uint32_t rounds = 0;
+    struct outbox_mail mail = mail_of(NULL, "x\r\n");
+    mail.to_count = 1;
+    for (uint32_t i = 0; i < OUTBOX_SEND_BATCH; i++)
+        assert_int_equal(outbox_put(fixture->store, &mail, clock_unix_ns() / NS_PER_MS), 0);
+    claims_break(fixture);
+    (void)snprintf(path, sizeof(path), "%s/stderr", fixture->folder);
+    const int kept = dup(STDERR_FILENO);
+    assert_true(kept >= 0 && freopen(path, "w", stderr) != NULL);
+    const uint64_t begun_ns = clock_monotonic_ns();
+    sending_open(&sending, fixture, "");
+    /* A line for each round. */
+    while (lines_with(path, "outbox_unclaimed") < 2 && ++rounds < WAIT_ROUNDS)
+        (void)usleep(10000);
+    const uint64_t took_ns = clock_monotonic_ns() - begun_ns;
+    sending_close(&sending);
+    (void)dup2(kept, STDERR_FILENO);
+    (void)close(kept);
+    (void)unlink(path);
+    assert_true(rounds < WAIT_ROUNDS);
+    assert_true(took_ns >= 2 * NS_PER_S);
+    assert_int_equal(folder_count(&sending, true), 0);
+}
+
 struct put_inside {
     const struct outbox_mail *mail;
     int end;
@@ -346,6 +396,7 @@ int main(void)
         STORE_CASE(what_cannot_stand_in_smtp_is_refused),
         STORE_CASE(a_long_mail_arrives_whole_once_for_each_recipient),
         STORE_CASE(a_mail_that_nobody_takes_ends_and_its_account_is_told),
+        STORE_CASE(what_cannot_be_claimed_is_not_looked_at_without_a_pause),
         STORE_CASE(a_notice_is_kept_with_the_write_it_belongs_to_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

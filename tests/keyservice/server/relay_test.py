@@ -79,6 +79,9 @@ class Relay:
     def talk(self, connection, mode):
         commands = []
         self.sessions.append(commands)
+        if mode == "closed":
+            connection.sendall(b"554 5.3.2 not open\r\n")
+            return
         connection.sendall(b"220 relay.test ESMTP\r\n")
         self.talk_on(connection, mode, commands, False)
 
@@ -101,6 +104,7 @@ class Relay:
                 return
             elif verb == b"MAIL":
                 sender = line
+                answer = b"550 5.7.1 no sender of mine\r\n" if mode == "sender" else answer
             elif verb == b"RCPT":
                 to.append(line)
                 answer = {"later": b"451 4.3.0 not now\r\n", "never": b"550 5.1.1 no such user " +
@@ -199,7 +203,7 @@ class Delivery(Case):
         self.assertNotIn("mail_dropped", self.service.log_text())
 
     def test_a_relay_that_says_later_is_asked_again(self):
-        for word in ("later", "full"):
+        for word in ("later", "full", "sender", "closed"):
             with self.subTest(word):
                 relay = Relay([word])
                 self.start(relay)
