@@ -52,9 +52,8 @@ static int token_look(const struct service *service, const char *text, struct ad
 static bool enter_program(const struct service *service, struct http_request *request,
                           enum admin_kind kind, struct admin_actor *actor)
 {
-    const bool bearer = strncmp(request->authorization, BEARER, sizeof(BEARER) - 1) == 0;
     /* A browser adds its cookie by itself: a request with both is no program's. */
-    if (!bearer || request->cookie[0] != '\0' || !api_own_origin(request)) {
+    if (request->cookie[0] != '\0' || !api_own_origin(request)) {
         api_refuse(request, API_CSRF, "A token comes alone: without a cookie and from no page.");
         return false;
     }
@@ -117,9 +116,10 @@ bool admin_enter(const struct service *service, struct http_request *request, en
 {
     bool fresh = true;
     *actor = (struct admin_actor){.account_number = 0};
-    const bool entered = request->authorization[0] != '\0'
-                             ? enter_program(service, request, kind, actor)
-                             : enter_person(service, request, kind, actor, &fresh);
+    /* Others, such as Basic, are for what stands before the service. */
+    const bool bearer = strncmp(request->authorization, BEARER, sizeof(BEARER) - 1) == 0;
+    const bool entered = bearer ? enter_program(service, request, kind, actor)
+                                : enter_person(service, request, kind, actor, &fresh);
     if (!entered)
         return false;
     if (!roles_allow_any(&actor->roles, right) || (kind == ADMIN_PERSON && actor->is_program)) {

@@ -349,7 +349,11 @@ class Tokens(Admin):
         for text in ("", "bulla_", "bulla_" + "A" * 43, "x" * 49, self.token()[:-1]):
             self.assert_refused(self.program(text, "GET", "/v1/admin/users"), 401, "credentials")
         answer = self.service.call("GET", "/v1/admin/users", headers={"Authorization": "Basic eDp5"})
-        self.assert_refused(answer, 403, "csrf")
+        self.assert_refused(answer, 401, "credentials")
+
+    def test_what_a_proxy_asks_of_a_browser_is_no_token(self):
+        answer = self.admin.call("GET", "/v1/admin/users", None, {"Authorization": "Basic eDp5"})
+        self.assertEqual(answer.status, 200, answer.body)
 
     def test_a_token_ends_with_its_owner_and_with_its_role(self):
         _, address, password = self.user()
