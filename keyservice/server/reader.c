@@ -218,6 +218,30 @@ void reader_close(struct reader *reader)
     free(reader);
 }
 
+/* What a child says may be a mail's that took it over: it never means that the process is gone. */
+static int status_of(int32_t status)
+{
+    static const int32_t known[] = {-EBADMSG, -ENOENT, -EFBIG, -ENOMEM, -EAGAIN};
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++)
+        if (status == known[i])
+            return status;
+    return -EBADMSG;
+}
+
+/* Takes what there is no room for, so that the next answer is the next mail's. */
+static int bytes_skip(int fd, size_t bytes)
+{
+    uint8_t part[4096];
+    int rc = 0;
+    while (bytes > 0 && rc == 0) { /* every round moves on */
+        const size_t now = MIN(bytes, sizeof(part));
+        rc = bytes_receive(fd, part, now);
+        bytes -= now;
+    }
+    secret_wipe(part, sizeof(part));
+    return rc == 0 ? -ENOMEM : rc;
+}
+
 static int answer_receive(const struct reader *reader, const struct reader_head *head,
                           uint8_t **items, size_t *items_bytes)
 {
@@ -225,13 +249,13 @@ static int answer_receive(const struct reader *reader, const struct reader_head 
     if (bytes_receive(reader->fd, &answer, sizeof(answer)) != 0)
         return -EIO;
     if (answer.status != 0)
-        return answer.status < 0 ? answer.status : -EIO;
+        return status_of(answer.status);
     if (answer.bytes > room_for(head))
         return -EIO;
     const size_t bytes = (size_t)answer.bytes;
     uint8_t *made = malloc(bytes + 1);
     if (made == NULL)
-        return -EIO; /* what it says is not taken, so it can say nothing more */
+        return bytes_skip(reader->fd, bytes);
     if (bytes_receive(reader->fd, made, bytes) != 0) {
         secret_wipe(made, bytes);
         free(made);
@@ -254,8 +278,10 @@ int reader_read(struct reader *reader, const uint8_t *mail, size_t mail_bytes, u
         rc = bytes_send(reader->fd, mail, mail_bytes);
     if (rc == 0)
         rc = answer_receive(reader, &head, items, items_bytes);
-    if (rc == -EIO)
-        (void)shutdown(reader->fd, SHUT_RDWR); /* out of step: it is not asked again */
+    if (rc == -EIO) { /* gone, or out of step: it is not asked again */
+        log_line(LOG_LEVEL_ERROR, "reader_lost", "mend=restart");
+        (void)shutdown(reader->fd, SHUT_RDWR);
+    }
     (void)pthread_mutex_unlock(&reader->mutex);
     return rc;
 }

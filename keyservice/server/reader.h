@@ -5,7 +5,7 @@
  * Threads:   any; one mail is read at a time.
  * Units:     bytes.
  * Errors:    -EBADMSG: it is no mail, or reading it failed; -ENOENT: no such part; -EFBIG: too
- *            large; -EIO: the process is gone.
+ *            large; -ENOMEM, -EAGAIN: not now; -EIO: the process is gone, as the log says.
  *
  * It is made before anything secret is in memory, knows no key and no connection, confines itself
  * (confine.h) and has every mail read by a child of its own, which may use READER_CPU_S and
