@@ -426,6 +426,14 @@ int api_open_permit_again(const struct service *service, struct http_request *re
     return permit(service, request, want, session, envelope, false);
 }
 
+int api_open_still(const struct service *service, const struct open_want *want)
+{
+    enum api_error error;
+    struct store_envelope envelope;
+    const int rc = envelope_check(service, want, &envelope, &error);
+    return rc == 0 ? 0 : error == API_LOCKED ? -EACCES : -EIO;
+}
+
 void api_open_release(void *context, struct http_request *request)
 {
     struct service *service = context;

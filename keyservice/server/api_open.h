@@ -45,6 +45,10 @@ MUST_USE int api_open_permit_again(const struct service *service, struct http_re
                                    struct open_want *want, struct store_session *session,
                                    struct store_envelope *envelope);
 
+/* Just before a file leaves, after all that took its time: 0, -EACCES where it has been locked
+ * meanwhile, or -EIO. */
+MUST_USE int api_open_still(const struct service *service, const struct open_want *want);
+
 /* What a page may say of an envelope before anything is released. */
 struct open_look {
     struct store_session session;

@@ -363,6 +363,8 @@ static bool opened_answer(struct plain_call *call, const struct open_want *want,
     else if (what == PLAIN_SHOW)
         rc = api_open_note(call->service, call->request, want, envelope, OPENING_ONLINE);
     else
+        rc = api_open_still(call->service, want);
+    if (rc == 0 && what == PLAIN_FILE)
         rc = api_audit(call->service, call->request, "release", "online_file", want->id_hex,
                        want->user, true);
     enum api_error error = rc == -EACCES ? API_LOCKED : API_AWAY;
