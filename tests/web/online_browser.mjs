@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url';
 import { layOut, parseMail } from '../../web/opener/mime.js';
 import { ASKING, HOSTILE, attackMail, lookAtAttacks } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { reloadEngine } from './support/engine.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
 import { SOURCE, WEB_BUILD } from './support/paths.mjs';
 import { Tracker } from './support/service.mjs';
@@ -42,9 +43,8 @@ before(async () => {
     const settings = 'key_service = "demo"\n  level = medium\n';
     writeFileSync(path, readFileSync(path, 'utf8').replace(/profile "default" \{/, '$&\n  script = no\n  level = medium')
         + `profile "narrow" {\n  ${settings}  script = no\n  algorithm = "aes-192"\n  compress = on\n}\n`);
-    process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
     keyd('profile', 'set', '--title', LOOK, '--link', 'https://example.org/', 'default');
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await reloadEngine(BULLA_DEMO_ENGINE_PID, 'narrow', folder);
 });
 
 after(async () => {

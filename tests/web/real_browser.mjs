@@ -12,6 +12,7 @@ import { pathToFileURL } from 'node:url';
 import { shownField } from '../../web/opener/header.js';
 import { layOut, parseMail } from '../../web/opener/mime.js';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { reloadEngine } from './support/engine.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
 import { CORPUS, SOURCE, WEB_BUILD, corpusFiles } from './support/paths.mjs';
 import { plainText } from './support/shown.mjs';
@@ -135,8 +136,7 @@ test('at_level_medium_a_session_spares_the_password_but_not_the_click', async ()
     const path = join(BULLA_DEMO_DIR, 'bulla.conf');
     const before = readFileSync(path, 'utf8');
     writeFileSync(path, before.replace(/profile "default" \{/, '$&\n  level = medium'));
-    process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await addProfile('medium-now', 'level = medium'); // read together with it
     const popup = await openWindow(TEXT);
     await popup.waitFor('#message:not([hidden])');
     assert.equal(await state(), 'waiting');
@@ -263,8 +263,7 @@ test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () =
 async function addProfile(name, settings) {
     const path = join(BULLA_DEMO_DIR, 'bulla.conf');
     writeFileSync(path, `${readFileSync(path, 'utf8')}profile "${name}" {\n  key_service = "demo"\n  ${settings}\n}\n`);
-    process.kill(Number(BULLA_DEMO_ENGINE_PID), 'SIGHUP');
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await reloadEngine(BULLA_DEMO_ENGINE_PID, name, folder);
 }
 
 test('at_level_none_a_click_opens_without_an_account_and_a_lock_still_bites', async () => {
