@@ -4,6 +4,7 @@ import { wireAccount } from "./signin.js";
 
 const LOGO_BYTES_MAX = 32768;
 const DOWNLOAD_PARTS_MAX = 256; // of 4 MiB
+const REVOKE_MS = 60000;
 const locale = document.documentElement.lang;
 const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
@@ -433,11 +434,15 @@ async function download() {
     parts.push(await response.arrayBuffer());
     after = response.headers.get("X-Bulla-After");
   }
+  if (after !== null) {
+    byId("audit").querySelector(".error").textContent = text("admin_download_cut");
+    return; // half a log looks like a whole one
+  }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(parts, { type: "text/plain" }));
   link.download = "audit.log";
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), REVOKE_MS); // the browser reads it in its own time
 }
 
 function wireAudit() {
