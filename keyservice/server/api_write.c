@@ -156,8 +156,7 @@ static bool head_take(struct write *write)
     const bool about = write->kind == WRITE_REPLY || write->kind == WRITE_REPLY_ALL ||
                        write->kind == WRITE_FORWARD;
     return addresses_take(write, "cc") && write->to_count > 0 &&
-           strlen(write->subject) <= RECORD_SUBJECT_BYTES_MAX &&
-           letter_name_plain(write->name) &&
+           strlen(write->subject) <= RECORD_SUBJECT_BYTES_MAX && letter_name_plain(write->name) &&
            (about ? api_hex(write->of.id, RECORD_ID_BYTES, of) == 0 : of[0] == '\0');
 }
 
@@ -292,18 +291,93 @@ static bool about_another(const struct write *write)
     return write->kind != WRITE_COMPOSE && write->kind != WRITE_CONTACT;
 }
 
-/* Takes from the allowances; false: answered. */
+struct write_taking {
+    enum guess_kind kind;
+    const char *key;
+    uint32_t count;
+};
+
+static void taking_give(const struct service *service, const struct write_taking *taking,
+                        uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        guess_give(service->guess, taking->kind, taking->key, strlen(taking->key),
+                   clock_monotonic_ns());
+}
+
+/* All of it or nothing. */
+static uint64_t taking_take(const struct service *service, const struct write_taking *taking)
+{
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const uint64_t wait_ns = guess_take(service->guess, taking->kind, taking->key,
+                                            strlen(taking->key), clock_monotonic_ns());
+        if (wait_ns != 0) {
+            taking_give(service, taking, i);
+            return wait_ns;
+        }
+    }
+    return 0;
+}
+
+/* Whom an account that writes to nobody of its own accord forwards to: people of write_domains are
+ * no strangers. */
+static uint32_t strangers_count(const struct service *service, const struct write *write)
+{
+    uint32_t count = 0;
+    if (write->kind != WRITE_FORWARD || api_write_to_anyone(service, write->session.address))
+        return 0;
+    for (uint32_t i = 0; i < write->all_count; i++)
+        if (!api_write_to_anyone(service, write->addresses[i]) &&
+            strcmp(write->addresses[i], write->session.address) != 0)
+            count++;
+    return count;
+}
+
+/* Takes from the allowances, from all of them or none; false: answered. */
 static bool write_allow(const struct service *service, struct http_request *request,
                         const struct write *write)
 {
     const char *user = write->session.address;
-    const uint64_t now_ns = clock_monotonic_ns();
-    uint64_t wait_ns = guess_take(service->guess, GUESS_WRITE, user, strlen(user), now_ns);
-    for (uint32_t i = 0; wait_ns == 0 && i < write->all_count; i++)
-        wait_ns = guess_take(service->guess, GUESS_WRITE_TO, user, strlen(user), now_ns);
-    if (wait_ns != 0)
-        api_refuse_wait(request, wait_ns);
-    return wait_ns == 0;
+    const struct write_taking takings[] = {
+        {.kind = GUESS_WRITE, .key = user, .count = 1},
+        {.kind = GUESS_WRITE_TO, .key = user, .count = write->all_count},
+        {.kind = GUESS_FORWARD_TO, .key = user, .count = strangers_count(service, write)},
+        /* The mailbox: it is the first of the addresses, before the writer's copy. */
+        {.kind = GUESS_CONTACT,
+         .key = write->addresses[0],
+         .count = write->kind == WRITE_CONTACT ? 1 : 0},
+    };
+    uint64_t wait_ns = 0;
+    uint32_t taken = 0;
+    while (taken < ARRAY_COUNT(takings)) {
+        wait_ns = taking_take(service, &takings[taken]);
+        if (wait_ns != 0)
+            break;
+        taken++;
+    }
+    if (wait_ns == 0)
+        return true;
+    while (taken > 0) {
+        taken--;
+        taking_give(service, &takings[taken], takings[taken].count);
+    }
+    api_refuse_wait(request, wait_ns);
+    return false;
+}
+
+/*
+ * The outbox or the memory had no room: its recipients were not written to. The message itself
+ * stays counted, since its key is stored and its line written.
+ */
+static void write_unsent(const struct service *service, const struct write *write)
+{
+    const struct write_taking to = {
+        .kind = GUESS_WRITE_TO, .key = write->session.address, .count = write->all_count};
+    const struct write_taking strangers = {.kind = GUESS_FORWARD_TO,
+                                           .key = write->session.address,
+                                           .count = strangers_count(service, write)};
+    taking_give(service, &to, to.count);
+    taking_give(service, &strangers, strangers.count);
 }
 
 static void record_fill(struct record *record, struct write *write)
@@ -402,6 +476,10 @@ static int letter_send(struct service *service, struct http_request *request,
                                   .sealed_bytes = write->sealed_bytes,
                                   .now_unix_ns = clock_unix_ns()};
     int rc = letter_write(service->letters, &letter, &mail, &mail_bytes);
+    if (rc == 0 && !api_online_charge(service, request, mail_bytes)) {
+        free(mail);
+        rc = -EAGAIN;
+    }
     if (rc != 0)
         return rc;
     const struct outbox_mail put = {.id = write->id.bytes,
@@ -436,6 +514,8 @@ static void write_commit(struct service *service, struct http_request *request, 
                        write->session.address, true);
     if (rc == 0)
         rc = letter_send(service, request, write);
+    if (rc == -EACCES || rc == -EAGAIN)
+        write_unsent(service, write);
     if (rc == 0)
         api_answer(request, 200, json_pack("{s:s}", "m", write->id_hex));
     else if (rc == -EACCES)

@@ -45,6 +45,8 @@ static const struct guess_allowance allowances[GUESS_KINDS_COUNT] = {
     [GUESS_WRITE_TO] = {.burst = 200, .refill_ns = 60 * NS_PER_S},
     [GUESS_CHANGE] = {.burst = 200, .refill_ns = 5 * NS_PER_S},
     [GUESS_SEARCH] = {.burst = 100, .refill_ns = 2 * NS_PER_S},
+    [GUESS_FORWARD_TO] = {.burst = 20, .refill_ns = 300 * NS_PER_S},
+    [GUESS_CONTACT] = {.burst = 50, .refill_ns = 60 * NS_PER_S},
 };
 
 _Static_assert(GUESS_AWAY == STORE_GUESS_AWAY, "one answer");

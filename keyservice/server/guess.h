@@ -38,8 +38,10 @@ enum guess_kind {
     GUESS_WRITE_TO,        /* and their recipients                                        */
     GUESS_CHANGE,          /* locks and dates that an account changes                     */
     GUESS_SEARCH,          /* lists of what was sent that look through many messages      */
+    GUESS_FORWARD_TO,      /* strangers that an account of no write_domains forwards to   */
+    GUESS_CONTACT,         /* messages of all accounts to one mailbox of /contact         */
 };
-#define GUESS_KINDS_COUNT 16
+#define GUESS_KINDS_COUNT 18
 
 /* The most mails to one address in a time: the burst, and what is refilled meanwhile. */
 #define GUESS_MAIL_ALL_BURST    20

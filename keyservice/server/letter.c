@@ -132,8 +132,7 @@ static bool texts_sound(const struct letter *letter)
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
         if (!record_text_sound((const uint8_t *)texts[i], strlen(texts[i])))
             return false;
-    return letter_name_plain(letter->name) &&
-           strlen(letter->in_reply_to) <= LETTER_IDS_BYTES_MAX &&
+    return letter_name_plain(letter->name) && strlen(letter->in_reply_to) <= LETTER_IDS_BYTES_MAX &&
            strlen(letter->references) <= LETTER_IDS_BYTES_MAX &&
            letter->to_count + letter->cc_count <= LETTER_ADDRESSES_MAX;
 }

@@ -110,7 +110,7 @@ static const struct http_route public_routes[] = {
     {"GET", "/v1/profiles/", HTTP_FAST, false, 0, api_profile_look},
     {"GET", "/v1/write", HTTP_FAST, false, 0, api_write_look},
     {"GET", "/v1/write/", HTTP_FAST, false, 0, api_write_look},
-    {"POST", "/v1/write", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_write_post},
+    {"POST", "/v1/write", HTTP_SLOW, false, ONLINE_BODY_BYTES_MAX, api_write_post},
     {"GET", "/", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/signin", HTTP_INLINE, false, 0, pages_get},
     {"GET", "/register", HTTP_INLINE, false, 0, pages_get},

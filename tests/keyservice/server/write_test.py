@@ -295,6 +295,33 @@ class Allowance(keyd.Case):
         self.service.account(address, PASSWORD)
         return self.browser(address)
 
+    def to(self, count):
+        return [f"{secrets.token_hex(8)}@example.net" for _ in range(count)]
+
+    def test_a_refused_message_takes_nothing_from_the_allowance(self):
+        many = self.writer("many@inside.example")
+        answers = [self.post(many, letter(kind="compose", to=self.to(count))).status
+                   for count in (100, 60, 100, 30, 11)]
+        self.assertEqual(answers, [200, 200, 429, 200, 429])
+
+    def test_an_account_that_starts_no_conversation_forwards_to_few_strangers(self):
+        of = keyd.envelope_id()
+        few = self.writer("few@example.org")
+        self.assertEqual(self.service.store(keyd.batch(keyd.record(
+            of, flags=FORWARD, to=("few@example.org",)))).status, 200)
+        colleagues = [f"c{i}@inside.example" for i in range(30)]
+        answers = [self.post(few, letter(kind="forward", of=of.hex(), to=to)).status
+                   for to in (self.to(15) + colleagues, self.to(6), self.to(5), self.to(1),
+                              colleagues)]
+        self.assertEqual(answers, [200, 429, 200, 429, 200])
+
+    def test_a_mailbox_is_not_filled_by_many_accounts_together(self):
+        contact = {"kind": "contact", "to": ["office@inside.example"]}
+        one, two = self.writer("one@example.org"), self.writer("two@example.org")
+        answers = [self.post(one, letter(**contact)).status for _ in range(30)]
+        answers += [self.post(two, letter(**contact)).status for _ in range(21)]
+        self.assertEqual(answers, [200] * 50 + [429])
+
     def test_refusals_fill_the_audit_log_so_far_and_no_further(self):
         rude = self.writer("rude@example.org")
         before = self.service.audit_text().count("\n")
