@@ -306,8 +306,9 @@ static void bullad_takes_no_more_than_a_vector(void **state)
     static struct bulla_completion held[4096];
     struct member busy = {0};
     (void)state;
-    daemon_size_limit = "100KB";
+    daemon_size_limit = "100KB"; /* else a large message would not fit that arena */
     daemon_start(&bullad, "workers = 1\noutput_arena = 2MB", "", 0);
+    daemon_size_limit = DAEMON_SIZE_LIMIT;
     busy.bulla = attach(512, 4 << 20);
     struct bulla *slow = attach(1024, 16 << 20);
     for (uint32_t turn = 0; turn < TURNS_OF_ROOM; turn++) {
@@ -328,6 +329,8 @@ static void bullad_takes_no_more_than_a_vector(void **state)
         for (uint32_t n = 0; n < 2000; n++)
             member_turn(&busy, 24);
     }
+    bulla_detach(busy.bulla);
+    bulla_detach(slow);
     finish();
 }
 
