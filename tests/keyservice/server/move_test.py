@@ -143,6 +143,9 @@ class Move(unittest.TestCase):
                 moving.wait(keyd.WAIT_S)
             holder.stdin.close()
             holder.wait(keyd.WAIT_S)
+        until = time.monotonic() + keyd.WAIT_S
+        while self.rows("pg_locks WHERE locktype = 'advisory'") > 0:  # of who was killed
+            self.assertLess(time.monotonic(), until)
 
         self.settings_to_postgresql()
         with self.assertRaisesRegex(AssertionError, "cut off"):
@@ -152,9 +155,6 @@ class Move(unittest.TestCase):
         self.assertIn("cut off", self.service.run("account", "list", check=False).stderr)
         with open(settings, "w", encoding="utf-8") as config:
             config.write(text)
-        until = time.monotonic() + keyd.WAIT_S
-        while self.rows("pg_locks WHERE locktype = 'advisory'") > 0:  # of who was killed
-            self.assertLess(time.monotonic(), until)
         self.assertEqual(self.rows("envelope"), 0)
         self.move()
         self.settings_to_postgresql()
