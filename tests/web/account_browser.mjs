@@ -277,6 +277,7 @@ test('it_is_readable_on_a_telephone_in_the_dark', async () => {
     const desk = tab;
     tab = await browser.tab({ width: 390, height: 800, scheme: 'dark' });
     await page('/account');
+    await tab.waitFor('#mine:not([hidden]), #signin:not([hidden])'); // Firefox' tabs share a session
     await shot('phone-signin');
     if (await tab.evaluate(() => document.querySelector('#mine').hidden)) {
         await signIn();
