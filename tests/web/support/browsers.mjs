@@ -79,6 +79,7 @@ class ChromiumTab {
 class FirefoxTab {
     constructor(page, browser) {
         this.page = page;
+        page.on('dialog', (dialog) => dialog.accept().catch(() => {})); // a page that warns before it is left
         this.browser = browser;
     }
 
