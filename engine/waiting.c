@@ -425,11 +425,11 @@ int waiting_open(struct waiting **waiting, const struct waiting_config *config,
     return 0;
 }
 
-void waiting_close(struct waiting *waiting)
+bool waiting_close(struct waiting *waiting)
 {
     struct spool_event events[WAITING_EVENTS_MAX];
     if (waiting == NULL)
-        return;
+        return true;
     const uint64_t until_ns = clock_monotonic_ns() + CLOSE_NS_MAX;
     spool_read_share(waiting->spool, UINT64_MAX); /* the last pass may have left it nothing */
     while (spool_busy(waiting->spool) && clock_monotonic_ns() < until_ns) {
@@ -439,11 +439,12 @@ void waiting_close(struct waiting *waiting)
     }
     if (spool_busy(waiting->spool)) { /* a disk that does not answer may still read our buffers */
         log_line(LOG_LEVEL_ERROR, "spool_stuck", "why=\"the disk does not answer\"");
-        return;
+        return false;
     }
     spool_close(waiting->spool);
     disk_close(waiting->config.disk);
     waiting_free(waiting);
+    return true;
 }
 
 static void event_put(struct waiting *waiting, const struct spool_event *event, uint32_t index)

@@ -84,8 +84,9 @@ size_t waiting_secret_bytes(void);
 /* Recovers what waits; blocks. Borrows the names. */
 MUST_USE int waiting_open(struct waiting **waiting, const struct waiting_config *config,
                           char why[WAITING_WHY_BYTES]);
-/* Waits, for seconds at the most, until the disk has nothing of ours. NULL is harmless. */
-void waiting_close(struct waiting *waiting);
+/* Waits, for seconds at the most, until the disk has nothing of ours. False: the disk may still use
+ * the memory it was given, which must stay. NULL is harmless. */
+MUST_USE bool waiting_close(struct waiting *waiting);
 
 /* A sealed mail and its key record, which is sealed by the call, and need not stay. */
 struct waiting_mail {

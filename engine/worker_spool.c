@@ -111,9 +111,9 @@ int worker_spool_open(struct worker *worker)
 
 void worker_spool_close(struct worker *worker)
 {
-    waiting_close(worker->waiting);
+    const bool is_quiet = waiting_close(worker->waiting);
     worker->waiting = NULL;
-    if (worker->spool != NULL)
+    if (worker->spool != NULL && is_quiet)
         spool_free(worker->spool);
     worker->spool = NULL;
 }

@@ -174,10 +174,9 @@ void piece_done(struct spool *spool, uint32_t piece_index, int64_t result)
 {
     struct piece *piece = &spool->pieces[piece_index];
     ASSERT(piece->state == PIECE_OUT);
-    ASSERT(result <= (int64_t)piece->bytes);
     piece->state = PIECE_THERE;
     piece->only = false;
-    piece->bytes = result > 0 ? (uint64_t)result : 0;
+    piece->bytes = result > 0 ? MIN((uint64_t)result, piece->bytes) : 0;
     for (uint32_t n = reads_next(spool, READ_OUT, 0); n < READS_MAX;
          n = reads_next(spool, READ_OUT, n + 1)) {
         struct read *read = &spool->reads[n];

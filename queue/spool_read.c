@@ -305,9 +305,10 @@ static bool head_is_enough(const struct read *read)
 /* What others had a part in is read once more, for it alone, before it counts as damaged. */
 static void read_fault(struct spool *spool, struct read *read, int error)
 {
-    if (error == -EBADMSG)
+    const bool damaged = error == -EBADMSG;
+    if (damaged)
         pieces_forget(spool, read);
-    if (error == -EBADMSG && read->shared)
+    if (damaged && read->shared)
         read_alone(spool, read);
     else
         read_end(spool, read, error);

@@ -100,11 +100,11 @@ http_handle api_admin_audit_verify;
 http_handle api_account_session_get;
 http_handle api_account_session_post;
 http_handle api_account_session_delete;
-http_handle api_account_register;
-http_handle api_account_verify;
-/* api_reset.c */
-http_handle api_reset_begin;
-http_handle api_reset_verify;
+/* api_proof.c */
+http_handle api_proof_register;
+http_handle api_proof_register_verify;
+http_handle api_proof_reset;
+http_handle api_proof_reset_verify;
 /* api_person.c */
 http_handle api_person_get;
 http_handle api_person_delete;

@@ -140,8 +140,16 @@ MUST_USE int store_account_remove(struct store *store, const char *address);
 typedef void store_account_visit(void *context, const struct store_account *account);
 MUST_USE int store_account_list(struct store *store, store_account_visit *visit, void *context);
 
-/* A registration whose mailbox is not proven yet, bound to the browser that asked for it. */
+/* What a mailed code is to end in. */
+enum store_pending_purpose {
+    STORE_PENDING_ACCOUNT,  /* an account is made                                       */
+    STORE_PENDING_PASSWORD, /* one that is there gets that password, its sessions end */
+};
+#define STORE_PENDING_PURPOSES_COUNT 2
+
+/* A mailbox that is not proven yet, bound to the browser that asked for it. */
 struct store_pending {
+    enum store_pending_purpose purpose;
     const char *address;
     const uint8_t *browser;   /* STORE_HASH_BYTES: digest of its cookie */
     const uint8_t *code_hash; /* STORE_HASH_BYTES */
@@ -152,7 +160,8 @@ struct store_pending {
 
 /* Takes the place of the same browser's earlier one; the oldest beyond STORE_PENDING_MAX goes. */
 MUST_USE int store_pending_put(struct store *store, const struct store_pending *pending);
-/* Spends a try. Right: makes the account. -EACCES: wrong, late, spent or unknown, all alike. */
+/* Spends a try; a right one does what it is for. -EACCES: wrong, late, spent or unknown, all alike,
+ * and where there is, or is not, an account already. */
 MUST_USE int store_pending_spend(struct store *store, const struct store_pending *pending);
 
 /* --- sessions --- */

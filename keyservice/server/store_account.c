@@ -84,8 +84,7 @@ static int sessions_end(struct store_writer *writer, const char *address)
     return changed < 0 ? changed : 0;
 }
 
-int store_account_password_apply(struct store_writer *writer, const char *address,
-                                 const char *password)
+static int password_set(struct store_writer *writer, const char *address, const char *password)
 {
     const int rc = sessions_end(writer, address);
     if (rc != 0)
@@ -99,7 +98,7 @@ int store_account_password_apply(struct store_writer *writer, const char *addres
 static int password_apply(struct store_writer *writer, void *argument)
 {
     const struct account_write *write = argument;
-    return store_account_password_apply(writer, write->address, write->password);
+    return password_set(writer, write->address, write->password);
 }
 
 int store_account_password(struct store *store, const char *address, const char *password)
@@ -140,10 +139,24 @@ int store_account_list(struct store *store, store_account_visit *visit, void *co
     return step < 0 ? step : 0;
 }
 
+/* The statements of each purpose, which has a table of its own. */
+static const struct pending_sql {
+    enum sql_id put;
+    enum sql_id trim;
+    enum sql_id get;
+    enum sql_id tried;
+    enum sql_id remove;
+} pending_sqls[STORE_PENDING_PURPOSES_COUNT] = {
+    [STORE_PENDING_ACCOUNT] = {SQL_PENDING_PUT, SQL_PENDING_TRIM, SQL_PENDING_GET, SQL_PENDING_TRY,
+                               SQL_PENDING_REMOVE},
+    [STORE_PENDING_PASSWORD] = {SQL_RESET_PUT, SQL_RESET_TRIM, SQL_RESET_GET, SQL_RESET_TRY,
+                                SQL_RESET_REMOVE},
+};
+
 static int pending_put_apply(struct store_writer *writer, void *argument)
 {
     const struct store_pending *pending = argument;
-    struct sql_statement *put = sql_use(&writer->sql, SQL_PENDING_PUT);
+    struct sql_statement *put = sql_use(&writer->sql, pending_sqls[pending->purpose].put);
     sql_bind_string(put, 1, pending->address);
     sql_bind_blob(put, 2, pending->browser, STORE_HASH_BYTES);
     sql_bind_blob(put, 3, pending->code_hash, STORE_HASH_BYTES);
@@ -152,7 +165,7 @@ static int pending_put_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(put, 6, pending->expires_unix_ms);
     if (sql_run(put) < 0)
         return -EIO;
-    struct sql_statement *trim = sql_use(&writer->sql, SQL_PENDING_TRIM);
+    struct sql_statement *trim = sql_use(&writer->sql, pending_sqls[pending->purpose].trim);
     sql_bind_string(trim, 1, pending->address);
     sql_bind_u64(trim, 2, STORE_PENDING_MAX);
     return sql_run(trim) < 0 ? -EIO : 0;
@@ -169,7 +182,7 @@ static int pending_check(struct store_writer *writer, const struct store_pending
                          char password[STORE_PASSWORD_BYTES])
 {
     uint8_t code_hash[STORE_HASH_BYTES];
-    struct sql_statement *get = sql_use(&writer->sql, SQL_PENDING_GET);
+    struct sql_statement *get = sql_use(&writer->sql, pending_sqls[pending->purpose].get);
     sql_bind_string(get, 1, pending->address);
     sql_bind_blob(get, 2, pending->browser, STORE_HASH_BYTES);
     const int step = sql_step(get);
@@ -189,21 +202,23 @@ static int pending_spend_apply(struct store_writer *writer, void *argument)
 {
     char password[STORE_PASSWORD_BYTES];
     const struct store_pending *pending = argument;
-    const int rc = pending_check(writer, pending, password);
+    int rc = pending_check(writer, pending, password);
     if (rc == -EACCES) {
-        struct sql_statement *spend = sql_use(&writer->sql, SQL_PENDING_TRY);
+        struct sql_statement *spend = sql_use(&writer->sql, pending_sqls[pending->purpose].tried);
         sql_bind_string(spend, 1, pending->address);
         sql_bind_blob(spend, 2, pending->browser, STORE_HASH_BYTES);
         return sql_run(spend) < 0 ? -EIO : -EACCES;
     }
     if (rc != 0)
         return rc;
-    struct sql_statement *gone = sql_use(&writer->sql, SQL_PENDING_REMOVE);
+    struct sql_statement *gone = sql_use(&writer->sql, pending_sqls[pending->purpose].remove);
     sql_bind_string(gone, 1, pending->address);
     if (sql_run(gone) < 0)
         return -EIO;
-    const int added = account_insert(writer, pending->address, password, pending->now_unix_ms);
-    return added == -EEXIST ? -EACCES : added;
+    rc = pending->purpose == STORE_PENDING_ACCOUNT
+             ? account_insert(writer, pending->address, password, pending->now_unix_ms)
+             : password_set(writer, pending->address, password);
+    return rc == -EEXIST || rc == -ENOENT ? -EACCES : rc;
 }
 
 int store_pending_spend(struct store *store, const struct store_pending *pending)

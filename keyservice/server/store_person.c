@@ -1,7 +1,5 @@
 #include "keyservice/server/store_person.h"
 
-#include "base/assert.h"
-#include "crypto/secret.h"
 #include "keyservice/server/store_sql.h"
 
 #include <errno.h>
@@ -11,80 +9,6 @@
 static int changed(int count, int none)
 {
     return count < 0 ? count : count == 0 ? none : 0;
-}
-
-/* --- resets --- */
-
-static int reset_put_apply(struct store_writer *writer, void *argument)
-{
-    const struct store_pending *pending = argument;
-    struct sql_statement *put = sql_use(&writer->sql, SQL_RESET_PUT);
-    sql_bind_string(put, 1, pending->address);
-    sql_bind_blob(put, 2, pending->browser, STORE_HASH_BYTES);
-    sql_bind_blob(put, 3, pending->code_hash, STORE_HASH_BYTES);
-    sql_bind_string(put, 4, pending->password);
-    sql_bind_u64(put, 5, pending->now_unix_ms);
-    sql_bind_u64(put, 6, pending->expires_unix_ms);
-    if (sql_run(put) < 0)
-        return -EIO;
-    struct sql_statement *trim = sql_use(&writer->sql, SQL_RESET_TRIM);
-    sql_bind_string(trim, 1, pending->address);
-    sql_bind_u64(trim, 2, STORE_PENDING_MAX);
-    return sql_run(trim) < 0 ? -EIO : 0;
-}
-
-int store_reset_put(struct store *store, const struct store_pending *pending)
-{
-    struct store_pending copy = *pending;
-    return store_write(store, reset_put_apply, &copy);
-}
-
-/* 0 with the new password when the code is right, -EACCES when it is not. */
-static int reset_check(struct store_writer *writer, const struct store_pending *pending,
-                       char password[STORE_PASSWORD_BYTES])
-{
-    uint8_t code_hash[STORE_HASH_BYTES];
-    struct sql_statement *get = sql_use(&writer->sql, SQL_RESET_GET);
-    sql_bind_string(get, 1, pending->address);
-    sql_bind_blob(get, 2, pending->browser, STORE_HASH_BYTES);
-    const int step = sql_step(get);
-    int rc = step == 1 ? 0 : step == 0 ? -EACCES : -EIO;
-    if (rc == 0 && (!sql_column_blob(get, 0, code_hash, sizeof(code_hash)) ||
-                    !sql_column_string(get, 1, password, STORE_PASSWORD_BYTES)))
-        rc = -EIO;
-    if (rc == 0 && (sql_column_u64(get, 2) <= pending->now_unix_ms ||
-                    sql_column_u64(get, 3) >= STORE_CODE_TRIES_MAX ||
-                    !ct_equal(code_hash, pending->code_hash, sizeof(code_hash))))
-        rc = -EACCES;
-    sql_done(get);
-    return rc;
-}
-
-static int reset_spend_apply(struct store_writer *writer, void *argument)
-{
-    char password[STORE_PASSWORD_BYTES];
-    const struct store_pending *pending = argument;
-    int rc = reset_check(writer, pending, password);
-    if (rc == -EACCES) {
-        struct sql_statement *spend = sql_use(&writer->sql, SQL_RESET_TRY);
-        sql_bind_string(spend, 1, pending->address);
-        sql_bind_blob(spend, 2, pending->browser, STORE_HASH_BYTES);
-        return sql_run(spend) < 0 ? -EIO : -EACCES;
-    }
-    if (rc != 0)
-        return rc;
-    struct sql_statement *gone = sql_use(&writer->sql, SQL_RESET_REMOVE);
-    sql_bind_string(gone, 1, pending->address);
-    if (sql_run(gone) < 0)
-        return -EIO;
-    rc = store_account_password_apply(writer, pending->address, password);
-    return rc == -ENOENT ? -EACCES : rc;
-}
-
-int store_reset_spend(struct store *store, const struct store_pending *pending)
-{
-    struct store_pending copy = *pending;
-    return store_write(store, reset_spend_apply, &copy);
 }
 
 /* --- what a person chose --- */

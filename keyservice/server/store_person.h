@@ -1,5 +1,5 @@
 /*
- * store_person: what belongs to an account beside its password: resets, devices, second factors,
+ * store_person: what belongs to an account beside its password: devices, second factors,
  * passkeys, phrase and language.
  * Ownership: as store.h.
  * Threads:   as store.h.
@@ -26,12 +26,6 @@
 #define STORE_DEVICE_LIFE_MS       (UINT64_C(400) * 24 * 3600 * 1000)
 
 struct store_writer;
-
-/* --- a forgotten password: as a registration, of an account that is there --- */
-
-MUST_USE int store_reset_put(struct store *store, const struct store_pending *pending);
-/* Spends a try. Right: the new password, and every session ends. -EACCES: wrong, late, unknown. */
-MUST_USE int store_reset_spend(struct store *store, const struct store_pending *pending);
 
 /* --- what a person chose --- */
 
@@ -142,10 +136,6 @@ MUST_USE int store_passkey_clear(struct store *store, int64_t number);
 /* Spends a challenge that no passkey is known for yet; -EEXIST when it was. */
 MUST_USE int store_challenge_spend(struct store *store, const uint8_t challenge[STORE_HASH_BYTES],
                                    uint64_t expires_unix_ms);
-
-/* Inside a write: a new password, and every session of the account ends. -ENOENT: no account. */
-MUST_USE int store_account_password_apply(struct store_writer *writer, const char *address,
-                                          const char *password);
 
 /* Part of store_prune(): the most rows that one statement took, or -errno. */
 MUST_USE int store_person_prune(struct store_writer *writer, uint64_t now_unix_ms);

@@ -126,7 +126,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
-    waiting_close(waiting);
+    assert_true(waiting_close(waiting));
     waiting = NULL;
     crypto_core_close(core);
     free(buffers);
@@ -227,7 +227,7 @@ static void start_again(uint32_t key_services_count)
     model_open(&next);
     disk_model_kill(model, next, 1);
     disk_model_keep(next);
-    waiting_close(waiting);
+    assert_true(waiting_close(waiting));
     model = next;
     asks_count = 0;
     waiting_begin(key_services_count);

@@ -49,39 +49,40 @@ static void a_reset_changes_the_password_once_and_ends_sessions(void **state)
     const int64_t number = account_make(store, "r@example.org");
     hash_fill(browser, 1);
     hash_fill(code, 2);
-    struct store_pending pending = {.address = "r@example.org",
+    struct store_pending pending = {.purpose = STORE_PENDING_PASSWORD,
+                                    .address = "r@example.org",
                                     .browser = browser,
                                     .code_hash = code,
                                     .password = PASSWORD2,
                                     .now_unix_ms = NOW_MS,
                                     .expires_unix_ms = NOW_MS + 1000};
     session_make_one(store, number, 9);
-    assert_int_equal(store_reset_put(store, &pending), 0);
+    assert_int_equal(store_pending_put(store, &pending), 0);
     pending.now_unix_ms = NOW_MS + 1000; /* late */
-    assert_int_equal(store_reset_spend(store, &pending), -EACCES);
+    assert_int_equal(store_pending_spend(store, &pending), -EACCES);
     pending.now_unix_ms = NOW_MS;
     hash_fill(code, 3); /* wrong */
     for (int i = 0; i < 3; i++)
-        assert_int_equal(store_reset_spend(store, &pending), -EACCES);
+        assert_int_equal(store_pending_spend(store, &pending), -EACCES);
     hash_fill(code, 2);
     assert_int_equal(store_session_list(store, number, places, &count), 0);
     assert_int_equal(count, 1);
-    assert_int_equal(store_reset_spend(store, &pending), 0);
-    assert_int_equal(store_reset_spend(store, &pending), -EACCES);
+    assert_int_equal(store_pending_spend(store, &pending), 0);
+    assert_int_equal(store_pending_spend(store, &pending), -EACCES);
     assert_int_equal(store_account_get(store, "r@example.org", &account), 0);
     assert_string_equal(account.password, PASSWORD2);
     assert_int_equal(store_session_list(store, number, places, &count), 0);
     assert_int_equal(count, 0);
     /* Five wrong codes end it, and so does an account that is gone. */
-    assert_int_equal(store_reset_put(store, &pending), 0);
+    assert_int_equal(store_pending_put(store, &pending), 0);
     hash_fill(code, 3);
     for (int i = 0; i < STORE_CODE_TRIES_MAX; i++)
-        assert_int_equal(store_reset_spend(store, &pending), -EACCES);
+        assert_int_equal(store_pending_spend(store, &pending), -EACCES);
     hash_fill(code, 2);
-    assert_int_equal(store_reset_spend(store, &pending), -EACCES);
+    assert_int_equal(store_pending_spend(store, &pending), -EACCES);
     pending.address = "nobody@example.org";
-    assert_int_equal(store_reset_put(store, &pending), 0);
-    assert_int_equal(store_reset_spend(store, &pending), -EACCES);
+    assert_int_equal(store_pending_put(store, &pending), 0);
+    assert_int_equal(store_pending_spend(store, &pending), -EACCES);
 }
 
 static void sessions_are_listed_newest_first_and_ended_by_their_owner_alone(void **state)
