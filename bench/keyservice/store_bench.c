@@ -17,11 +17,11 @@
 #include "base/clock.h"
 #include "bench/folder.h"
 #include "bench/keyservice/example.h"
-#include "keyservice/server/store.h"
-#include "keyservice/server/store_opening.h"
-#include "keyservice/server/store_row.h"
-#include "keyservice/server/store_sent.h"
-#include "keyservice/server/store_sql.h"
+#include "keyservice/server/store/store.h"
+#include "keyservice/server/store/store_opening.h"
+#include "keyservice/server/store/store_row.h"
+#include "keyservice/server/store/store_sent.h"
+#include "keyservice/server/store/store_sql.h"
 
 #include <getopt.h>
 #include <libpq-fe.h>

@@ -11,9 +11,9 @@
 #include "base/clock.h"
 #include "bench/folder.h"
 #include "bench/keyservice/example.h"
-#include "keyservice/server/store.h"
-#include "keyservice/server/store_row.h"
-#include "keyservice/server/store_sent.h"
+#include "keyservice/server/store/store.h"
+#include "keyservice/server/store/store_row.h"
+#include "keyservice/server/store/store_sent.h"
 
 #include <fcntl.h>
 #include <getopt.h>

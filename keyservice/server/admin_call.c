@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "keyservice/server/store_token.h"
+#include "keyservice/server/store/store_token.h"
 
 #include <errno.h>
 #include <stdio.h>

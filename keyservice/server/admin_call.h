@@ -11,7 +11,7 @@
 #ifndef KEYSERVICE_SERVER_ADMIN_CALL_H
 #define KEYSERVICE_SERVER_ADMIN_CALL_H
 
-#include "keyservice/server/api.h"
+#include "keyservice/server/api/api.h"
 #include "keyservice/server/roles.h"
 
 #define ADMIN_FRESH_MS     (10 * UINT64_C(60000))

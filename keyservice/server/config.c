@@ -1,6 +1,6 @@
 #include "keyservice/server/config.h"
 
-#include "keyservice/server/store.h"
+#include "keyservice/server/store/store.h"
 
 #include <arpa/inet.h>
 #include <confuse.h>

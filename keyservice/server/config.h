@@ -9,7 +9,7 @@
 #define KEYSERVICE_SERVER_CONFIG_H
 
 #include "base/macros.h"
-#include "keyservice/server/mail.h"
+#include "keyservice/server/mail/mail.h"
 
 #include <netinet/in.h>
 #include <stdint.h>

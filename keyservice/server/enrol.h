@@ -9,7 +9,7 @@
 #define KEYSERVICE_SERVER_ENROL_H
 
 #include "base/macros.h"
-#include "keyservice/server/store.h"
+#include "keyservice/server/store/store.h"
 
 #include <stdint.h>
 

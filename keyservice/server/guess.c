@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "keyservice/server/store_shared.h"
+#include "keyservice/server/store/store_shared.h"
 
 #include <errno.h>
 #include <openssl/evp.h>

@@ -1,7 +1,7 @@
 #include "keyservice/server/language.h"
 
-#include "keyservice/server/api.h"
-#include "keyservice/server/store_person.h"
+#include "keyservice/server/api/api.h"
+#include "keyservice/server/store/store_person.h"
 
 #include <stdio.h>
 #include <string.h>

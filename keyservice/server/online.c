@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "crypto/base64.h"
 #include "crypto/secret.h"
-#include "keyservice/server/store_parked.h"
+#include "keyservice/server/store/store_parked.h"
 
 #include <errno.h>
 #include <openssl/evp.h>

@@ -1,7 +1,7 @@
 #include "keyservice/server/pages.h"
 
 #include "base/assert.h"
-#include "keyservice/server/api.h"
+#include "keyservice/server/api/api.h"
 #include "keyservice/server/language.h"
 #include "web/assets.h"
 

@@ -10,7 +10,7 @@
 #define KEYSERVICE_SERVER_PAGES_H
 
 #include "base/macros.h"
-#include "keyservice/server/http.h"
+#include "keyservice/server/http/http.h"
 
 #include <stdbool.h>
 #include <stddef.h>

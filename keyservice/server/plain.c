@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "crypto/secret.h"
 #include "envelope/text.h"
-#include "keyservice/server/html_text.h"
+#include "keyservice/server/mail/html_text.h"
 
 #include <errno.h>
 #include <stdio.h>

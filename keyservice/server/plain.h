@@ -12,7 +12,7 @@
 #define KEYSERVICE_SERVER_PLAIN_H
 
 #include "base/macros.h"
-#include "keyservice/server/mailview.h"
+#include "keyservice/server/mail/mailview.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 #include "keyservice/server/profile.h"
 
-#include "keyservice/server/account.h"
+#include "keyservice/server/account/account.h"
 #include "keyservice/server/pages.h"
 
 #include <jansson.h>

@@ -8,7 +8,7 @@
 #ifndef KEYSERVICE_SERVER_PROFILE_H
 #define KEYSERVICE_SERVER_PROFILE_H
 
-#include "keyservice/server/store_profile.h"
+#include "keyservice/server/store/store_profile.h"
 
 /* NULL: they are. */
 const char *profile_fault(const struct store_profile *profile);

@@ -1,6 +1,6 @@
 #include "keyservice/server/report.h"
 
-#include "keyservice/server/sent_run.h"
+#include "keyservice/server/sent/sent_run.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -12,7 +12,7 @@
 #define KEYSERVICE_SERVER_REPORT_H
 
 #include "base/macros.h"
-#include "keyservice/server/store_report.h"
+#include "keyservice/server/store/store_report.h"
 
 #include <jansson.h>
 #include <stdbool.h>

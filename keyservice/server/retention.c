@@ -1,8 +1,8 @@
 #include "keyservice/server/retention.h"
 
 #include "keyservice/server/service.h"
-#include "keyservice/server/store_profile.h"
-#include "keyservice/server/store_retention.h"
+#include "keyservice/server/store/store_profile.h"
+#include "keyservice/server/store/store_retention.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"

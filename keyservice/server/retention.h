@@ -12,7 +12,7 @@
 #ifndef KEYSERVICE_SERVER_RETENTION_H
 #define KEYSERVICE_SERVER_RETENTION_H
 
-#include "keyservice/server/audit.h"
+#include "keyservice/server/audit/audit.h"
 #include "keyservice/server/roles.h"
 #include "keyservice/server/tend.h"
 

@@ -2,7 +2,7 @@
 
 #include "base/assert.h"
 #include "keyservice/server/service.h"
-#include "keyservice/server/store_role.h"
+#include "keyservice/server/store/store_role.h"
 
 #include <stdio.h>
 #include <string.h>

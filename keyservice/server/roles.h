@@ -12,7 +12,7 @@
 #define KEYSERVICE_SERVER_ROLES_H
 
 #include "base/macros.h"
-#include "keyservice/server/store.h"
+#include "keyservice/server/store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>

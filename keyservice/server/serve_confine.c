@@ -1,9 +1,9 @@
 #include "keyservice/server/serve_confine.h"
 
 #include "base/log.h"
-#include "keyservice/server/command.h"
+#include "keyservice/server/command/command.h"
 #include "keyservice/server/confine.h"
-#include "keyservice/server/store.h"
+#include "keyservice/server/store/store.h"
 
 #include <errno.h>
 #include <libgen.h>

@@ -8,21 +8,21 @@
 #ifndef KEYSERVICE_SERVER_SERVICE_H
 #define KEYSERVICE_SERVER_SERVICE_H
 
-#include "keyservice/server/account.h"
-#include "keyservice/server/audit.h"
+#include "keyservice/server/account/account.h"
+#include "keyservice/server/account/session.h"
+#include "keyservice/server/audit/audit.h"
 #include "keyservice/server/config.h"
 #include "keyservice/server/guess.h"
-#include "keyservice/server/http.h"
-#include "keyservice/server/letter.h"
-#include "keyservice/server/mail.h"
+#include "keyservice/server/http/http.h"
+#include "keyservice/server/mail/letter.h"
+#include "keyservice/server/mail/mail.h"
+#include "keyservice/server/mail/outbox.h"
+#include "keyservice/server/mail/reader.h"
 #include "keyservice/server/master.h"
 #include "keyservice/server/online.h"
-#include "keyservice/server/outbox.h"
 #include "keyservice/server/pages.h"
 #include "keyservice/server/pickup.h"
-#include "keyservice/server/reader.h"
-#include "keyservice/server/session.h"
-#include "keyservice/server/store.h"
+#include "keyservice/server/store/store.h"
 
 struct service {
     const struct config *config;

@@ -2,7 +2,7 @@
 /* What is posted to /online: a line with the Content-Type, then the form and the fields in it. */
 #include "base/assert.h"
 #include "envelope/unsealed.h"
-#include "keyservice/server/form.h"
+#include "keyservice/server/http/form.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* fuzz: links keyd */
 /* The bodies of the key service's JSON calls, and what is read out of them. */
 #include "base/assert.h"
-#include "keyservice/server/account.h"
-#include "keyservice/server/api.h"
+#include "keyservice/server/account/account.h"
+#include "keyservice/server/api/api.h"
 #include "keyservice/server/pages.h"
 #include "keyservice/server/release.h"
 

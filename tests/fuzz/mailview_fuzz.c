@@ -2,9 +2,9 @@
 /* What pages without scripts are made of: a mail, its HTML, its items, and the forms that come
  * back. */
 #include "base/assert.h"
-#include "keyservice/server/form.h"
-#include "keyservice/server/html_text.h"
-#include "keyservice/server/mailview.h"
+#include "keyservice/server/http/form.h"
+#include "keyservice/server/mail/html_text.h"
+#include "keyservice/server/mail/mailview.h"
 #include "keyservice/server/plain.h"
 
 #include <errno.h>

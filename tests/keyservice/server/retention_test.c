@@ -1,7 +1,7 @@
 /* What keys a pass of retention destroys, when rules change or a row is damaged meanwhile. */
 #include "keyservice/server/retention.h"
-#include "keyservice/server/store_profile.h"
-#include "tests/keyservice/server/store_fixture.h"
+#include "keyservice/server/store/store_profile.h"
+#include "tests/keyservice/server/store/store_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,13 +2,13 @@
  */
 #include "base/clock.h"
 #include "crypto/secret.h"
-#include "keyservice/server/account.h"
-#include "keyservice/server/api.h"
+#include "keyservice/server/account/account.h"
+#include "keyservice/server/account/session.h"
+#include "keyservice/server/api/api.h"
 #include "keyservice/server/guess.h"
-#include "keyservice/server/mail.h"
+#include "keyservice/server/mail/mail.h"
 #include "keyservice/server/pickup.h"
 #include "keyservice/server/release.h"
-#include "keyservice/server/session.h"
 
 #include <errno.h>
 #include <setjmp.h>

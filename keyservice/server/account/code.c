@@ -1,0 +1,132 @@
+#include "keyservice/server/account/code.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "crypto/secret.h"
+#include "keyservice/server/language.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define NAME_BYTES 64
+
+/* So many strangers cannot ask for codes that the one somebody waits for is given up for them. */
+_Static_assert(STORE_PENDING_MAX > GUESS_MAIL_ALL_IN(CODE_LIFE_S), "no code in time is given up");
+
+int code_make(char code[CODE_DIGITS + 1])
+{
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return -EIO;
+    /* 2^64 mod 10^8 leaves a bias below 2^-37. */
+    (void)snprintf(code, CODE_DIGITS + 1, "%08u", (unsigned)(random % 100000000U));
+    return 0;
+}
+
+bool code_normalise(char code[CODE_DIGITS + 1], const char *typed)
+{
+    size_t digits_count = 0;
+    for (; *typed != '\0'; typed++) {
+        if (*typed == ' ' || *typed == '-')
+            continue;
+        if (*typed < '0' || *typed > '9' || digits_count == CODE_DIGITS)
+            return false;
+        code[digits_count++] = *typed;
+    }
+    code[digits_count] = '\0';
+    return digits_count == CODE_DIGITS;
+}
+
+/* Keyed: eight digits would not outlast a search if the database were read. */
+void code_hash(const struct service *service, const char *address, const char *code,
+               uint8_t hash[STORE_HASH_BYTES])
+{
+    uint8_t text[ACCOUNT_ADDRESS_BYTES + CODE_DIGITS + 1];
+    unsigned int hash_bytes = 0;
+    const size_t address_bytes = strlen(address) + 1;
+    memcpy(text, address, address_bytes);
+    memcpy(text + address_bytes, code, CODE_DIGITS);
+    const uint8_t *done = HMAC(EVP_sha256(), service->code_secret, sizeof(service->code_secret),
+                               text, address_bytes + CODE_DIGITS, hash, &hash_bytes);
+    ASSERT(done != NULL);
+    ASSERT(hash_bytes == STORE_HASH_BYTES);
+}
+
+uint64_t code_take(const struct service *service, const struct http_request *request,
+                   const char *address)
+{
+    uint8_t pair[ACCOUNT_ADDRESS_BYTES + HTTP_NETWORK_BYTES];
+    struct guess *guess = service->guess;
+    const uint64_t now_ns = clock_monotonic_ns();
+    const size_t address_bytes = strlen(address);
+    const size_t pair_bytes = address_bytes + 1 + HTTP_NETWORK_BYTES;
+    memcpy(pair, address, address_bytes + 1);
+    memcpy(pair + address_bytes + 1, request->network, HTTP_NETWORK_BYTES);
+    uint64_t wait_ns =
+        guess_take(guess, GUESS_MAIL_BY, request->network, HTTP_NETWORK_BYTES, now_ns);
+    if (wait_ns != 0)
+        return wait_ns;
+    /* By network first: a stranger elsewhere cannot use up what the owner registers with. */
+    wait_ns = guess_take(guess, GUESS_MAIL_TO, pair, pair_bytes, now_ns);
+    if (wait_ns != 0)
+        goto give_by;
+    wait_ns = guess_take(guess, GUESS_MAIL_ALL, address, address_bytes, now_ns);
+    if (wait_ns == 0)
+        return 0;
+    guess_give(guess, GUESS_MAIL_TO, pair, pair_bytes, now_ns);
+give_by:
+    guess_give(guess, GUESS_MAIL_BY, request->network, HTTP_NETWORK_BYTES, now_ns);
+    return wait_ns;
+}
+
+uint64_t code_try(const struct service *service, const struct http_request *request)
+{
+    return guess_take(service->guess, GUESS_CODE, request->network, HTTP_NETWORK_BYTES,
+                      clock_monotonic_ns());
+}
+
+bool code_mailable(const char *address)
+{
+    while (*address != '\0' && (uint8_t)*address < 0x80)
+        address++;
+    return *address == '\0';
+}
+
+int code_mail(const struct service *service, const char *address, const char *name,
+              const char *code, uint32_t locale)
+{
+    char text[MAIL_TEXT_BYTES_MAX];
+    char shown[CODE_DIGITS + 2] = "";
+    char subject_name[NAME_BYTES];
+    char text_name[NAME_BYTES];
+    (void)snprintf(subject_name, sizeof(subject_name), "mail_%s_subject", name);
+    (void)snprintf(text_name, sizeof(text_name), "mail_%s_text", name);
+    if (code != NULL)
+        (void)snprintf(shown, sizeof(shown), "%.4s %.4s", code, code + 4);
+    pages_expand(text, sizeof(text), pages_string(service->pages, locale, text_name), shown,
+                 service->public_url);
+    const struct mail_message message = {
+        .to = address,
+        .subject = pages_string(service->pages, locale, subject_name),
+        .text = text,
+        .language = pages_locale_name(locale),
+    };
+    const int rc = mail_send(service->mail, &message, clock_unix_ns());
+    secret_wipe(text, sizeof(text));
+    secret_wipe(shown, sizeof(shown));
+    return rc;
+}
+
+void code_notice(const struct service *service, const struct http_request *request,
+                 const struct store_account *account, const char *name)
+{
+    const uint32_t locale = language_of_choice(account->language, language_of_request(request));
+    const int rc = code_mail(service, account->address, name, NULL, locale);
+    if (rc != 0)
+        log_line(LOG_LEVEL_WARNING, "notice_failed", "kind=%s errno=%d", name, -rc);
+}

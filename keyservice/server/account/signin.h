@@ -1,0 +1,49 @@
+/*
+ * signin: is this the password of that account, and may it be guessed at now?
+ * Ownership: borrows.
+ * Threads:   the slow lane's.
+ * Units:     nanoseconds of monotonic time.
+ * Errors:    -EACCES wrong, -EBUSY too many guesses (*wait_ns), -EIO the database.
+ *
+ * An account that does not exist takes the same time and gives the same answer as a wrong password.
+ * docs/keyservice/guesses.md.
+ */
+#ifndef KEYSERVICE_SERVER_ACCOUNT_SIGNIN_H
+#define KEYSERVICE_SERVER_ACCOUNT_SIGNIN_H
+
+#include "base/macros.h"
+#include "keyservice/server/api/api.h"
+
+#include <stdint.h>
+
+MUST_USE int signin_check(const struct service *service, const struct http_request *request,
+                          const char *typed_address, const char *password,
+                          struct store_account *account, uint64_t *wait_ns);
+
+/*
+ * A new session under a new cookie in the place of `old`, and a browser that is known from now on.
+ * `how`: what the audit line calls it, NULL for a password. -ENOENT: the account is gone.
+ */
+MUST_USE int signin_start(const struct service *service, struct http_request *request,
+                          const struct session_token *old, const struct store_account *account,
+                          const char *how, struct session_token *cookie);
+/* The same, and answers. */
+void signin_begin(const struct service *service, struct http_request *request,
+                  const struct session_token *old, const struct store_account *account,
+                  const char *how);
+
+/*
+ * The password was right: signs in, or answers that the second factor is needed too, with a ticket
+ * that is good for it.
+ */
+void signin_password_right(const struct service *service, struct http_request *request,
+                           const struct session_token *cookie, struct store_account *account);
+
+/*
+ * The audit line of a sign-in that failed. Of what was typed only an address is kept: a password
+ * typed into the wrong field is not.
+ */
+void signin_audit_refused(const struct service *service, const struct http_request *request,
+                          enum api_error error, const char *typed_address);
+
+#endif

@@ -1,0 +1,386 @@
+#include "keyservice/server/store/store.h"
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "keyservice/server/store/store_sql.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define STORE_POOL_MAX          64
+#define STORE_SINGLES_COUNT     8
+#define STORE_GROUP_MAX         64   /* writes committed together                */
+#define STORE_GROUP_TRIES_MAX   4    /* where other processes write too          */
+#define STORE_WAITING_MAX       1024 /* writes queued; more are told to try again */
+#define STORE_CHECKPOINT_PAGES  4096 /* of log before the writer folds it back   */
+#define STORE_CHECKPOINT_FACTOR 16   /* of that, before it waits for readers too */
+
+/* One write: lives on its caller's stack until `done`. */
+struct store_job {
+    store_write_apply *apply;
+    void *argument;
+    struct store_job *next;
+    int rc;
+    bool done;
+};
+
+/* Connections that are lent to one thread at a time. */
+struct store_pool {
+    pthread_mutex_t mutex;
+    pthread_cond_t given;
+    struct sql connections[STORE_POOL_MAX];
+    uint32_t free[STORE_POOL_MAX];
+    uint32_t free_count;
+    uint32_t count;
+};
+
+struct store {
+    struct store_writer writer; /* whoever leads has it */
+    int log_pages;              /* of the write-ahead log, told by the commit hook; with the lead */
+
+    pthread_t folder; /* folds the log back into the database */
+    pthread_mutex_t mutex;
+    pthread_cond_t due;     /* for the folder: a long log, or the end     */
+    pthread_cond_t applied; /* for callers: a group has ended, or a fold  */
+    pthread_cond_t unled;   /* for the folder: the lead is free           */
+    struct store_job *head;
+    struct store_job *tail;
+    uint32_t jobs_count;
+    bool led;      /* somebody works with the writer, without the mutex */
+    bool fold_due; /* the folder is the next to lead                    */
+    bool stop;
+    atomic_bool healthy; /* the last group was committed                         */
+    atomic_bool reached; /* the last reading, or a group since, had a connection */
+
+    struct store_pool readers;
+    struct store_pool singles; /* none, unless nodes share */
+};
+
+/* Takes up to STORE_GROUP_MAX jobs off the queue, which is not empty. Under the mutex. */
+static struct store_job *jobs_take(struct store *store)
+{
+    struct store_job *first = store->head;
+    struct store_job *last = first;
+    uint32_t count = 1;
+    ASSERT(first != NULL);
+    for (; last->next != NULL && count < STORE_GROUP_MAX; count++)
+        last = last->next;
+    store->head = last->next;
+    if (store->head == NULL)
+        store->tail = NULL;
+    last->next = NULL;
+    store->jobs_count -= count;
+    return first;
+}
+
+static bool refusal_keeps(int rc)
+{
+    return rc == 0 || rc == -ENOENT || rc == -EEXIST || rc == -EACCES;
+}
+
+/* Applies every job in one transaction; 0 when it is committed. */
+static int jobs_try(struct store *store, struct store_job *jobs)
+{
+    struct sql *sql = &store->writer.sql;
+    int rc = sql_run(sql_use(sql, SQL_BEGIN)) < 0 ? -EIO : 0;
+    for (struct store_job *job = jobs; job != NULL && rc == 0; job = job->next) {
+        job->rc = job->apply(&store->writer, job->argument);
+        if (!refusal_keeps(job->rc))
+            rc = job->rc;
+    }
+    return rc == 0 && sql_run(sql_use(sql, SQL_COMMIT)) >= 0 ? 0 : -EIO;
+}
+
+/* Nothing of a group is kept that fails; it is run again where another writer was in the way. */
+static int jobs_commit(struct store *store, struct store_job *jobs)
+{
+    struct sql *sql = &store->writer.sql;
+    for (uint32_t tries = 1; tries <= STORE_GROUP_TRIES_MAX; tries++) {
+        if (jobs_try(store, jobs) == 0)
+            return 0;
+        const bool again = sql_again(sql) && tries < STORE_GROUP_TRIES_MAX;
+        if (!again)
+            log_line(LOG_LEVEL_ERROR, "store_commit_failed", "why=\"%s\"", sql_why(sql));
+        if (sql_in_transaction(sql) && sql_run(sql_use(sql, SQL_ROLLBACK)) < 0)
+            log_line(LOG_LEVEL_ERROR, "store_rollback_failed", "why=\"%s\"", sql_why(sql));
+        if (!again)
+            break;
+    }
+    return -EIO;
+}
+
+/* Under the mutex. */
+static void jobs_finish(struct store_job *jobs, int rc)
+{
+    for (struct store_job *job = jobs; job != NULL;) {
+        struct store_job *next = job->next; /* the job is gone once its caller sees `done` */
+        if (rc != 0)
+            job->rc = rc;
+        job->done = true;
+        job = next;
+    }
+}
+
+/* With the lead, without the mutex. */
+static void checkpoint(struct store *store)
+{
+    sqlite_fold(&store->writer.sql,
+                store->log_pages >= STORE_CHECKPOINT_PAGES * STORE_CHECKPOINT_FACTOR);
+    store->log_pages = 0; /* the next commit tells again */
+}
+
+/* A thread of its own, so that no caller's answer waits for a fold that its own write made due. */
+static void *folder_run(void *argument)
+{
+    struct store *store = argument;
+    (void)pthread_mutex_lock(&store->mutex);
+    while (!store->stop) {
+        if (!store->fold_due) {
+            (void)pthread_cond_wait(&store->due, &store->mutex);
+            continue;
+        }
+        while (store->led)
+            (void)pthread_cond_wait(&store->unled, &store->mutex);
+        store->led = true;
+        (void)pthread_mutex_unlock(&store->mutex);
+        checkpoint(store);
+        (void)pthread_mutex_lock(&store->mutex);
+        store->led = false;
+        store->fold_due = false;
+        (void)pthread_cond_broadcast(&store->applied);
+    }
+    (void)pthread_mutex_unlock(&store->mutex);
+    return NULL;
+}
+
+/* Commits what waits, the caller's own write with it or the next time. Under the mutex, which is
+ * open while it writes. */
+static void lead(struct store *store)
+{
+    struct store_job *jobs = jobs_take(store);
+    ASSERT(!store->led);
+    store->led = true;
+    (void)pthread_mutex_unlock(&store->mutex);
+    const int rc = jobs_commit(store, jobs);
+    const bool is_long = store->log_pages >= STORE_CHECKPOINT_PAGES;
+    atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
+    if (rc == 0)
+        atomic_store_explicit(&store->reached, true, memory_order_relaxed);
+    (void)pthread_mutex_lock(&store->mutex);
+    jobs_finish(jobs, rc);
+    store->led = false;
+    if (is_long && !store->fold_due) {
+        store->fold_due = true;
+        (void)pthread_cond_signal(&store->due);
+    }
+    (void)pthread_cond_signal(&store->unled);
+    (void)pthread_cond_broadcast(&store->applied);
+}
+
+int store_write(struct store *store, store_write_apply *apply, void *argument)
+{
+    struct store_job job = {.apply = apply, .argument = argument};
+    (void)pthread_mutex_lock(&store->mutex);
+    if (store->stop || store->jobs_count == STORE_WAITING_MAX) {
+        (void)pthread_mutex_unlock(&store->mutex);
+        return -EAGAIN;
+    }
+    if (store->tail == NULL)
+        store->head = &job;
+    else
+        store->tail->next = &job;
+    store->tail = &job;
+    store->jobs_count++;
+    while (!job.done) { /* each turn somebody's group ends, and the queue is in order */
+        if (store->led || store->fold_due)
+            (void)pthread_cond_wait(&store->applied, &store->mutex);
+        else
+            lead(store);
+    }
+    (void)pthread_mutex_unlock(&store->mutex);
+    return job.rc;
+}
+
+bool store_is_url(const char *path)
+{
+    return strncmp(path, "postgresql://", 13) == 0 || strncmp(path, "postgres://", 11) == 0;
+}
+
+static struct sql *pool_take(struct store_pool *pool)
+{
+    (void)pthread_mutex_lock(&pool->mutex);
+    while (pool->free_count == 0)
+        (void)pthread_cond_wait(&pool->given, &pool->mutex);
+    const uint32_t index = pool->free[--pool->free_count];
+    (void)pthread_mutex_unlock(&pool->mutex);
+    return &pool->connections[index];
+}
+
+static void pool_give(struct store_pool *pool, struct sql *sql)
+{
+    const uint32_t index = (uint32_t)(sql - pool->connections);
+    ASSERT(index < pool->count);
+    (void)pthread_mutex_lock(&pool->mutex);
+    ASSERT(pool->free_count < pool->count);
+    pool->free[pool->free_count++] = index;
+    (void)pthread_cond_signal(&pool->given);
+    (void)pthread_mutex_unlock(&pool->mutex);
+}
+
+static int pool_open(struct store_pool *pool, const struct sql_place *place, uint32_t count,
+                     char why[STORE_WHY_BYTES])
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < count; i++) {
+        rc = sql_open(&pool->connections[i], place, why);
+        if (rc == 0) {
+            pool->free[pool->free_count++] = i;
+            pool->count++;
+        }
+    }
+    return rc;
+}
+
+static void pool_close(struct store_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++)
+        sql_close(&pool->connections[i]);
+}
+
+struct sql *store_reader_take(struct store *store)
+{
+    return pool_take(&store->readers);
+}
+
+void store_reader_give(struct store *store, struct sql *sql)
+{
+    atomic_store_explicit(&store->reached, sql_connected(sql), memory_order_relaxed);
+    pool_give(&store->readers, sql);
+}
+
+bool store_shares(const struct store *store)
+{
+    return store->singles.count > 0;
+}
+
+struct sql *store_single_take(struct store *store)
+{
+    ASSERT(store_shares(store));
+    return pool_take(&store->singles);
+}
+
+void store_single_give(struct store *store, struct sql *sql)
+{
+    atomic_store_explicit(&store->reached, sql_connected(sql), memory_order_relaxed);
+    pool_give(&store->singles, sql);
+}
+
+const struct master *store_master(const struct store *store)
+{
+    return store->writer.master;
+}
+
+bool store_healthy(const struct store *store)
+{
+    return atomic_load_explicit(&store->healthy, memory_order_relaxed) &&
+           atomic_load_explicit(&store->reached, memory_order_relaxed);
+}
+
+static void connections_close(struct store *store)
+{
+    pool_close(&store->singles);
+    pool_close(&store->readers);
+    sql_close(&store->writer.sql); /* last: it folds the log into the database */
+}
+
+static int connections_open(struct store *store, const struct store_config *config,
+                            char why[STORE_WHY_BYTES])
+{
+    struct sql_place place = {.path = config->path,
+                              .purpose = config->alone    ? SQL_WRITES_ALONE
+                                         : config->serves ? SQL_WRITES_SERVING
+                                                          : SQL_WRITES,
+                              .create = config->create};
+    int rc = sql_open(&store->writer.sql, &place, why);
+    if (rc != 0)
+        return rc;
+    rc = sql_migrate(&store->writer.sql, why);
+    place.create = false;
+    place.purpose = SQL_READS;
+    if (rc == 0)
+        rc = pool_open(&store->readers, &place, config->readers_count, why);
+    place.purpose = SQL_SINGLES;
+    if (rc == 0 && config->serves && store_is_url(config->path))
+        rc = pool_open(&store->singles, &place, STORE_SINGLES_COUNT, why);
+    if (rc != 0) {
+        connections_close(store);
+        return rc;
+    }
+    sqlite_watch(&store->writer.sql, &store->log_pages);
+    return 0;
+}
+
+int store_open(struct store **store, const struct store_config *config, char why[STORE_WHY_BYTES])
+{
+    struct stat info;
+    ASSERT(config->readers_count > 0 && config->readers_count <= STORE_POOL_MAX);
+    if (!store_is_url(config->path) && !config->create && stat(config->path, &info) != 0) {
+        const int rc = -errno;
+        (void)snprintf(why, STORE_WHY_BYTES, "%s: %s", config->path, strerror(-rc));
+        return rc;
+    }
+    struct store *made = calloc(1, sizeof(*made));
+    if (made == NULL)
+        return -ENOMEM;
+    made->writer.master = config->master;
+    int rc = connections_open(made, config, why);
+    if (rc != 0)
+        goto free_made;
+    (void)pthread_mutex_init(&made->mutex, NULL);
+    (void)pthread_mutex_init(&made->readers.mutex, NULL);
+    (void)pthread_mutex_init(&made->singles.mutex, NULL);
+    (void)pthread_cond_init(&made->due, NULL);
+    (void)pthread_cond_init(&made->applied, NULL);
+    (void)pthread_cond_init(&made->unled, NULL);
+    (void)pthread_cond_init(&made->readers.given, NULL);
+    (void)pthread_cond_init(&made->singles.given, NULL);
+    atomic_store_explicit(&made->healthy, true, memory_order_relaxed);
+    atomic_store_explicit(&made->reached, true, memory_order_relaxed);
+    rc = -pthread_create(&made->folder, NULL, folder_run, made);
+    if (rc != 0)
+        goto close_connections;
+    *store = made;
+    return 0;
+
+close_connections:
+    connections_close(made);
+free_made:
+    free(made);
+    return rc;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL)
+        return;
+    (void)pthread_mutex_lock(&store->mutex);
+    store->stop = true;
+    (void)pthread_cond_signal(&store->due);
+    (void)pthread_mutex_unlock(&store->mutex);
+    (void)pthread_join(store->folder, NULL);
+    connections_close(store);
+    (void)pthread_cond_destroy(&store->singles.given);
+    (void)pthread_cond_destroy(&store->readers.given);
+    (void)pthread_cond_destroy(&store->unled);
+    (void)pthread_cond_destroy(&store->applied);
+    (void)pthread_cond_destroy(&store->due);
+    (void)pthread_mutex_destroy(&store->singles.mutex);
+    (void)pthread_mutex_destroy(&store->readers.mutex);
+    (void)pthread_mutex_destroy(&store->mutex);
+    free(store);
+}
