@@ -280,3 +280,17 @@ char *daemon_ask(const struct daemon *daemon, const char *question)
     (void)close(fd);
     return answer;
 }
+
+void daemon_expect_answer(const struct daemon *daemon, const char *question, const char *text)
+{
+    for (uint32_t ms = 0;; ms += PAUSE_MS) {
+        char *answer = daemon_ask(daemon, question);
+        const bool holds = strstr(answer, text) != NULL;
+        if (!holds && ms >= DAEMON_WAIT_MS)
+            fail_msg("%s: no %s in %s", question, text, answer);
+        free(answer);
+        if (holds)
+            return;
+        pause_ms(PAUSE_MS);
+    }
+}

@@ -16,7 +16,7 @@
 #include <sys/types.h>
 
 #define DAEMON_PATH_BYTES   256
-#define DAEMON_WAIT_MS      20000
+#define DAEMON_WAIT_MS      60000
 #define DAEMON_CONFIG_BYTES 4096
 
 struct daemon {
@@ -63,5 +63,7 @@ void daemon_expect_opens(const struct daemon *daemon, const struct outcome *outc
 uint8_t *daemon_mail(size_t bytes, uint32_t seed);
 /* Asks on a control session; the answer is malloc'ed. */
 char *daemon_ask(const struct daemon *daemon, const char *question);
+/* Until the answer holds `text`: workers publish their counters a moment after their answers. */
+void daemon_expect_answer(const struct daemon *daemon, const char *question, const char *text);
 
 #endif

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS    20000
+#define WAIT_MS    60000
 #define PAUSE_MS   10
 #define MAILS      5
 #define MAIL_BYTES 4096

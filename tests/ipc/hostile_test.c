@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 struct scene {
     struct echo_engine *engine;

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WAIT_MS 20000 /* far longer than anything takes; a bound, not a timing */
+#define WAIT_MS 60000 /* far longer than anything takes; a bound, not a timing */
 
 /* From bob@example.org to ann@example.net. */
 struct bulla_request request_for(const char *profile, size_t mail_bytes, void *user);

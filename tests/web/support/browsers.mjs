@@ -12,7 +12,7 @@ const PROGRAMS = {
 };
 const CHROMIUM_FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync'];
-const WAIT_MS_MAX = Number(process.env.BULLA_WAIT_MS_MAX ?? 60000);
+export const WAIT_MS_MAX = Number(process.env.BULLA_WAIT_MS_MAX ?? 60000);
 
 // Its path, or nothing where it is not installed.
 export const findBrowser = (name) => PROGRAMS[name].find((candidate) => candidate && existsSync(candidate));
@@ -24,6 +24,36 @@ export function requireBrowser(name) {
         process.exit(77);
     }
     return path;
+}
+
+// What a page says, for the report of a wait that came to nothing.
+const DESCRIBED_CHARS_MAX = 600;
+
+const describe = (page) => page.evaluate((chars) => {
+    const active = document.activeElement;
+    return `${location.href}: "${document.body.innerText.replace(/\s+/g, ' ').slice(0, chars)}"; the focus is on ${active?.id || active?.localName}`;
+}, DESCRIBED_CHARS_MAX).catch((error) => `the page says nothing: ${error.message}`);
+
+async function told(page, wait) {
+    try {
+        return await wait;
+    } catch (error) {
+        error.message += `\n${await describe(page)}`;
+        throw error;
+    }
+}
+
+// Replaces a field's text at once: what is typed letter by letter goes wherever a script moves the focus meanwhile.
+function replaceText([selector, text]) {
+    const field = document.querySelector(selector);
+    field.focus();
+    field.select();
+    document.execCommand(text === '' ? 'delete' : 'insertText', false, text);
+    if (field.value.replace(/\r/g, '') === text)
+        return;
+    field.value = text;
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+    field.dispatchEvent(new Event('change', { bubbles: true }));
 }
 
 class ChromiumTab {
@@ -45,15 +75,20 @@ class ChromiumTab {
     }
 
     click(selector) {
-        return this.page.click(selector, { timeout: WAIT_MS_MAX });
+        return told(this.page, this.page.click(selector, { timeout: WAIT_MS_MAX }));
     }
 
+    // In place of what the field says.
     type(selector, text) {
-        return this.page.fill(selector, text, { timeout: WAIT_MS_MAX });
+        return told(this.page, this.page.fill(selector, text, { timeout: WAIT_MS_MAX }));
     }
 
     waitFor(selector) {
-        return this.page.waitForSelector(selector, { timeout: WAIT_MS_MAX, state: 'visible' });
+        return told(this.page, this.page.waitForSelector(selector, { timeout: WAIT_MS_MAX, state: 'visible' }));
+    }
+
+    describe() {
+        return describe(this.page);
     }
 
     // Clicks, and gives the window that opens.
@@ -102,11 +137,15 @@ class FirefoxTab {
 
     async type(selector, text) {
         await this.waitFor(selector);
-        await this.page.type(selector, text);
+        await this.page.evaluate(replaceText, [selector, text]);
     }
 
     waitFor(selector) {
-        return this.page.waitForSelector(selector, { timeout: WAIT_MS_MAX, visible: true });
+        return told(this.page, this.page.waitForSelector(selector, { timeout: WAIT_MS_MAX, visible: true }));
+    }
+
+    describe() {
+        return describe(this.page);
     }
 
     async clickForWindow(selector) {

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 
 static const struct mail_message message = {
     .to = "bob@example.org", .subject = "A code", .text = "1234 5678\n", .language = "en"};
