@@ -92,6 +92,8 @@ static json_t *item_json(const struct control *control, uint32_t worker,
     (void)json_object_set_new(object, "held", json_boolean(item->held));
     set_number(object, "bytes", item->body_bytes);
     set_number(object, "tries", item->tries);
+    if (item->pause_s > 0)
+        set_number(object, "pause_s", item->pause_s);
     set_number(object, "arrived_ms", item->arrived_unix_ms);
     if (item->end_unix_ms != 0 && !item->held)
         set_number(object, "end_ms", item->end_unix_ms);

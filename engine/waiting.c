@@ -205,7 +205,8 @@ void row_settle(struct waiting *waiting, uint32_t index)
     if ((entry->flags & ENTRY_HELD) != 0)
         return;
     if (entry->state == WAITING_READY && (!ended || waiting_has_collector(waiting)))
-        row_list(waiting, index, LIST_READY, (entry->flags & ENTRY_EMITTED) != 0);
+        row_list(waiting, index, LIST_READY,
+                 (entry->flags & ENTRY_EMITTED) != 0 && entry->tries <= WAITING_FIRST_TRIES);
     else if (ended)
         row_fail(waiting, index, NOTICE_AWAY);
     else if (entry->key_service == SERVICE_UNKNOWN)
@@ -587,13 +588,39 @@ static uint32_t run_wheels(struct waiting *waiting, uint32_t budget)
     return done;
 }
 
+bool waiting_tells(struct waiting *waiting, enum waiting_log log)
+{
+    return log_limit_admits(&waiting->logs[log], waiting->now_ns);
+}
+
+/* Once a second is over: how many were not told of one by one. */
+static void run_logs(struct waiting *waiting)
+{
+    static const char *const events[WAITING_LOGS] = {
+        [WAITING_LOG_ENDED] = "sender_notified or message_ended",
+        [WAITING_LOG_LOST] = "message_lost",
+        [WAITING_LOG_DAMAGED] = "spool_damaged",
+        [WAITING_LOG_UNREADABLE] = "emission_unreadable",
+        [WAITING_LOG_TOO_LARGE] = "emission_too_large",
+        [WAITING_LOG_REFUSED] = "notification_refused",
+    };
+    for (uint32_t i = 0; i < WAITING_LOGS; i++) {
+        const uint32_t count = log_limit_left_out(&waiting->logs[i], waiting->now_ns);
+        if (count > 0)
+            log_line(LOG_LEVEL_WARNING, "lines_left_out",
+                     "event=\"%s\" count=%u why=\"more than %d in a second\" "
+                     "look=\"bulla queue list, bulla queue stats\"",
+                     events[i], count, LOG_LIMIT_LINES_MAX);
+    }
+}
+
 uint32_t waiting_run(struct waiting *waiting, uint64_t now_ns, uint64_t now_unix_ns,
                      uint32_t budget)
 {
     waiting->now_ns = now_ns;
     waiting->now_unix_ns = now_unix_ns;
     waiting->budget = budget;
-    notices_log_rest(waiting);
+    run_logs(waiting);
     uint32_t done = run_forgets(waiting);
     if (!waiting->draining && budget > 0) {
         done += run_wheels(waiting, budget);

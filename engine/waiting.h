@@ -169,6 +169,7 @@ struct waiting_item {
     bool held;
     bool notification; /* not a mail: it tells a sender of a failure */
     uint8_t tries;     /* of emitting it */
+    uint32_t pause_s;  /* until it is tried again; 0: it does not pause */
     uint32_t body_bytes;
     uint32_t key_service; /* index into the configuration's */
     uint64_t arrived_unix_ms;

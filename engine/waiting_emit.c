@@ -24,6 +24,15 @@ void emit_give(struct waiting *waiting, uint32_t slot)
     waiting->emits_free[waiting->emits_free_count++] = slot;
 }
 
+/* It is the collector's no more. */
+static void emit_leave(struct waiting *waiting, const struct waiting_emit *emit)
+{
+    struct waiting_collector *collector = &waiting->collectors[emit->collector];
+    ASSERT(collector->emits_count > 0 && waiting->emits_out > 0);
+    collector->emits_count--;
+    waiting->emits_out--;
+}
+
 static void emit_give_space(struct waiting *waiting, const struct waiting_emit *emit)
 {
     struct waiting_collector *collector = &waiting->collectors[emit->collector];
@@ -34,10 +43,31 @@ static void emit_give_space(struct waiting *waiting, const struct waiting_emit *
 static void emit_return(struct waiting *waiting, uint32_t slot)
 {
     const uint32_t index = waiting->emits[slot].entry;
+    emit_leave(waiting, &waiting->emits[slot]);
     emit_give(waiting, slot);
-    waiting->emits_out--;
     row_enter(waiting, index, WAITING_READY);
     row_settle(waiting, index);
+}
+
+/* Its collector ended without a word about it. It may have been what the collector ended of, or
+ * stuck at: after a few times it waits behind the others, for longer and longer. */
+static void emit_unsaid(struct waiting *waiting, uint32_t slot)
+{
+    const uint32_t index = waiting->emits[slot].entry;
+    struct waiting_entry *entry = &waiting->entries[index];
+    if (entry->tries < WAITING_FIRST_TRIES) {
+        entry->tries++;
+        emit_return(waiting, slot);
+        return;
+    }
+    emit_leave(waiting, &waiting->emits[slot]);
+    emit_give(waiting, slot);
+    entry->slot = WAITING_NONE;
+    row_enter(waiting, index, WAITING_READY);
+    if ((entry->flags & ENTRY_ENDED) != 0)
+        row_fail(waiting, index, NOTICE_AWAY);
+    else
+        row_pause(waiting, index);
 }
 
 /* Span and meta stand where the log put them; the sealed key record is nobody's but ours. */
@@ -76,9 +106,11 @@ static bool emit_send(struct waiting *waiting, uint32_t slot)
 }
 
 /* It is tried for ever, or until its end: somebody should know. */
-static void emit_log_unread(const struct waiting_entry *entry, int error)
+static void emit_log_unread(struct waiting *waiting, const struct waiting_entry *entry, int error)
 {
     char hex[ID_HEX_CHARS];
+    if (!waiting_tells(waiting, WAITING_LOG_UNREADABLE))
+        return;
     id_to_hex(hex, &entry->id);
     log_line(LOG_LEVEL_ERROR, "emission_unreadable",
              "id=%.*s tries=%u error=\"%s\" effect=\"it waits\" mend=\"look at the spool's disk\"",
@@ -90,8 +122,8 @@ static void emit_failed(struct waiting *waiting, uint32_t slot, int error)
     const uint32_t index = waiting->emits[slot].entry;
     struct waiting_entry *entry = &waiting->entries[index];
     emit_give_space(waiting, &waiting->emits[slot]);
+    emit_leave(waiting, &waiting->emits[slot]);
     emit_give(waiting, slot);
-    waiting->emits_out--;
     entry->slot = WAITING_NONE;
     if (error == -EBADMSG) {
         waiting->counts.damaged++;
@@ -101,7 +133,7 @@ static void emit_failed(struct waiting *waiting, uint32_t slot, int error)
     row_enter(waiting, index, WAITING_READY);
     row_pause(waiting, index);
     if (entry->tries % UNREAD_TRIES == 0)
-        emit_log_unread(entry, error);
+        emit_log_unread(waiting, entry, error);
 }
 
 void emit_read(struct waiting *waiting, const struct spool_event *event, uint32_t slot)
@@ -126,41 +158,56 @@ void emit_read(struct waiting *waiting, const struct spool_event *event, uint32_
     }
     memset(emit->at + (head.sealed - emit->at), 0, head.sealed_bytes);
     emit->state = EMIT_READ;
-    const uint32_t at = waiting->emits_read_first + waiting->emits_read_count++;
-    waiting->emits_read[at % WAITING_EMITS_MAX] = slot;
+    if (collector->read_count++ == 0)
+        collector->read_first = slot;
+    else
+        waiting->emits[collector->read_last].next = slot;
+    collector->read_last = slot;
+    waiting->emits_read_count++;
 }
 
-/* What was read, in that order; one whose collector has no slot lets others pass. */
+static uint32_t read_take(struct waiting *waiting, struct waiting_collector *collector)
+{
+    const uint32_t slot = collector->read_first;
+    ASSERT(collector->read_count > 0 && waiting->emits_read_count > 0);
+    collector->read_first = waiting->emits[slot].next;
+    collector->read_count--;
+    waiting->emits_read_count--;
+    return slot;
+}
+
+/* What was read, in that order of each collector, as far as it has slots: one that has none is
+ * asked once, however much was read for it. */
 static uint32_t emit_sends(struct waiting *waiting)
 {
     uint32_t done = 0;
-    const uint32_t count = waiting->emits_read_count;
-    for (uint32_t n = 0; n < count; n++) {
-        const uint32_t slot = waiting->emits_read[waiting->emits_read_first];
-        waiting->emits_read_first = (waiting->emits_read_first + 1) % WAITING_EMITS_MAX;
-        waiting->emits_read_count--;
-        if (waiting->emits[slot].state == EMIT_ORPHAN) {
-            emit_return(waiting, slot);
-        } else if (emit_send(waiting, slot)) {
-            done++;
-        } else {
-            const uint32_t at = waiting->emits_read_first + waiting->emits_read_count++;
-            waiting->emits_read[at % WAITING_EMITS_MAX] = slot;
-        }
-    }
     for (uint32_t i = 0; i < WAITING_COLLECTORS_MAX; i++) {
         struct waiting_collector *collector = &waiting->collectors[i];
-        if (collector->dirty && collector->channel != NULL)
+        while (collector->read_count > 0 && emit_send(waiting, collector->read_first)) {
+            (void)read_take(waiting, collector);
+            done++;
+        }
+        if (collector->dirty)
             channel_publish(collector->channel);
         collector->dirty = false;
     }
     return done;
 }
 
+/* One that takes nothing leaves the others theirs. */
+static uint32_t collector_share(const struct waiting *waiting)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < WAITING_COLLECTORS_MAX; i++)
+        count += waiting->collectors[i].channel != NULL;
+    return WAITING_EMITS_MAX / MAX(count, 1U);
+}
+
 /* Room in one collector's arena, the next one's first. WAITING_NONE: none has any now. */
 static uint32_t emit_place(struct waiting *waiting, size_t bytes, struct waiting_emit *emit,
                            bool *fits)
 {
+    const uint32_t share = collector_share(waiting);
     *fits = false;
     for (uint32_t n = 0; n < WAITING_COLLECTORS_MAX; n++) {
         const uint32_t i = waiting->collector_turn++ % WAITING_COLLECTORS_MAX;
@@ -170,7 +217,8 @@ static uint32_t emit_place(struct waiting *waiting, size_t bytes, struct waiting
         if (bytes > channel_arena_bytes(collector->channel))
             continue;
         *fits = true;
-        if (channel_space_take(collector->channel, bytes, &emit->offset, &emit->at))
+        if (collector->emits_count < share &&
+            channel_space_take(collector->channel, bytes, &emit->offset, &emit->at))
             return i;
     }
     return WAITING_NONE;
@@ -198,7 +246,8 @@ static bool emit_begin(struct waiting *waiting)
     const uint32_t collector = emit_place(waiting, WAITING_TABLE_BYTES + room, emit, &fits);
     if (collector == WAITING_NONE) {
         if (!fits) { /* larger than any profile allowed when they came: no other waits behind it */
-            emit_log_large(entry, room);
+            if (waiting_tells(waiting, WAITING_LOG_TOO_LARGE))
+                emit_log_large(entry, room);
             row_unlist(waiting, index);
             row_pause(waiting, index);
         }
@@ -215,6 +264,7 @@ static bool emit_begin(struct waiting *waiting)
     waiting->emits_free_count--;
     waiting->emits_out++;
     waiting->collectors[collector].reads_count++;
+    waiting->collectors[collector].emits_count++;
     emit->state = EMIT_READING;
     emit->entry = index;
     emit->serial = ++waiting->emit_serial;
@@ -282,8 +332,9 @@ static void done_refused(struct waiting *waiting, uint32_t slot, uint32_t index)
         return;
     }
     /* A notification never causes another. */
-    log_line(LOG_LEVEL_WARNING, "notification_refused", "id=%.*s code=%u.%u.%u", ID_HEX_CHARS, hex,
-             entry->enhanced[0], entry->enhanced[1], entry->enhanced[2]);
+    if (waiting_tells(waiting, WAITING_LOG_REFUSED))
+        log_line(LOG_LEVEL_WARNING, "notification_refused", "id=%.*s code=%u.%u.%u", ID_HEX_CHARS,
+                 hex, entry->enhanced[0], entry->enhanced[1], entry->enhanced[2]);
     emit_give(waiting, slot);
     row_forget(waiting, index);
 }
@@ -303,7 +354,7 @@ static bool done_take(struct waiting *waiting, uint32_t collector_index,
     memcpy(entry->enhanced, done->done_enhanced, sizeof(entry->enhanced));
     emit->text_bytes =
         channel_copy_reply(waiting->collectors[collector_index].channel, done, emit->text);
-    waiting->emits_out--;
+    emit_leave(waiting, emit);
     entry->flags &= (uint8_t)~ENTRY_EMITTED; /* it was said what became of it */
     if (done->done_result == IPC_DONE_LATER) {
         done_later(waiting, slot, index);
@@ -378,11 +429,13 @@ void waiting_collector_end(struct waiting *waiting, uint32_t session)
         struct waiting_emit *emit = &waiting->emits[slot];
         if (emit->collector != i)
             continue;
-        if (emit->state == EMIT_READING || emit->state == EMIT_READ)
-            emit->state = EMIT_ORPHAN; /* its read, or its turn to be sent, ends it */
+        if (emit->state == EMIT_READING)
+            emit->state = EMIT_ORPHAN; /* its read ends it */
         else if (emit->state == EMIT_OUT)
-            emit_return(waiting, slot);
+            emit_unsaid(waiting, slot);
     }
+    while (collector->read_count > 0)
+        emit_return(waiting, read_take(waiting, collector));
 }
 
 bool waiting_collector_gone(struct waiting *waiting, uint32_t session)
@@ -392,8 +445,7 @@ bool waiting_collector_gone(struct waiting *waiting, uint32_t session)
         return true;
     if (waiting->collectors[i].reads_count > 0)
         return false;
-    /* Those that were read for it, and wait for their turn, name it still. */
-    (void)emit_sends(waiting);
+    ASSERT(waiting->collectors[i].emits_count == 0 && waiting->collectors[i].read_count == 0);
     waiting->collectors[i] = (struct waiting_collector){0};
     return true;
 }

@@ -9,6 +9,7 @@
 #define ENGINE_WAITING_INTERNAL_H
 
 #include "base/assert.h"
+#include "base/log_limit.h"
 #include "crypto/cobblestone.h"
 #include "engine/key_link.h"
 #include "engine/snapshot.h"
@@ -37,6 +38,7 @@
 #define WAITING_NOTICE_BYTES ((size_t)8 << 20) /* of one notification; touched as far as needed */
 #define WAITING_KEEP_BYTES   ((size_t)1 << 20) /* of a buffer that stay touched               */
 #define WAITING_TABLE_BYTES  64                /* of an emission's spans                      */
+#define WAITING_FIRST_TRIES  2 /* a mail of which no collector said a word is the first again */
 #define WAITING_PAUSE_S_MIN  2
 #define WAITING_PAUSE_S_MAX  300
 
@@ -49,6 +51,18 @@ enum waiting_list {
 };
 #define WAITING_LISTS (LIST_SERVICE + CONFIG_KEY_SERVICES_MAX)
 #define LIST_NOWHERE  UINT8_MAX
+
+/* What is told of one by one, but for a flood of it: when a disk fails, or an outage ends the time
+ * of many at once, a line for each would hold up the worker, and nobody would read them. */
+enum waiting_log {
+    WAITING_LOG_ENDED,
+    WAITING_LOG_LOST,
+    WAITING_LOG_DAMAGED,
+    WAITING_LOG_UNREADABLE,
+    WAITING_LOG_TOO_LARGE,
+    WAITING_LOG_REFUSED,
+};
+#define WAITING_LOGS 6
 
 enum {
     ENTRY_HELD = 1,
@@ -112,6 +126,7 @@ struct waiting_emit {
     uint32_t entry;
     uint32_t serial;
     uint32_t collector;
+    uint32_t next; /* of those that its collector has no slot for yet */
     uint32_t text_bytes;
     uint64_t offset;
     uint8_t *at;
@@ -123,6 +138,10 @@ struct waiting_collector {
     struct channel *channel; /* NULL: free */
     uint32_t session;
     uint32_t reads_count; /* into its arena */
+    uint32_t emits_count; /* READING, READ and OUT: no more than its share */
+    uint32_t read_first;  /* READ, in that order; as long as read_count says */
+    uint32_t read_last;
+    uint32_t read_count;
     bool ending;
     bool broken;
     bool dirty;
@@ -166,9 +185,7 @@ struct waiting {
     bool touched;      /* the spool was given something since it ran */
     uint64_t idle_ns;  /* when it is run all the same                  */
     uint64_t retry_ns; /* when the spool is to look for room again     */
-    uint64_t log_s;    /* the second of which the log had some lines   */
-    uint32_t log_lines;
-    uint32_t log_rest; /* what it was not told one by one, by reason   */
+    struct log_limit logs[WAITING_LOGS];
     uint64_t jitter;
 
     uint32_t asks_out[CONFIG_KEY_SERVICES_MAX];
@@ -187,10 +204,8 @@ struct waiting {
 
     uint32_t emits_free[WAITING_EMITS_MAX];
     uint32_t emits_free_count;
-    uint32_t emits_read[WAITING_EMITS_MAX]; /* want a slot: a ring */
-    uint32_t emits_read_first;
-    uint32_t emits_read_count;
-    uint32_t emits_out; /* READING, READ, OUT, ORPHAN */
+    uint32_t emits_read_count; /* want a slot of their collector */
+    uint32_t emits_out;        /* READING, READ, OUT, ORPHAN */
     uint32_t emit_serial;
     struct waiting_emit *emits;
     struct waiting_collector collectors[WAITING_COLLECTORS_MAX];
@@ -232,6 +247,8 @@ void row_fail(struct waiting *waiting, uint32_t index, uint32_t reason);
 /* It is over, and its record not needed. */
 void row_forget(struct waiting *waiting, uint32_t index);
 bool waiting_has_collector(const struct waiting *waiting);
+/* False: too many of this kind are told of already in this second. */
+bool waiting_tells(struct waiting *waiting, enum waiting_log log);
 
 /* waiting_keys.c */
 uint32_t keys_run(struct waiting *waiting, uint32_t budget);
@@ -248,8 +265,6 @@ void emit_give(struct waiting *waiting, uint32_t slot);
 
 /* waiting_notice.c */
 uint32_t notices_run(struct waiting *waiting, uint32_t budget);
-/* Once the second is over: how many more than a few have ended in it. */
-void notices_log_rest(struct waiting *waiting);
 void notice_event(struct waiting *waiting, const struct spool_event *event, uint32_t slot);
 
 /* waiting_queue.c */

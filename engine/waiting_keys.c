@@ -114,7 +114,8 @@ static void ask_damaged(struct waiting *waiting, uint32_t slot, const char *what
     const uint32_t index = waiting->asks[slot].entry;
     char hex[ID_HEX_CHARS];
     id_to_hex(hex, &waiting->entries[index].id);
-    log_line(LOG_LEVEL_ERROR, "spool_damaged", "id=%.*s what=\"%s\"", ID_HEX_CHARS, hex, what);
+    if (waiting_tells(waiting, WAITING_LOG_DAMAGED))
+        log_line(LOG_LEVEL_ERROR, "spool_damaged", "id=%.*s what=\"%s\"", ID_HEX_CHARS, hex, what);
     waiting->counts.damaged++;
     ask_give(waiting, slot);
     waiting->entries[index].slot = WAITING_NONE;

@@ -8,8 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define NOTICE_TRIES_MAX 8  /* what the disk does not read by then is damaged */
-#define NOTICE_LINES_MAX 20 /* of the log, in a second                        */
+#define NOTICE_TRIES_MAX 8 /* what the disk does not read by then is damaged */
 
 static uint8_t *notice_in(const struct waiting *waiting, uint32_t slot)
 {
@@ -44,34 +43,6 @@ static void notice_give_text(struct waiting *waiting, uint32_t index)
     entry->slot = WAITING_NONE;
 }
 
-/* When an outage ends the time of many at once, a line for each would hold up the worker, and
- * nobody would read them: the first of a second have one. */
-static bool notice_is_told(struct waiting *waiting)
-{
-    notices_log_rest(waiting);
-    if (waiting->log_lines < NOTICE_LINES_MAX) {
-        waiting->log_lines++;
-        return true;
-    }
-    waiting->log_rest++;
-    return false;
-}
-
-void notices_log_rest(struct waiting *waiting)
-{
-    const uint64_t now_s = waiting->now_ns / NS_PER_S;
-    if (now_s == waiting->log_s)
-        return;
-    if (waiting->log_rest > 0)
-        log_line(LOG_LEVEL_WARNING, "messages_ended",
-                 "count=%u why=\"more than the %d that were named in a second\" "
-                 "look=\"bulla queue list, bulla stats\"",
-                 waiting->log_rest, NOTICE_LINES_MAX);
-    waiting->log_s = now_s;
-    waiting->log_lines = 0;
-    waiting->log_rest = 0;
-}
-
 static void notice_log(const struct waiting *waiting, uint32_t index, enum log_level level,
                        const char *event)
 {
@@ -91,7 +62,8 @@ static void notice_log(const struct waiting *waiting, uint32_t index, enum log_l
 static void notice_lost(struct waiting *waiting, uint32_t slot)
 {
     const uint32_t index = waiting->notices[slot].entry;
-    notice_log(waiting, index, LOG_LEVEL_ERROR, "message_lost");
+    if (waiting_tells(waiting, WAITING_LOG_LOST))
+        notice_log(waiting, index, LOG_LEVEL_ERROR, "message_lost");
     notice_give(waiting, slot);
     notice_give_text(waiting, index);
     row_enter(waiting, index, WAITING_LOST);
@@ -108,7 +80,7 @@ static void notice_later(struct waiting *waiting, uint32_t slot)
 static void notice_none(struct waiting *waiting, uint32_t slot)
 {
     const uint32_t index = waiting->notices[slot].entry;
-    if (notice_is_told(waiting))
+    if (waiting_tells(waiting, WAITING_LOG_ENDED))
         notice_log(waiting, index, LOG_LEVEL_WARNING, "message_ended");
     waiting->counts.expired++;
     notice_give(waiting, slot);
@@ -236,7 +208,7 @@ static void notice_stored(struct waiting *waiting, uint32_t slot, uint64_t place
     const struct waiting_notice *notice = &waiting->notices[slot];
     const uint32_t index = notice->entry;
     struct waiting_entry *entry = &waiting->entries[index];
-    if (notice_is_told(waiting))
+    if (waiting_tells(waiting, WAITING_LOG_ENDED))
         notice_log(waiting, index, LOG_LEVEL_WARNING, "sender_notified");
     waiting->counts.expired++;
     entry->place = place;

@@ -19,6 +19,16 @@ static uint32_t find_shown(const struct waiting *waiting, const struct id *id)
     return index == WAITING_NONE || !entry_shows(&waiting->entries[index]) ? WAITING_NONE : index;
 }
 
+/* One at least while it pauses. */
+static uint32_t entry_pause_s(const struct waiting *waiting, uint32_t index)
+{
+    if ((waiting->entries[index].flags & ENTRY_PAUSED) == 0)
+        return 0;
+    const uint64_t end_s = wheel_end_s(&waiting->pauses, index);
+    const uint64_t now_s = waiting->now_ns / NS_PER_S;
+    return end_s <= now_s ? 1 : (uint32_t)(end_s - now_s);
+}
+
 static void item_set(struct waiting_item *item, const struct waiting *waiting, uint32_t index)
 {
     const struct waiting_entry *entry = &waiting->entries[index];
@@ -28,6 +38,7 @@ static void item_set(struct waiting_item *item, const struct waiting *waiting, u
         .held = (entry->flags & ENTRY_HELD) != 0,
         .notification = (entry->flags & ENTRY_NOTICE) != 0,
         .tries = (uint8_t)MIN((uint32_t)entry->tries, (uint32_t)UINT8_MAX),
+        .pause_s = entry_pause_s(waiting, index),
         .body_bytes = entry->body_bytes,
         .key_service = entry->key_service == SERVICE_UNKNOWN ? 0 : entry->key_service,
         .arrived_unix_ms = entry->arrived_unix_ms,

@@ -1,14 +1,18 @@
-/* Mail that waits, on a disk that fails as it is told, while no key service answers. */
+/* Mail that waits, on a disk that fails as it is told, with a key service and collectors that do.
+ */
 #include "engine/waiting.h"
 
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "crypto/core.h"
 #include "engine/key_link.h"
+#include "engine/worker_internal.h"
 #include "keyservice/key_client.h"
 #include "keyservice/record.h"
+#include "tests/ipc/pair.h"
 #include "tests/queue/disk_model.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -21,29 +25,38 @@
 #define RECORD_ROOM   512
 #define HEAD_ROOM     2048
 #define BODY_BYTES    3000
+#define LARGE_BYTES   20000
+#define PASSES        64
 #define STEPS_MAX     20000 /* of a second; a bound, not a timing */
 #define START_UNIX_S  UINT64_C(1800000000)
 #define WAIT_S        60
-#define ASKS_MAX      8
+#define ASKS_MAX      32
 
 static struct disk_model *model;
 static struct waiting *waiting;
 static struct crypto_core *core;
 static uint8_t *buffers;
-static uint8_t heads[ASKS_MAX][HEAD_ROOM];
-static uint8_t body[BODY_BYTES];
-static const uint8_t key[32] = {1};
+static uint8_t head[HEAD_ROOM];
+static uint8_t body[LARGE_BYTES];
+static uint32_t body_bytes;
+static uint32_t wait_s;
+static bool notify;
+static struct id last_id; /* of what was put */
+static uint8_t key[32];
+static uint8_t put_key;      /* its first byte while a mail is put */
+static struct worker worker; /* what control's questions are put to */
 static uint64_t now_ns;
 static uint32_t ended_count;
 static uint32_t asked[ASKS_MAX]; /* indexes, by key service */
 static uint32_t asks_count;
-static bool answers; /* that the service is away */
+static bool answers; /* the service does, at once ... */
+static bool up;      /* ... that the key is stored; else that it is away */
 
 static bool op_key_up(void *user, uint32_t key_service)
 {
     (void)user;
     (void)key_service;
-    return false;
+    return up;
 }
 
 static void op_ask(void *user, uint32_t key_service, const struct key_request *request)
@@ -109,6 +122,7 @@ static void waiting_begin(uint32_t key_services_count)
     };
     if (waiting_open(&waiting, &config, why) != 0)
         fail_msg("%s", why);
+    worker.waiting = waiting;
 }
 
 static int begin(void **state)
@@ -118,6 +132,11 @@ static int begin(void **state)
     ended_count = 0;
     asks_count = 0;
     answers = true;
+    up = false;
+    notify = true;
+    body_bytes = BODY_BYTES;
+    wait_s = WAIT_S;
+    put_key = key[0] = 1;
     buffers = aligned_alloc(DISK_BLOCK_BYTES, SPOOL_BUFFERS_MIN);
     model_open(&model);
     return buffers == NULL || crypto_core_open(&core, isa_best()) != 0 ? -1 : 0;
@@ -133,18 +152,24 @@ static int end(void **state)
     return 0;
 }
 
+/* All that can be done in this second. */
+static void passes(void)
+{
+    for (uint32_t n = 0; n < PASSES; n++) {
+        (void)waiting_run(waiting, now_ns, START_UNIX_S * NS_PER_S + now_ns, 32);
+        while (answers && asks_count > 0)
+            waiting_take_verdict(waiting, asked[--asks_count], up ? KEY_STORED : KEY_AWAY);
+    }
+}
+
 /* A second later. */
 static void step(void)
 {
     now_ns += NS_PER_S;
-    for (uint32_t n = 0; n < 64; n++) {
-        (void)waiting_run(waiting, now_ns, START_UNIX_S * NS_PER_S + now_ns, 32);
-        while (answers && asks_count > 0)
-            waiting_take_verdict(waiting, asked[--asks_count], KEY_AWAY);
-    }
+    passes();
 }
 
-static void put(uint32_t n, uint32_t key_service)
+static void put(uint32_t key_service)
 {
     static const uint8_t to[] = {13,  0,   'b', '@', 'e', 'x', 'a', 'm',
                                  'p', 'l', 'e', '.', 'o', 'r', 'g'};
@@ -154,7 +179,7 @@ static void put(uint32_t n, uint32_t key_service)
     struct record wrote = {.suite = 1,
                            .level = RECORD_LEVEL_HIGH,
                            .sent_unix_ms = START_UNIX_S * 1000,
-                           .mail_bytes = BODY_BYTES,
+                           .mail_bytes = body_bytes,
                            .profile = (const uint8_t *)"default",
                            .profile_bytes = 7,
                            .sender = (const uint8_t *)"a@example.com",
@@ -165,21 +190,25 @@ static void put(uint32_t n, uint32_t key_service)
     memcpy(wrote.id, id.bytes, sizeof(wrote.id));
     const size_t record_bytes = record_write(record, sizeof(record), &wrote);
     assert_true(record_bytes > 0);
-    const struct spool_span span = {.at = body, .bytes = BODY_BYTES};
+    last_id = id;
+    const struct spool_span span = {.at = body, .bytes = body_bytes};
     const uint64_t unix_ms = START_UNIX_S * 1000 + now_ns / NS_PER_MS;
     const struct waiting_mail mail = {.id = &id,
                                       .arrived_unix_ms = unix_ms,
-                                      .end_unix_ms = unix_ms + WAIT_S * 1000,
+                                      .end_unix_ms = unix_ms + wait_s * UINT64_C(1000),
                                       .record = record,
                                       .record_bytes = (uint32_t)record_bytes,
                                       .key_service = key_service,
-                                      .notify = true,
-                                      .head = heads[n],
+                                      .notify = notify,
+                                      .head = head,
                                       .head_room = HEAD_ROOM,
                                       .spans = &span,
                                       .spans_count = 1};
     const uint32_t before = ended_count;
-    assert_int_equal(waiting_put_burst(waiting, &mail, &n, 1), 1);
+    const uint32_t job_index = 0;
+    key[0] = put_key;
+    assert_int_equal(waiting_put_burst(waiting, &mail, &job_index, 1), 1);
+    key[0] = 1;
     for (uint32_t steps = 0; ended_count == before; steps++) {
         assert_true(steps < STEPS_MAX);
         step();
@@ -237,7 +266,7 @@ static void mail_that_the_disk_never_reads_is_lost_at_last_and_not_tried_for_eve
 {
     (void)state;
     waiting_begin(1);
-    put(0, 0);
+    put(0);
     start_again(1);
     assert_int_equal(in_state(WAITING_KEY) + in_state(WAITING_REGISTERING), 1);
     disk_model_fail(model, DISK_MODEL_EIO, disk_model_submitted(model), UINT32_MAX);
@@ -252,8 +281,8 @@ static void each_service_is_asked_though_another_does_not_answer(void **state)
 {
     (void)state;
     waiting_begin(2);
-    put(0, 0);
-    put(1, 1);
+    put(0);
+    put(1);
     answers = false;
     start_again(2);
     assert_int_equal(waiting_counts(waiting)->recovered, 2);
@@ -262,6 +291,250 @@ static void each_service_is_asked_though_another_does_not_answer(void **state)
     assert_int_equal(asks_count, 2);
     answers = true;
     step();
+}
+
+static const struct ipc_completion *emission_of(const struct pair *pair, uint32_t n)
+{
+    assert_true(n < atomic_load(&pair->peer->tail));
+    const uint8_t *slots = pair->peer_at + pair->peer->slots_offset;
+    return (const struct ipc_completion *)(const void *)(slots + n % PAIR_SLOTS *
+                                                                     sizeof(struct ipc_completion));
+}
+
+static struct pair *collector_begin(uint32_t session)
+{
+    void *made = NULL;
+    assert_int_equal(pair_up(&made, IPC_KIND_COLLECTOR, 0), 0);
+    struct pair *pair = made;
+    assert_true(waiting_collector_add(waiting, session, pair->channel));
+    return pair;
+}
+
+/* Without a word about what it has. */
+static void collector_finish(struct pair *pair, uint32_t session)
+{
+    void *made = pair;
+    waiting_collector_end(waiting, session);
+    for (uint32_t n = 0; !waiting_collector_gone(waiting, session); n++) {
+        assert_true(n < STEPS_MAX);
+        passes();
+    }
+    assert_int_equal(pair_down(&made), 0);
+}
+
+/* The nth emission is sent, and its memory given back. */
+static void collector_sent(struct pair *pair, uint32_t session, uint32_t n)
+{
+    const struct ipc_submission done = {.request_id = emission_of(pair, n)->request_id,
+                                        .flags = IPC_SUBMIT_DONE,
+                                        .done_result = IPC_DONE_SENT};
+    pair_submit(pair, &done);
+    atomic_store(&pair->page->head, n + 1);
+    assert_true(waiting_collector_serve(waiting, session) > 0);
+}
+
+static bool is_about(const struct ipc_completion *emission, const struct id *id)
+{
+    return memcmp(emission->envelope_id, id->bytes, ID_BYTES) == 0;
+}
+
+/* Three collectors in turn end while they have it: no fourth has it before the others' mail. */
+static void a_mail_that_ends_its_collectors_lets_the_others_pass(void **state)
+{
+    struct waiting_item item;
+    (void)state;
+    wait_s = 3600;
+    up = true;
+    waiting_begin(1);
+    put(0);
+    const struct id poison = last_id;
+    for (uint32_t session = 1; session <= 3; session++) {
+        struct pair *pair = collector_begin(session);
+        passes();
+        assert_true(is_about(emission_of(pair, 0), &poison));
+        collector_finish(pair, session);
+    }
+    assert_int_equal(waiting_find(&worker, &poison, &item), 0);
+    assert_int_equal(item.tries, 3);
+    assert_true(item.pause_s > 0);
+    assert_int_equal(waiting_counts(waiting)->emitted_again, 2);
+    struct pair *pair = collector_begin(4);
+    put(0);
+    const struct id other = last_id;
+    for (uint32_t n = 0; n < 16 && atomic_load(&pair->peer->tail) < 2; n++)
+        step();
+    assert_int_equal(atomic_load(&pair->peer->tail), 2);
+    assert_true(is_about(emission_of(pair, 0), &other) || is_about(emission_of(pair, 1), &other));
+    collector_sent(pair, 4, 0);
+    collector_sent(pair, 4, 1);
+    passes();
+    assert_int_equal(waiting_find(&worker, &poison, &item), -ENOENT);
+    assert_int_equal(waiting_counts(waiting)->emitted, 2);
+    collector_finish(pair, 4);
+}
+
+/* What a collector has taken along goes first, once or twice; what has been taken along more often
+ * goes behind what nobody has seen. */
+static void a_mail_that_ends_its_collectors_is_not_the_first_for_ever(void **state)
+{
+    (void)state;
+    wait_s = 3600;
+    up = true;
+    waiting_begin(1);
+    put(0);
+    const struct id poison = last_id;
+    for (uint32_t session = 1; session <= 3; session++) {
+        struct pair *pair = collector_begin(session);
+        passes();
+        collector_finish(pair, session);
+    }
+    for (uint32_t n = 0; n < 3; n++)
+        put(0);
+    for (uint32_t n = 0; n < 16; n++)
+        step(); /* its pause is over */
+    assert_int_equal(in_state(WAITING_READY), 4);
+    struct pair *pair = collector_begin(4);
+    passes();
+    assert_int_equal(atomic_load(&pair->peer->tail), 4);
+    assert_false(is_about(emission_of(pair, 0), &poison));
+    for (uint32_t n = 0; n < 4; n++)
+        collector_sent(pair, 4, n);
+    passes();
+    assert_int_equal(waiting_counts(waiting)->emitted, 4);
+    collector_finish(pair, 4);
+}
+
+/* A time that is over ends it too: its sender is told, and no collector is ended by it any more. */
+static void a_mail_that_ends_its_collectors_ends_with_its_time(void **state)
+{
+    (void)state;
+    up = true;
+    notify = false;
+    waiting_begin(1);
+    put(0);
+    for (uint32_t session = 1; session <= 3; session++) {
+        struct pair *pair = collector_begin(session);
+        passes();
+        assert_int_equal(atomic_load(&pair->peer->tail), 1);
+        if (session == 3)
+            for (uint32_t n = 0; n < 2 * WAIT_S; n++)
+                step();
+        collector_finish(pair, session);
+    }
+    for (uint32_t n = 0; n < 4; n++)
+        step();
+    assert_int_equal(waiting_counts(waiting)->expired, 1);
+    assert_int_equal(waiting_counts(waiting)->emitted, 0);
+}
+
+/* Twenty for one that has eight slots. */
+static void what_was_read_is_sent_in_order_as_slots_come_free(void **state)
+{
+    struct id ids[20];
+    (void)state;
+    wait_s = 3600;
+    up = true;
+    waiting_begin(1);
+    for (uint32_t n = 0; n < ARRAY_COUNT(ids); n++) {
+        put(0);
+        ids[n] = last_id;
+    }
+    passes();
+    struct pair *pair = collector_begin(1);
+    for (uint32_t n = 0; n < ARRAY_COUNT(ids); n++) {
+        passes();
+        assert_int_equal(atomic_load(&pair->peer->tail),
+                         MIN(n + PAIR_SLOTS, (uint32_t)ARRAY_COUNT(ids)));
+        assert_true(is_about(emission_of(pair, n), &ids[n]));
+        collector_sent(pair, 1, n);
+    }
+    passes();
+    assert_int_equal(waiting_counts(waiting)->emitted, ARRAY_COUNT(ids));
+    assert_int_equal(waiting_counts(waiting)->emitted_again, 0);
+    collector_finish(pair, 1);
+}
+
+/* What was read for a collector and never sent to it was not tried: it goes to the next one. */
+static void what_a_collector_had_no_slot_for_goes_to_the_next(void **state)
+{
+    (void)state;
+    wait_s = 3600;
+    up = true;
+    waiting_begin(1);
+    for (uint32_t n = 0; n < 12; n++)
+        put(0);
+    struct pair *first = collector_begin(1);
+    passes();
+    assert_int_equal(in_state(WAITING_EMITTING), 12);
+    collector_finish(first, 1);
+    assert_int_equal(in_state(WAITING_READY), 12);
+    struct pair *second = collector_begin(2);
+    for (uint32_t n = 0; n < 12; n++) {
+        passes();
+        collector_sent(second, 2, n);
+    }
+    passes();
+    assert_int_equal(waiting_counts(waiting)->emitted, 12);
+    assert_int_equal(waiting_counts(waiting)->emitted_again, PAIR_SLOTS);
+    collector_finish(second, 2);
+}
+
+/* One of a burst was sealed under another spool key, as far as its tag can tell. */
+static void a_tag_that_does_not_verify_fails_its_own_mail_alone(void **state)
+{
+    struct waiting_item item;
+    (void)state;
+    notify = false; /* so that its end needs no profile's text */
+    answers = false;
+    waiting_begin(1);
+    put(0);
+    step();
+    assert_int_equal(asks_count, 1); /* this one is the probe, and the others wait for its answer */
+    put(0);
+    put_key = 2;
+    put(0);
+    put_key = 1;
+    const struct id odd = last_id;
+    put(0);
+    up = true;
+    passes();
+    assert_int_equal(asks_count, 3);
+    assert_int_equal(waiting_counts(waiting)->damaged, 1);
+    answers = true;
+    step();
+    assert_int_equal(waiting_counts(waiting)->registered, 3);
+    assert_int_equal(waiting_counts(waiting)->expired, 1);
+    assert_int_equal(in_state(WAITING_READY), 3);
+    assert_int_equal(waiting_find(&worker, &odd, &item), -ENOENT);
+}
+
+/* A collector that is full keeps keys from being registered far ahead, but no service that is away
+ * from being asked; and that by one record at a time. */
+static void one_that_is_away_is_probed_though_the_collector_is_full(void **state)
+{
+    (void)state;
+    wait_s = 36000;
+    up = true;
+    body_bytes = LARGE_BYTES;
+    waiting_begin(1);
+    struct pair *pair = collector_begin(1);
+    for (uint32_t n = 0; n < 130; n++)
+        put(0);
+    step();
+    assert_true(in_state(WAITING_READY) >= 64);
+    answers = false;
+    put(0);
+    for (uint32_t n = 0; n < 8; n++)
+        step();
+    assert_int_equal(asks_count, 0); /* it is up, and nobody needs the key yet */
+    up = false;
+    put(0);
+    for (uint32_t n = 0; n < 8; n++)
+        step();
+    assert_int_equal(asks_count, 1);
+    answers = true;
+    step();
+    collector_finish(pair, 1);
 }
 
 int main(void)
@@ -273,6 +546,20 @@ int main(void)
             mail_that_the_disk_never_reads_is_lost_at_last_and_not_tried_for_ever, begin, end),
         cmocka_unit_test_setup_teardown(each_service_is_asked_though_another_does_not_answer, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(a_mail_that_ends_its_collectors_lets_the_others_pass, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_mail_that_ends_its_collectors_is_not_the_first_for_ever,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(a_mail_that_ends_its_collectors_ends_with_its_time, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(what_was_read_is_sent_in_order_as_slots_come_free, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(what_a_collector_had_no_slot_for_goes_to_the_next, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_tag_that_does_not_verify_fails_its_own_mail_alone, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(one_that_is_away_is_probed_though_the_collector_is_full,
+                                        begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

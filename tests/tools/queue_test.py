@@ -81,7 +81,7 @@ class Queue(unittest.TestCase):
         lines = ended.stdout.decode().splitlines()
         self.assertEqual(152, len(lines))
         self.assertIn("SENDER", lines[0])
-        self.assertEqual(f"{IDS[1]} 2025-11-21 04:40:00       1001 key         "
+        self.assertEqual(f"{IDS[1]} 2025-11-21 04:40:00       1001 key             0  "
                          "s1@example.org  r1@example.net (+1)", lines[2])
         self.assertEqual("-- 150 messages, 161175 bytes", lines[-1])
         self.assertEqual(["queue list 0:0 0", "queue list 0:64 0", "queue list 1:0 0"], asked)

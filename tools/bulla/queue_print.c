@@ -62,7 +62,9 @@ static void field_time(char text[QUEUE_TIME_BYTES], const json_t *message, const
 
 static const char *message_state(const json_t *message, const char *state)
 {
-    return json_is_true(json_object_get(message, "held")) ? "held" : state;
+    if (json_is_true(json_object_get(message, "held")))
+        return "held";
+    return field_number(message, "pause_s") > 0 ? "paused" : state;
 }
 
 /* "<>": the null sender. */
@@ -74,8 +76,8 @@ static void message_sender(char plain[QUEUE_TEXT_BYTES], const json_t *message)
 
 void queue_print_title(FILE *stream)
 {
-    (void)fprintf(stream, "%-32s %-19s %10s %-11s %s\n", "ID", "ARRIVED", "BYTES", "STATE",
-                  "SENDER  RECIPIENT");
+    (void)fprintf(stream, "%-32s %-19s %10s %-11s %5s  %s\n", "ID", "ARRIVED", "BYTES", "STATE",
+                  "TRIES", "SENDER  RECIPIENT");
 }
 
 void queue_print_message(FILE *stream, const json_t *message)
@@ -87,9 +89,9 @@ void queue_print_message(FILE *stream, const json_t *message)
     field_text(recipient, message, "recipient");
     message_sender(sender, message);
     field_time(arrived, message, "arrived_ms");
-    (void)fprintf(stream, "%-32s %-19s %10llu %-11s %s  %s", id, arrived,
+    (void)fprintf(stream, "%-32s %-19s %10llu %-11s %5llu  %s  %s", id, arrived,
                   (unsigned long long)field_number(message, "bytes"), message_state(message, state),
-                  sender, recipient);
+                  (unsigned long long)field_number(message, "tries"), sender, recipient);
     if (field_number(message, "recipients") > 1)
         (void)fprintf(stream, " (+%llu)",
                       (unsigned long long)field_number(message, "recipients") - 1);
@@ -131,6 +133,8 @@ void queue_print_show(FILE *stream, const json_t *message)
     show_line(stream, "ends", when);
     show_number(stream, "bytes", field_number(message, "bytes"));
     show_number(stream, "tries", field_number(message, "tries"));
+    if (field_number(message, "pause_s") > 0)
+        show_number(stream, "next_try_s", field_number(message, "pause_s"));
     show_number(stream, "worker", field_number(message, "worker"));
     message_sender(text, message);
     show_line(stream, "sender", text);
