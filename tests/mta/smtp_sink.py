@@ -52,15 +52,18 @@ class Sink:
                 self.open.append(connection)
             threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
 
-    def reply(self, connection, usual, verb, argument=b""):
-        """False: it hung up. What was said otherwise is in self.said of this thread."""
+    def reply(self, connection, usual, verb, argument=b"", before=None):
+        """True: it was a good one. What `before` does is done by the time that one is heard."""
         said = self.answer(verb, argument)
         said = usual if said is None else said
         if said == b"":
             connection.shutdown(socket.SHUT_RDWR)
             raise ConnectionError
+        good = said[:1] in (b"2", b"3")
+        if good and before is not None:
+            before()
         connection.sendall(said + b"\r\n")
-        return said[:1] in (b"2", b"3")
+        return good
 
     def serve(self, connection):
         with connection:
@@ -107,8 +110,11 @@ class Sink:
         for line in lines:
             if line == b".\r\n":
                 mail.text = b"".join(text)
-                if self.reply(connection, b"250 2.0.0 Ok: queued as SINK1", "DOT", mail.text):
-                    with self.lock:
-                        self.mails.append(mail)
+                self.reply(connection, b"250 2.0.0 Ok: queued as SINK1", "DOT", mail.text,
+                           before=lambda: self.keep(mail))
                 return
             text.append(line[1:] if line.startswith(b".") else line)
+
+    def keep(self, mail):
+        with self.lock:
+            self.mails.append(mail)
