@@ -17,9 +17,11 @@
 #define PAGES_ACCEPT_MAX 16         /* languages of Accept-Language that are looked at */
 #define PAGES_ONLINE     "/online"  /* and whatever handle stands behind it */
 #define PAGES_CONTACT    "/contact" /* and whatever profile stands behind it */
-#define PAGES_PATH       "path"     /* of the request: where a plain page leads back to */
+#define PAGES_PATH       "path"     /* of the request: where its page leads back to */
+#define PAGES_HERE       "{{=" PAGES_PATH "}}"
 #define PAGES_NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 #define PAGES_NOTICE     "pages/notice.html"
+#define PAGES_TYPE       "text/html; charset=utf-8"
 #define PAGES_POLICY                                                                               \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "              \
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "            \
@@ -76,6 +78,8 @@ static const char *const notice_names[PAGES_NOTICES_COUNT] = {
 
 static const char *const plain_assets[PAGES_PLAINS_COUNT] = {
     [PAGES_PLAIN_SIGNIN] = "pages/plain_signin.html",
+    [PAGES_PLAIN_PROOF] = "pages/plain_proof.html",
+    [PAGES_PLAIN_CODE] = "pages/plain_code.html",
     [PAGES_PLAIN_MESSAGE] = "pages/plain_message.html",
     [PAGES_PLAIN_SHOWN] = "pages/plain_shown.html",
 };
@@ -113,6 +117,12 @@ struct page_writer {
 static bool page_has_more(const char *page)
 {
     return strcmp(page, PAGES_ONLINE) == 0 || strcmp(page, PAGES_CONTACT) == 0;
+}
+
+/* Where the page leads back to when its language is changed: it, or whatever of it is asked for. */
+static const char *page_back(const char *page)
+{
+    return page_has_more(page) ? PAGES_HERE : page;
 }
 
 /* Whether `path` is one of that page, and what may stand behind it is a name. */
@@ -409,14 +419,14 @@ int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
     int rc = strings_load(made, why);
     for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++) {
         for (size_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
-            rc = page_render(&made->texts[i][page], made, i, page_list[page].path,
+            rc = page_render(&made->texts[i][page], made, i, page_back(page_list[page].path),
                              page_list[page].asset, NULL, why);
         for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
             rc = page_render(&made->notices[i][notice], made, i, "/", PAGES_NOTICE,
                              notice_names[notice], why);
         for (size_t plain = 0; rc == 0 && plain < PAGES_PLAINS_COUNT; plain++)
-            rc = page_render(&made->plains[i][plain], made, i, "{{=" PAGES_PATH "}}",
-                             plain_assets[plain], NULL, why);
+            rc = page_render(&made->plains[i][plain], made, i, PAGES_HERE, plain_assets[plain],
+                             NULL, why);
     }
     if (rc != 0) {
         pages_close(made);
@@ -475,10 +485,8 @@ static void file_answer(struct http_request *request)
     api_refuse(request, API_UNKNOWN, NULL);
 }
 
-static void page_answer(struct http_request *request, unsigned int status,
-                        const struct page_text *text, uint32_t locale)
+static void page_headers(struct http_request *request, uint32_t locale)
 {
-    http_answer_constant(request, status, "text/html; charset=utf-8", text->bytes_at, text->bytes);
     http_answer_header(request, "Vary", "Accept-Language, Cookie");
     http_answer_header(request, "Content-Language", "%s", locales[locale]);
     request->policy = PAGES_POLICY;
@@ -488,7 +496,9 @@ void pages_notice_answer(const struct pages *pages, struct http_request *request
                          unsigned int status, enum pages_notice notice)
 {
     const uint32_t locale = language_of_request(request);
-    page_answer(request, status, &pages->notices[locale][notice], locale);
+    const struct page_text *text = &pages->notices[locale][notice];
+    http_answer_constant(request, status, PAGES_TYPE, text->bytes_at, text->bytes);
+    page_headers(request, locale);
 }
 
 /* What stands for a value; "" for one that is not given. */
@@ -518,22 +528,18 @@ static size_t plain_room(const struct page_text *text, const struct pages_value 
     return room;
 }
 
-void pages_plain_answer(const struct pages *pages, struct http_request *request,
-                        unsigned int status, enum pages_plain page,
-                        const struct pages_value *values, uint32_t values_count)
+/* A text with its values, to be freed; NULL without memory. */
+static char *values_fill(const struct page_text *text, const char *path,
+                         const struct pages_value *values, uint32_t values_count, size_t *bytes)
 {
-    const uint32_t locale = language_of_request(request);
-    const struct page_text *text = &pages->plains[locale][page];
     const char *at = text->bytes_at;
     const char *end = at + text->bytes;
-    const struct pages_value path = {.name = PAGES_PATH, .text = request->path};
+    const struct pages_value here = {.name = PAGES_PATH, .text = path};
     struct page_writer writer = {.room = plain_room(text, values, values_count) +
-                                         plain_room(text, &path, 1)};
+                                         plain_room(text, &here, 1)};
     writer.bytes_at = malloc(writer.room);
-    if (writer.bytes_at == NULL) {
-        pages_notice_answer(pages, request, 503, PAGES_NOTICE_AWAY);
-        return;
-    }
+    if (writer.bytes_at == NULL)
+        return NULL;
     while (at < end) { /* every round moves on */
         const char *open = memmem(at, (size_t)(end - at), "{{=", 3);
         const char *close = open == NULL ? NULL : memmem(open, (size_t)(end - open), "}}", 2);
@@ -541,12 +547,28 @@ void pages_plain_answer(const struct pages *pages, struct http_request *request,
             break;
         write_bytes(&writer, at, (size_t)(open - at));
         write_value(&writer, open + 3, (size_t)(close - open) - 3, values, values_count);
-        write_value(&writer, open + 3, (size_t)(close - open) - 3, &path, 1);
+        write_value(&writer, open + 3, (size_t)(close - open) - 3, &here, 1);
         at = close + 2;
     }
     write_bytes(&writer, at, (size_t)(end - at));
     ASSERT(!writer.full);
-    http_answer(request, status, "text/html; charset=utf-8", writer.bytes_at, writer.bytes);
+    *bytes = writer.bytes;
+    return writer.bytes_at;
+}
+
+void pages_plain_answer(const struct pages *pages, struct http_request *request,
+                        unsigned int status, enum pages_plain page,
+                        const struct pages_value *values, uint32_t values_count)
+{
+    const uint32_t locale = language_of_request(request);
+    size_t bytes = 0;
+    char *text =
+        values_fill(&pages->plains[locale][page], request->path, values, values_count, &bytes);
+    if (text == NULL) {
+        pages_notice_answer(pages, request, 503, PAGES_NOTICE_AWAY);
+        return;
+    }
+    http_answer(request, status, PAGES_TYPE, text, bytes);
     http_answer_header(request, "Content-Language", "%s", locales[locale]);
     request->policy = PAGES_PLAIN_POLICY;
     request->own_referrer = true;
@@ -559,6 +581,25 @@ static bool page_fits(const char *page, const char *path)
            (path[chars] == '\0' || (page_has_more(page) && path[chars] == '/'));
 }
 
+static void page_answer(const struct pages *pages, struct http_request *request, size_t page,
+                        uint32_t locale)
+{
+    const struct page_text *text = &pages->texts[locale][page];
+    size_t bytes = 0;
+    if (!page_has_more(page_list[page].path)) {
+        http_answer_constant(request, 200, PAGES_TYPE, text->bytes_at, text->bytes);
+        page_headers(request, locale);
+        return;
+    }
+    char *filled = values_fill(text, request->path, NULL, 0, &bytes);
+    if (filled == NULL) {
+        pages_notice_answer(pages, request, 503, PAGES_NOTICE_AWAY);
+        return;
+    }
+    http_answer(request, 200, PAGES_TYPE, filled, bytes);
+    page_headers(request, locale);
+}
+
 void pages_get(void *context, struct http_request *request)
 {
     const struct service *service = context;
@@ -566,7 +607,7 @@ void pages_get(void *context, struct http_request *request)
     for (size_t page = 0; page < PAGES_COUNT; page++) {
         if (!page_fits(page_list[page].path, request->path))
             continue;
-        page_answer(request, 200, &service->pages->texts[locale][page], locale);
+        page_answer(service->pages, request, page, locale);
         request->policy = page_list[page].policy;
         request->keep_opener = page_list[page].keep_opener;
         request->own_referrer = strcmp(page_list[page].path, PAGES_ONLINE) == 0;

@@ -31,10 +31,12 @@ enum pages_notice {
 /* Pages that take values for each request, without a script too. */
 enum pages_plain {
     PAGES_PLAIN_SIGNIN,
+    PAGES_PLAIN_PROOF,
+    PAGES_PLAIN_CODE,
     PAGES_PLAIN_MESSAGE,
     PAGES_PLAIN_SHOWN,
 };
-#define PAGES_PLAINS_COUNT 3
+#define PAGES_PLAINS_COUNT 5
 
 /* What stands for {{=name}} in one of them. */
 struct pages_value {

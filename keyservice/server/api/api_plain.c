@@ -1,9 +1,8 @@
 /* Opening online without any script: forms of ours, each a POST with the token of its browser. */
+#include "keyservice/server/api/api_plain.h"
 #include "base/assert.h"
 #include "base/log.h"
 #include "crypto/secret.h"
-#include "keyservice/server/account/factor.h"
-#include "keyservice/server/account/signin.h"
 #include "keyservice/server/api/api_online.h"
 #include "keyservice/server/http/form.h"
 #include "keyservice/server/language.h"
@@ -19,43 +18,19 @@
 #include <strings.h>
 #include <time.h>
 
-#define PLAIN_PREFIX      "/online/"
-#define PLAIN_FORM        "application/x-www-form-urlencoded"
-#define PLAIN_ACT_BYTES   8
-#define PLAIN_PART_BYTES  5
-#define PLAIN_WORDS_BYTES 512
-#define PLAIN_DATE_BYTES  32
-#define PLAIN_HIDDEN      "hidden"
-#define PLAIN_MAIL_NAME   "message.eml"
-#define PLAIN_BINARY      "application/octet-stream"
+#define PLAIN_PREFIX     "/online/"
+#define PLAIN_FORM       "application/x-www-form-urlencoded"
+#define PLAIN_DATE_BYTES 32
+#define PLAIN_MAIL_NAME  "message.eml"
+#define PLAIN_BINARY     "application/octet-stream"
 
-/* One request of such a page. */
-struct plain_call {
-    struct service *service;
-    struct http_request *request;
-    const char *handle;
-    uint32_t locale;
-    struct session_token cookie;
-    bool code_wanted;                   /* the sign-in form asks for the second factor too */
-    bool cookie_told;                   /* the browser has it, or is told in this answer */
-    char csrf[SESSION_TOKEN_CHARS + 1]; /* as it came */
-    char act[PLAIN_ACT_BYTES];
-    char user[ACCOUNT_ADDRESS_BYTES];
-    char password[ACCOUNT_PASSWORD_BYTES_MAX + 1];
-    char part[PLAIN_PART_BYTES];
-    char code[FACTOR_TYPED_BYTES];
-};
-
-/* What is wrong, in the reader's words: {address} and {wait} are filled in. */
-static void error_words(const struct plain_call *call, enum api_error error, const char *address,
-                        char words[PLAIN_WORDS_BYTES])
+void api_plain_words(const struct api_plain_call *call, const char *name, const char *address,
+                     char words[API_PLAIN_WORDS_BYTES])
 {
-    char name[64];
     size_t used = 0;
-    (void)snprintf(name, sizeof(name), "error_%s", api_error_code(error));
     const struct pages *pages = call->service->pages;
     const char *at = pages_string(pages, call->locale, name);
-    while (*at != '\0' && used + 1 < PLAIN_WORDS_BYTES) { /* every round moves on */
+    while (*at != '\0' && used + 1 < API_PLAIN_WORDS_BYTES) { /* every round moves on */
         const bool is_address = strncmp(at, "{address}", 9) == 0;
         const bool is_wait = strncmp(at, "{wait}", 6) == 0;
         if (!is_address && !is_wait) {
@@ -63,41 +38,32 @@ static void error_words(const struct plain_call *call, enum api_error error, con
             continue;
         }
         const int n =
-            snprintf(words + used, PLAIN_WORDS_BYTES - used, "%s",
+            snprintf(words + used, API_PLAIN_WORDS_BYTES - used, "%s",
                      is_address ? address : pages_string(pages, call->locale, "plain_wait"));
-        used = MIN(used + (size_t)MAX(n, 0), (size_t)PLAIN_WORDS_BYTES - 1);
+        used = MIN(used + (size_t)MAX(n, 0), (size_t)API_PLAIN_WORDS_BYTES - 1);
         at += is_address ? 9 : 6;
     }
     words[used] = '\0';
 }
 
-static void token_fill(const struct plain_call *call, struct session_token *csrf)
+void api_plain_error(const struct api_plain_call *call, enum api_error error, const char *address,
+                     char words[API_PLAIN_WORDS_BYTES])
+{
+    char name[64];
+    (void)snprintf(name, sizeof(name), "error_%s", api_error_code(error));
+    api_plain_words(call, name, address, words);
+}
+
+void api_plain_token(const struct api_plain_call *call, struct session_token *csrf)
 {
     session_csrf(call->service->csrf_secret, &call->cookie, csrf);
 }
 
-static void cookie_tell(struct plain_call *call)
+void api_plain_cookie(struct api_plain_call *call)
 {
     if (!call->cookie_told)
         api_cookie_set(call->request, &call->cookie);
     call->cookie_told = true;
-}
-
-static void signin_answer(struct plain_call *call, unsigned int status, const char *lead,
-                          const char *error)
-{
-    struct session_token csrf;
-    token_fill(call, &csrf);
-    const struct pages_value values[] = {
-        {.name = "csrf", .text = csrf.text},
-        {.name = "user", .text = call->user},
-        {.name = "lead", .text = pages_string(call->service->pages, call->locale, lead)},
-        {.name = "error", .text = error},
-        {.name = "code_hidden", .text = call->code_wanted ? "" : PLAIN_HIDDEN},
-    };
-    pages_plain_answer(call->service->pages, call->request, status, PAGES_PLAIN_SIGNIN, values,
-                       ARRAY_COUNT(values));
-    cookie_tell(call);
 }
 
 static void date_write(char text[PLAIN_DATE_BYTES], uint64_t unix_ms)
@@ -110,14 +76,15 @@ static void date_write(char text[PLAIN_DATE_BYTES], uint64_t unix_ms)
         text[0] = '\0';
 }
 
-static void message_answer(struct plain_call *call, const struct open_look *look, const char *error)
+static void message_answer(struct api_plain_call *call, const struct open_look *look,
+                           const char *error)
 {
     struct session_token csrf;
     char sent[PLAIN_DATE_BYTES];
     char expires[PLAIN_DATE_BYTES];
     const struct store_envelope *envelope = &look->envelope;
     const struct pages *pages = call->service->pages;
-    token_fill(call, &csrf);
+    api_plain_token(call, &csrf);
     date_write(sent, envelope->sent_unix_ms);
     date_write(expires, envelope->expires_unix_ms);
     const struct pages_value values[] = {
@@ -128,36 +95,36 @@ static void message_answer(struct plain_call *call, const struct open_look *look
                                               : pages_string(pages, call->locale, "no_subject")},
         {.name = "date", .text = sent},
         {.name = "expires", .text = expires},
-        {.name = "expires_hidden", .text = envelope->expires_unix_ms == 0 ? PLAIN_HIDDEN : ""},
+        {.name = "expires_hidden", .text = envelope->expires_unix_ms == 0 ? API_PLAIN_HIDDEN : ""},
         {.name = "user", .text = look->signed_in ? look->session.address : ""},
-        {.name = "user_hidden", .text = look->signed_in ? "" : PLAIN_HIDDEN},
+        {.name = "user_hidden", .text = look->signed_in ? "" : API_PLAIN_HIDDEN},
         {.name = "error", .text = error},
     };
     pages_plain_answer(pages, call->request, 200, PAGES_PLAIN_MESSAGE, values, ARRAY_COUNT(values));
-    cookie_tell(call);
+    api_plain_cookie(call);
 }
 
 /* A page that says one thing, with a way to sign in as somebody else where that may help. */
-static void refusal_answer(struct plain_call *call, enum api_error error, const char *address)
+static void refusal_answer(struct api_plain_call *call, enum api_error error, const char *address)
 {
-    char words[PLAIN_WORDS_BYTES];
+    char words[API_PLAIN_WORDS_BYTES];
     struct session_token csrf;
-    error_words(call, error, address, words);
-    token_fill(call, &csrf);
+    api_plain_error(call, error, address, words);
+    api_plain_token(call, &csrf);
     const struct pages_value values[] = {
         {.name = "error", .text = words},
         {.name = "csrf", .text = csrf.text},
-        {.name = "facts_hidden", .text = PLAIN_HIDDEN},
+        {.name = "facts_hidden", .text = API_PLAIN_HIDDEN},
         {.name = "user", .text = address},
-        {.name = "user_hidden", .text = address[0] != '\0' ? "" : PLAIN_HIDDEN},
+        {.name = "user_hidden", .text = address[0] != '\0' ? "" : API_PLAIN_HIDDEN},
     };
     pages_plain_answer(call->service->pages, call->request, 200, PAGES_PLAIN_MESSAGE, values,
                        ARRAY_COUNT(values));
-    cookie_tell(call);
+    api_plain_cookie(call);
 }
 
 /* Who is there, and what may they open? */
-static void stage_answer(struct plain_call *call, const char *error)
+void api_plain_stage(struct api_plain_call *call, const char *error)
 {
     struct open_want want = {.user = NULL};
     struct open_look look;
@@ -171,69 +138,17 @@ static void stage_answer(struct plain_call *call, const char *error)
     api_open_look(call->service, call->request, &want, &look);
     const char *address = look.signed_in ? look.session.address : "";
     if (look.refused && look.error == API_CREDENTIALS)
-        signin_answer(call, 200, "open_lead", error);
+        api_plain_signin(call, "open_lead", error);
     else if (look.refused)
         refusal_answer(call, look.error, address);
     else if (look.password_needed)
-        signin_answer(call, 200, look.signed_in ? "open_password_lead" : "open_lead", error);
+        api_plain_signin(call, look.signed_in ? "open_password_lead" : "open_lead", error);
     else
         message_answer(call, &look, error);
 }
 
-/* The password was right. 0: so is the second factor, or there is none; -ENOKEY: none was typed. */
-static int second_factor(const struct plain_call *call, const struct store_account *account,
-                         uint64_t *wait_ns)
-{
-    if (!account->second_factor)
-        return 0;
-    if (call->code[0] == '\0')
-        return -ENOKEY;
-    return factor_check(call->service, call->request, account->number, account->address, call->code,
-                        wait_ns);
-}
-
-/* Who is not let in is told why; -ENOKEY asks for the code beside the password. */
-static void signin_refuse(struct plain_call *call, int rc)
-{
-    char words[PLAIN_WORDS_BYTES] = "";
-    const bool code_wanted = rc == -ENOKEY;
-    const enum api_error error = rc == -EBUSY    ? API_TOO_MANY
-                                 : rc == -EACCES ? API_CREDENTIALS
-                                                 : API_AWAY;
-    if (!code_wanted && rc != -EBUSY)
-        signin_audit_refused(call->service, call->request, error, call->user);
-    if (!code_wanted)
-        error_words(call, error, call->user, words);
-    call->code_wanted = code_wanted || call->code[0] != '\0';
-    signin_answer(call, 200, code_wanted ? "plain_code_lead" : "open_lead", words);
-}
-
-static void signin_do(struct plain_call *call)
-{
-    struct store_account account = {.number = 0};
-    struct session_token cookie;
-    uint64_t wait_ns = 0;
-    int rc =
-        signin_check(call->service, call->request, call->user, call->password, &account, &wait_ns);
-    secret_wipe(call->password, sizeof(call->password));
-    if (rc == 0)
-        rc = second_factor(call, &account, &wait_ns);
-    if (rc == 0)
-        rc = signin_start(call->service, call->request, &call->cookie, &account,
-                          account.second_factor ? "second_factor" : NULL, &cookie);
-    if (rc != 0) {
-        signin_refuse(call, rc);
-        return;
-    }
-    call->cookie = cookie;
-    call->cookie_told = true;
-    /* What follows asks who is there by the cookie, which now is the new one. */
-    call->request->cookie = call->cookie.text;
-    stage_answer(call, "");
-}
-
 /* Puts what the mail shows into the page. */
-static int shown_answer(struct plain_call *call, const uint8_t *mail, size_t mail_bytes)
+static int shown_answer(struct api_plain_call *call, const uint8_t *mail, size_t mail_bytes)
 {
     uint8_t *items = NULL;
     size_t items_bytes = 0;
@@ -251,7 +166,7 @@ static int shown_answer(struct plain_call *call, const uint8_t *mail, size_t mai
     if (rc == -ENOMEM)
         return rc;
     const bool readable = rc == 0;
-    token_fill(call, &csrf);
+    api_plain_token(call, &csrf);
     const char *note = !readable ? "plain_unreadable" : plain.cut ? "plain_cut" : "plain_note";
     const struct pages_value values[] = {
         {.name = "csrf", .text = csrf.text},
@@ -262,10 +177,10 @@ static int shown_answer(struct plain_call *call, const uint8_t *mail, size_t mai
         {.name = "subject",
          .text = plain.subject[0] != '\0' ? plain.subject
                                           : pages_string(pages, call->locale, "no_subject")},
-        {.name = "from_hidden", .text = plain.from[0] != '\0' ? "" : PLAIN_HIDDEN},
-        {.name = "to_hidden", .text = plain.to[0] != '\0' ? "" : PLAIN_HIDDEN},
-        {.name = "cc_hidden", .text = plain.cc[0] != '\0' ? "" : PLAIN_HIDDEN},
-        {.name = "date_hidden", .text = plain.date[0] != '\0' ? "" : PLAIN_HIDDEN},
+        {.name = "from_hidden", .text = plain.from[0] != '\0' ? "" : API_PLAIN_HIDDEN},
+        {.name = "to_hidden", .text = plain.to[0] != '\0' ? "" : API_PLAIN_HIDDEN},
+        {.name = "cc_hidden", .text = plain.cc[0] != '\0' ? "" : API_PLAIN_HIDDEN},
+        {.name = "date_hidden", .text = plain.date[0] != '\0' ? "" : API_PLAIN_HIDDEN},
         {.name = "files", .text = plain.files, .markup = true},
         {.name = "body", .text = plain.body, .markup = true},
         {.name = "note", .text = pages_string(pages, call->locale, note)},
@@ -298,7 +213,7 @@ static void disposition_set(struct http_request *request, const char *name)
 }
 
 /* Answers with a part's own bytes, as a file to be saved and nothing else. */
-static int part_answer(struct plain_call *call, const uint8_t *mail, size_t mail_bytes,
+static int part_answer(struct api_plain_call *call, const uint8_t *mail, size_t mail_bytes,
                        uint32_t part)
 {
     struct mailview_item item;
@@ -331,7 +246,7 @@ static int part_answer(struct plain_call *call, const uint8_t *mail, size_t mail
 }
 
 /* The whole message, as a file; takes the mail on success. */
-static int mail_answer(const struct plain_call *call, uint8_t **mail, size_t mail_bytes)
+static int mail_answer(const struct api_plain_call *call, uint8_t **mail, size_t mail_bytes)
 {
     http_answer(call->request, 200, PLAIN_BINARY, *mail, mail_bytes);
     disposition_set(call->request, PLAIN_MAIL_NAME);
@@ -344,7 +259,7 @@ enum plain_what { PLAIN_SHOW, PLAIN_FILE };
 
 /* Decrypts, records, answers. False: answered with a refusal, and *over says whether it can ever
  * be otherwise. */
-static bool opened_answer(struct plain_call *call, const struct open_want *want,
+static bool opened_answer(struct api_plain_call *call, const struct open_want *want,
                           const struct online_message *message,
                           const struct store_envelope *envelope, enum plain_what what, bool *over)
 {
@@ -386,7 +301,7 @@ static bool opened_answer(struct plain_call *call, const struct open_want *want,
 }
 
 /* The rules have answered a program; a person is told the same on a page. */
-static void not_permitted_answer(struct plain_call *call, struct open_want *want)
+static void not_permitted_answer(struct api_plain_call *call, struct open_want *want)
 {
     struct open_look look;
     if (call->request->status == MHD_HTTP_TOO_MANY_REQUESTS) {
@@ -397,11 +312,11 @@ static void not_permitted_answer(struct plain_call *call, struct open_want *want
     if (look.refused && look.error != API_CREDENTIALS)
         refusal_answer(call, look.error, look.signed_in ? look.session.address : "");
     else
-        signin_answer(call, 200, look.signed_in ? "open_password_lead" : "open_lead", "");
+        api_plain_signin(call, look.signed_in ? "open_password_lead" : "open_lead", "");
 }
 
 /* Takes the message out, asks whether it may be opened, opens it, and puts it where it belongs. */
-static void message_do(struct plain_call *call, enum plain_what what)
+static void message_do(struct api_plain_call *call, enum plain_what what)
 {
     struct open_want want = {.user = NULL};
     struct store_session session;
@@ -435,7 +350,7 @@ static void message_do(struct plain_call *call, enum plain_what what)
         online_give(service->online, &message);
 }
 
-static void signout_do(struct plain_call *call)
+static void signout_do(struct api_plain_call *call)
 {
     uint8_t hash[SESSION_HASH_BYTES];
     session_hash(&call->cookie, hash);
@@ -446,12 +361,12 @@ static void signout_do(struct plain_call *call)
     }
     call->cookie_told = false;
     call->request->cookie = call->cookie.text;
-    stage_answer(call, "");
+    api_plain_stage(call, "");
     api_site_data_clear(call->request);
 }
 
 /* The form of one request; false: it is none. */
-static bool call_read(struct plain_call *call)
+static bool call_read(struct api_plain_call *call)
 {
     const struct http_request *request = call->request;
     const struct form_text texts[] = {
@@ -477,10 +392,10 @@ static bool call_read(struct plain_call *call)
  */
 void api_plain_post(void *context, struct http_request *request)
 {
-    struct plain_call call = {.service = context,
-                              .request = request,
-                              .handle = request->path + sizeof(PLAIN_PREFIX) - 1,
-                              .locale = language_of_request(request)};
+    struct api_plain_call call = {.service = context,
+                                  .request = request,
+                                  .handle = request->path + sizeof(PLAIN_PREFIX) - 1,
+                                  .locale = language_of_request(request)};
     if (!api_own_origin(request) || !call_read(&call)) {
         pages_notice_answer(call.service->pages, request, 403, PAGES_NOTICE_AWAY);
         return;
@@ -493,17 +408,15 @@ void api_plain_post(void *context, struct http_request *request)
     const bool acts = call.act[0] != '\0' || call.part[0] != '\0';
     const char *own_cookie = request->cookie;
     if (acts && !session_csrf_valid(call.service->csrf_secret, &call.cookie, call.csrf))
-        stage_answer(&call, pages_string(call.service->pages, call.locale, "plain_again"));
+        api_plain_stage(&call, pages_string(call.service->pages, call.locale, "plain_again"));
     else if (call.part[0] != '\0')
         message_do(&call, PLAIN_FILE);
     else if (strcmp(call.act, "open") == 0)
         message_do(&call, PLAIN_SHOW);
-    else if (strcmp(call.act, "signin") == 0)
-        signin_do(&call);
     else if (strcmp(call.act, "signout") == 0)
         signout_do(&call);
-    else
-        stage_answer(&call, "");
+    else if (!api_plain_account(&call))
+        api_plain_stage(&call, "");
     request->cookie = own_cookie;
     secret_wipe(&call, sizeof(call));
 }

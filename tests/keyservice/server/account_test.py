@@ -180,6 +180,14 @@ class Language(Case):
             answer = browser.call("POST", "/language", "language=de&to=/", form | other)
             self.assert_refused(answer, 403, "csrf")
 
+    def test_a_page_with_a_name_behind_it_leads_back_to_itself(self):
+        for path, back in (("/online/" + "A" * 43, None), ("/contact/acme-1", None), ("/online", None),
+                           ("/contact", None), ("/signin", None), ("/online/%22%3E%3Cb", "/online/&quot;&gt;&lt;b")):
+            page = self.service.call("GET", path)
+            self.assertEqual(page.status, 200)
+            self.assertIn(f'<input type="hidden" name="to" value="{back or path}">', page.body.decode())
+            self.assertNotIn(b"{{", page.body.replace(b"{{code}}", b"").replace(b"{{url}}", b""))
+
     def test_bad_languages_are_refused(self):
         browser = keyd.Browser(self.service)
         for language in ("", "xx", "DE", "de-DE", "en\n"):

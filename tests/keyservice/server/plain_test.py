@@ -5,10 +5,12 @@ import sys
 import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import account_test  # noqa: E402
 import keyd  # noqa: E402
 import online_test  # noqa: E402
 
 PASSWORD = online_test.PASSWORD
+OTHER = "several quiet words"
 ID = online_test.ID
 
 
@@ -37,6 +39,18 @@ class Plain(online_test.Online):
     def sign_in(self, handle, user="bob@example.org", password=PASSWORD):
         self.form(handle)
         return self.form(handle, csrf=self.csrf, act="signin", user=user, password=password)
+
+    def mail_code(self, handle, act, user, password=OTHER, cookies=None):
+        self.form(handle, cookies=cookies)
+        shown = self.form(handle, cookies=cookies, csrf=self.csrf, act=act, user=user)
+        self.assertIn(f'value="{act}-mail"', shown.text)
+        self.assertIn(f'value="{user}"', shown.text)
+        return self.form(handle, cookies=cookies, csrf=self.csrf, act=act + "-mail", user=user,
+                         password=password)
+
+    def give_code(self, handle, act, user, code, cookies=None):
+        return self.form(handle, cookies=cookies, csrf=self.csrf, act=act + "-code", user=user,
+                         code=code)
 
     def test_a_recipient_signs_in_clicks_and_reads_it_once(self):
         self.register(level=keyd.HIGH)
@@ -130,6 +144,109 @@ class Plain(online_test.Online):
         self.assertIn(">Hi\n", self.form(handle, csrf=token, act="open").text)
         self.assertIn("was used already", self.form("A" * 43).text)
         self.assertIn("was used already", self.form("<script>").text)
+
+    def test_a_first_reader_registers_and_goes_on_to_the_message(self):
+        new = "new@example.org"
+        self.register(to=(new,), level=keyd.HIGH)
+        handle = self.handle()
+        asked = self.mail_code(handle, "register", new)
+        self.assertIn('value="register-code"', asked.text)
+        self.assertIn(f"mail to {new}", asked.text)
+        self.assertNotIn(OTHER, asked.text)
+        self.assertNotIn("Alice@", asked.text)
+        for _ in range(2):  # no link of the mail, and no look at the page, spends anything
+            self.assertEqual(self.service.call("GET", "/online/" + handle).status, 200)
+        code = self.service.code(new)
+        self.assertIn("code is wrong", self.give_code(handle, "register", new, "0000 0000").text)
+        stage = self.give_code(handle, "register", new, code)
+        self.assertIn('value="open"', stage.text)
+        self.assertIn("Alice@Example.com", stage.text)
+        self.assertIn(">Hi\n", self.form(handle, csrf=self.csrf, act="open").text)
+        self.assertEqual(self.browser().call("POST", "/v1/session",
+                                             {"user": new, "password": OTHER}).status, 200)
+        self.assertEqual([line["user"] for line in self.audit() if line["event"] == "register"
+                          and "outcome" not in line], [new])
+
+    def test_registering_and_resetting_tell_nobody_who_has_an_account(self):
+        self.register()
+        handle = self.handle()
+        for act, mails in (("register", ("Your account", "Your code")),
+                           ("reset", ("Your code", "There is no account"))):
+            pages = []
+            for user in ("bob@example.org", f"{act}@example.org"):
+                cookies = {}
+                page = self.mail_code(handle, act, user, cookies=cookies)
+                wrong = self.give_code(handle, act, user, "12345678", cookies)
+                pages.append([re.sub(r'value="[\w-]{43}"', "", answer.text.replace(user, ""))
+                              for answer in (page, wrong)])
+            self.assertEqual(pages[0], pages[1])
+            self.assertIn("code is wrong", pages[0][1])
+            for user, subject in zip(("bob@example.org", f"{act}@example.org"), mails):
+                self.assertTrue(self.service.mail(user)["Subject"].startswith(subject))
+        self.assertIn('value="open"', self.sign_in(handle).text, "the old password stands")
+
+    def test_registering_has_the_checks_and_limits_of_its_call(self):
+        self.register()
+        handle = self.handle()
+        for user, password, words in (("new@example.org", "password12", "too common"),
+                                      ("new@example.org", "short", "too short"),
+                                      ("new@example.org", "new@example.org", "made of your"),
+                                      ("nobody", OTHER, "cannot be right"),
+                                      ("j\u00f6rg@example.org", OTHER, "cannot be right")):
+            answer = self.mail_code(handle, "register", user, password)
+            self.assertIn(words, answer.text)
+            self.assertIn('value="register-mail"', answer.text)
+            self.assertNotIn(f'value="{password}"', answer.text.replace(f'value="{user}"', ""))
+        self.mail_code(handle, "register", "new@example.org")
+        code, token = self.service.code("new@example.org"), self.csrf
+        stranger = {}
+        self.form(handle, cookies=stranger)
+        self.assertIn("code is wrong", self.give_code(handle, "register", "new@example.org", code,
+                                                      stranger).text, "another browser's")
+        for csrf in ("", "A" * 43):
+            self.assertIn("open for too long", self.form(
+                handle, csrf=csrf, act="register-code", user="new@example.org", code=code).text)
+        self.csrf = token
+        for wrong in ("1", "00000000", "0000 0000", "0000-0000", "00000000", "00000000"):
+            self.assertIn("code is wrong", self.give_code(handle, "register", "new@example.org",
+                                                          wrong).text)
+        self.assertIn("code is wrong", self.give_code(handle, "register", "new@example.org",
+                                                      code).text, "five tries were all it had")
+        for _ in range(20):
+            answer = self.mail_code(handle, "register", "new@example.org")
+            if "Too many" in answer.text:
+                break
+        self.assertIn("Too many attempts. Wait some minutes", answer.text)
+
+    def test_a_new_password_and_a_second_factor(self):
+        bob = "bob@example.org"
+        self.register()
+        browser = self.browser()
+        secret = browser.call("POST", "/v1/account/totp", {}).json["secret"]
+        step = account_test.step_now()
+        codes = browser.call("POST", "/v1/account/totp/confirm", {
+            "secret": secret, "code": account_test.totp(secret, step)}).json["codes"]
+        handle = self.handle()
+        self.mail_code(handle, "reset", bob)
+        asked = self.give_code(handle, "reset", bob, self.service.code(bob, 2))
+        self.assertIn("asks for a code too", asked.text)
+        self.assertNotIn("Alice@", asked.text)
+        self.assertEqual(self.service.mail(bob, 3)["Subject"], "Your password was changed")
+        self.assert_refused(browser.call("GET", "/v1/account"), 401, "credentials")
+        fields = {"csrf": self.csrf, "act": "signin", "user": bob}
+        self.assertIn("do not match", self.form(handle, **fields, password=PASSWORD,
+                                                code=codes[0]).text)
+        fields["csrf"] = self.csrf
+        wrong = self.form(handle, **fields, password=OTHER, code="000000")
+        self.assertIn("This code is wrong", wrong.text)
+        self.assertIn('name="code"', wrong.text)
+        fields["csrf"] = self.csrf
+        self.assertIn('value="open"', self.form(handle, **fields, password=OTHER,
+                                                code=codes[0]).text)
+        self.form(handle, csrf=self.csrf, act="signout")
+        fields["csrf"] = self.csrf
+        self.assertIn('value="open"', self.form(handle, **fields, password=OTHER,
+                                                code=account_test.totp(secret, step + 1)).text)
 
     def test_level_none_asks_for_a_click_alone(self):
         self.register(level=keyd.NONE)
