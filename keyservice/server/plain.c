@@ -5,6 +5,7 @@
 #include "envelope/text.h"
 #include "keyservice/server/mail/html_text.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,6 +118,8 @@ static char *line_of(struct plain *plain, enum mailview_tag tag)
     case MAILVIEW_CC: return plain->cc;
     case MAILVIEW_SUBJECT: return plain->subject;
     case MAILVIEW_DATE: return plain->date;
+    case MAILVIEW_MESSAGE_ID: return plain->message_id;
+    case MAILVIEW_REFERENCES: return plain->references;
     case MAILVIEW_TEXT:
     case MAILVIEW_CUT:
     case MAILVIEW_FILE:
@@ -157,6 +160,33 @@ int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes)
     if (rc != 0)
         plain_fini(plain);
     return rc;
+}
+
+/* As encodeURIComponent() does it in the envelope's own link: docs/keyservice/write.md. */
+char *plain_answer_link(const struct plain *plain, const char *id_hex)
+{
+    const char *const fields[] = {plain->message_id, plain->references, plain->to, plain->cc};
+    size_t room = sizeof("/write?m=#") + strlen(id_hex);
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++)
+        room += 3 * strlen(fields[i]) + 1;
+    char *link = malloc(room);
+    if (link == NULL)
+        return NULL;
+    size_t used = (size_t)snprintf(link, room, "/write?m=%s#", id_hex);
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
+        if (i > 0)
+            link[used++] = ',';
+        for (const char *at = fields[i]; *at != '\0'; at++) {
+            const uint8_t c = (uint8_t)*at;
+            if (c < 0x80 && (isalnum(c) || strchr("-_.!~*'()", c) != NULL))
+                link[used++] = (char)c;
+            else
+                used += (size_t)snprintf(link + used, room - used, "%%%02X", c);
+        }
+    }
+    ASSERT(used < room);
+    link[used] = '\0';
+    return link;
 }
 
 void plain_fini(struct plain *plain)

@@ -24,6 +24,8 @@ struct plain {
     char cc[MAILVIEW_LINE_BYTES_MAX + 1];
     char subject[MAILVIEW_LINE_BYTES_MAX + 1];
     char date[MAILVIEW_LINE_BYTES_MAX + 1];
+    char message_id[MAILVIEW_LINE_BYTES_MAX + 1];
+    char references[MAILVIEW_LINE_BYTES_MAX + 1];
     char *files; /* markup: a button for each */
     char *body;  /* markup */
     size_t files_bytes;
@@ -33,6 +35,10 @@ struct plain {
 
 MUST_USE int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes);
 void plain_fini(struct plain *plain); /* of zeroes is harmless */
+
+/* Where the message is answered: what an answer needs stands behind the "#", which no browser
+ * sends. To be freed; NULL without memory. */
+char *plain_answer_link(const struct plain *plain, const char *id_hex);
 
 /* One item's bytes as a clean line that ends in NUL, cut where there is no more room. */
 void plain_line(char *line, size_t room, const uint8_t *bytes_at, size_t bytes);

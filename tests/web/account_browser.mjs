@@ -4,11 +4,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { mailedCode } from './support/mailed.mjs';
 import { TEXT } from './support/mails.mjs';
 import { SOURCE, WEB_BUILD } from './support/paths.mjs';
 
@@ -61,23 +62,7 @@ async function signIn() {
     await tab.click('#signin button[type=submit]');
 }
 
-const mails = () => {
-    const folder = join(BULLA_DEMO_DIR, 'keyd/mail');
-    return readdirSync(folder).filter((name) => name.endsWith('.eml')).sort().map((name) => {
-        const [head, body] = readFileSync(join(folder, name), 'utf8').split(/\r?\n\r?\n(.*)/s);
-        return /^content-transfer-encoding: *base64/im.test(head) ? Buffer.from(body, 'base64').toString() : body;
-    });
-};
-
-async function code(count) {
-    for (let waited = 0; waited < 60000; waited += 50) {
-        const found = mails().map((mail) => /^ +(\d{4} \d{4})\s*$/m.exec(mail)?.[1]).filter(Boolean);
-        if (found.length >= count)
-            return found.at(-1);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    return assert.fail('no mail with a code');
-}
+const code = (count) => mailedCode(BULLA_DEMO_DIR, count);
 
 // What a program does with an account that has a second step.
 function openAsProgram(recoveryCode) {

@@ -4,6 +4,7 @@
 //   tools/demo --exec node tests/web/online_browser.mjs chromium|firefox
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,7 @@ import { layOut, parseMail } from '../../web/opener/mime.js';
 import { ASKING, HOSTILE, attackMail, lookAtAttacks } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { reloadEngine } from './support/engine.mjs';
+import { mailedCode } from './support/mailed.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
 import { SOURCE, WEB_BUILD } from './support/paths.mjs';
 import { Tracker } from './support/service.mjs';
@@ -92,7 +94,7 @@ const keyd = (...command) => execFileSync('bulla-keyd', [...command, '--config',
 const flip = (html, at) => html.slice(0, at) + (html[at] === 'A' ? 'B' : 'A') + html.slice(at + 1);
 
 test('a_posted_envelope_asks_who_reads_it_then_for_a_click_and_shows_it', async () => {
-    await post(mixed());
+    const id = await post(mixed());
     assert.ok((await tab.evaluate(() => location.href)).startsWith(`${BULLA_KEYD_URL}/online/`));
     assert.equal(await text('#message-subject'), '');
     await signIn();
@@ -104,6 +106,10 @@ test('a_posted_envelope_asks_who_reads_it_then_for_a_click_and_shows_it', async 
     await open();
     assert.equal(await text('#opened h1'), 'Quarterly report');
     assert.match(await text('#opened .seal'), /Decrypted by this service/);
+    const answer = await tab.evaluate(() => [...document.querySelectorAll('#opened footer a')].map(({ href, rel }) => [href, rel]).at(-1));
+    assert.ok(answer[0].startsWith(`${BULLA_KEYD_URL}/write?m=${id}#`), answer[0]);
+    assert.equal(answer[0].split(',').length, 4);
+    assert.equal(answer[1], 'noopener noreferrer');
     await tab.waitFor('iframe');
     assert.match(await tab.evaluate(() => document.querySelector('iframe').contentDocument.body.innerText), /Revenue rose by 12/);
     assert.ok(await tab.evaluate(() => document.querySelector('iframe').contentDocument.querySelector('img').naturalWidth > 0), 'its own picture');
@@ -191,6 +197,29 @@ test('five_faults_are_told_apart', async () => {
     await told('error_cut', () => post(TEXT, { spoil: (html) => html.replace('name="e"', 'name="q"') }));
 });
 
+// Another language, and back to the same page: it goes on by its button again.
+async function changeLanguage(page, language) {
+    await page.selectOption('#language-choice', language);
+    await tab.click('#language button');
+    await tab.waitFor(`html[lang=${language}] #wait button`);
+    await tab.click('#wait button');
+    await tab.waitFor(`html[lang=${language}] #signin input[name=user]`);
+}
+
+// A first reader's way: address and password, the mailed code, and on to the message.
+async function registerPlainly(address, what) {
+    await tab.type('#signin input[name=user]', address);
+    await tab.click('#signin button[value=register]');
+    await tab.waitFor(`#proof input[value="${address}"]`);
+    await shot(`plain-${what}-register`);
+    await tab.type('#proof input[name=password]', 'several quiet words');
+    await tab.click('#proof button[value=register-mail]');
+    await tab.waitFor('#code');
+    await shot(`plain-${what}-code`);
+    await tab.type('#code', await mailedCode(BULLA_DEMO_DIR, 1, address));
+    await tab.click('button[value=register-code]');
+}
+
 const noScripts = { skip: !IS_CHROMIUM && 'the driver of firefox cannot switch scripts off' };
 test('where_no_script_may_run_forms_do_it', noScripts, async () => {
     const desk = tab;
@@ -198,15 +227,22 @@ test('where_no_script_may_run_forms_do_it', noScripts, async () => {
         tab = await browser.tab({ javaScriptEnabled: false, ...options });
         const { page } = tab;
         const has = (selector, words) => page.locator(selector, { hasText: words }).first().waitFor();
-        const { url } = seal(mixed());
+        const to = what === 'phone-ar' ? `plain-${randomUUID()}@example.org` : BULLA_USER;
+        const { url } = seal(mixed(), { to });
         await tab.goto(url);
         await tab.click(BUTTON);
         await tab.click('#wait button');
         await tab.waitFor('#signin input[name=user]');
         await shot(`plain-${what}-signin`);
-        await tab.type('#signin input[name=user]', BULLA_USER);
-        await tab.type('#signin input[name=password]', password);
-        await tab.click('#signin button');
+        await changeLanguage(page, 'sv');
+        await changeLanguage(page, options.locale?.slice(0, 2) ?? 'en');
+        if (what === 'phone-ar') {
+            await registerPlainly(to, what);
+        } else {
+            await tab.type('#signin input[name=user]', to);
+            await tab.type('#signin input[name=password]', password);
+            await tab.click('#signin button');
+        }
         await has('#message dd', 'Quarterly report');
         await shot(`plain-${what}-release`);
         await tab.click('#message button[value=open]');

@@ -12,6 +12,8 @@ import { describe, guard } from "./release.js";
 const MARKUP_SINKS = ["DOMParser parseFromString", "HTMLIFrameElement srcdoc"];
 globalThis.trustedTypes?.createPolicy("default", { createHTML: (markup, type, sink) => (MARKUP_SINKS.includes(sink) ? markup : null) });
 
+let id; // of the envelope that waits there: the shown message has a link to answer it
+
 const handle = location.pathname.replace(/^\/online\/?/, "");
 
 function fail(refusal) {
@@ -24,8 +26,8 @@ function fail(refusal) {
 async function advance() {
   let envelope;
   try {
-    const { m } = await call("GET", `/v1/online/${handle}`);
-    envelope = await call("GET", `/v1/envelopes/${m}`);
+    ({ m: id } = await call("GET", `/v1/online/${handle}`));
+    envelope = await call("GET", `/v1/envelopes/${id}`);
   } catch (refusal) {
     if (refusal.code === "credentials") {
       show("signin");
@@ -52,7 +54,7 @@ const waitToBeSeen = guard(button);
 
 /** The message is read and shown by what reads and shows it in an envelope. */
 async function present(mail) {
-  const { element, shown } = messageView(mail);
+  const { element, shown } = messageView(mail, id);
   element.classList.remove("card");
   byId("opened").replaceChildren(element);
   byId("main").classList.add("wide");

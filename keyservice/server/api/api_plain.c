@@ -147,8 +147,13 @@ void api_plain_stage(struct api_plain_call *call, const char *error)
         message_answer(call, &look, error);
 }
 
+/* Any of these, and /write has something to offer. */
+#define PLAIN_ANSWERS (RECORD_FLAG_REPLY | RECORD_FLAG_REPLY_ALL | RECORD_FLAG_FORWARD)
+
 /* Puts what the mail shows into the page. */
-static int shown_answer(struct api_plain_call *call, const uint8_t *mail, size_t mail_bytes)
+static int shown_answer(struct api_plain_call *call, const struct open_want *want,
+                        const struct store_envelope *envelope, const uint8_t *mail,
+                        size_t mail_bytes)
 {
     uint8_t *items = NULL;
     size_t items_bytes = 0;
@@ -166,6 +171,8 @@ static int shown_answer(struct api_plain_call *call, const uint8_t *mail, size_t
     if (rc == -ENOMEM)
         return rc;
     const bool readable = rc == 0;
+    const bool answers = readable && (envelope->flags & PLAIN_ANSWERS) != 0;
+    char *link = answers ? plain_answer_link(&plain, want->id_hex) : NULL;
     api_plain_token(call, &csrf);
     const char *note = !readable ? "plain_unreadable" : plain.cut ? "plain_cut" : "plain_note";
     const struct pages_value values[] = {
@@ -184,8 +191,13 @@ static int shown_answer(struct api_plain_call *call, const uint8_t *mail, size_t
         {.name = "files", .text = plain.files, .markup = true},
         {.name = "body", .text = plain.body, .markup = true},
         {.name = "note", .text = pages_string(pages, call->locale, note)},
+        {.name = "link", .text = link},
+        {.name = "link_hidden", .text = link != NULL ? "" : API_PLAIN_HIDDEN},
     };
     pages_plain_answer(pages, call->request, 200, PAGES_PLAIN_SHOWN, values, ARRAY_COUNT(values));
+    if (link != NULL)
+        secret_wipe(link, strlen(link));
+    free(link);
     plain_fini(&plain);
     return 0;
 }
@@ -285,7 +297,7 @@ static bool opened_answer(struct api_plain_call *call, const struct open_want *w
     enum api_error error = rc == -EACCES ? API_LOCKED : API_AWAY;
     const uint32_t part = (uint32_t)strtoul(call->part, NULL, 10);
     if (rc == 0 && what == PLAIN_SHOW)
-        rc = shown_answer(call, mail, mail_bytes);
+        rc = shown_answer(call, want, envelope, mail, mail_bytes);
     else if (rc == 0 && part == 0)
         rc = mail_answer(call, &mail, mail_bytes);
     else if (rc == 0)

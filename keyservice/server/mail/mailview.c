@@ -343,6 +343,8 @@ int mailview_write(uint8_t *dst, size_t room, size_t *written, const uint8_t *ma
         field_write(&items, MAILVIEW_CC, message, "Cc");
         field_write(&items, MAILVIEW_SUBJECT, message, "Subject");
         field_write(&items, MAILVIEW_DATE, message, "Date");
+        field_write(&items, MAILVIEW_MESSAGE_ID, message, "Message-ID");
+        field_write(&items, MAILVIEW_REFERENCES, message, "References");
     }
     GMimeObject *root = g_mime_message_get_mime_part(message);
     if (root != NULL)

@@ -33,6 +33,8 @@ enum mailview_tag {
     MAILVIEW_CC = 'c',
     MAILVIEW_SUBJECT = 's',
     MAILVIEW_DATE = 'd',
+    MAILVIEW_MESSAGE_ID = 'i', /* this and the next: for an answer to name */
+    MAILVIEW_REFERENCES = 'r',
     MAILVIEW_TEXT = 'x', /* of one body; lines end in LF */
     MAILVIEW_CUT = 'k',  /* there is more text, or there are more files, than is shown */
     MAILVIEW_FILE = 'a', /* the name of the next part */

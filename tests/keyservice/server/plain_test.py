@@ -254,8 +254,19 @@ class Plain(online_test.Online):
         page = self.form(handle)
         self.assertNotIn('type="password"', page.text)
         self.assertIn("Alice@Example.com", page.text)
-        self.assertIn(">Hi\n", self.form(handle, csrf=self.csrf, act="open").text)
+        shown = self.form(handle, csrf=self.csrf, act="open").text
+        self.assertIn(">Hi\n", shown)
+        self.assertIn('<div class="answer" hidden>', shown)
         self.assertEqual(self.form(handle, csrf=self.csrf, part="0").body, online_test.MAIL)
+
+    def test_an_answer_is_offered_where_the_sender_allows_one(self):
+        self.register(level=keyd.NONE, flags=2)
+        handle = self.handle()
+        self.form(handle)
+        shown = self.form(handle, csrf=self.csrf, act="open").text
+        self.assertIn('<div class="answer" >', shown)
+        self.assertIn(f'<a class="plain" href="/write?m={ID}#,,,"', shown)
+        self.assertIn("that takes scripts", shown)
 
     def test_another_key_ends_it(self):
         self.register(key=bytes(32))

@@ -83,6 +83,33 @@ static void mailview_shows_text_and_names_files(void **state)
     (void)view(mixed, sizeof(mixed) - 1, 3, -ENOENT);
 }
 
+static void plain_links_to_an_answer_that_keeps_the_thread(void **state)
+{
+    (void)state;
+    static const char mail[] =
+        "From: a@example.org\r\nTo: \"Doe, J\" <j@example.net>\r\nCc: =?utf-8?q?J=C3=B6rg?= "
+        "<c@example.com>\r\nMessage-ID: <1.a@example.org>\r\nReferences: <x@example.org>\r\n "
+        "<y@example.org>\r\n\r\nHi\r\n";
+    struct plain plain;
+    size_t written = 0;
+    uint8_t *items = malloc(ITEMS_ROOM);
+    assert_non_null(items);
+    assert_int_equal(
+        mailview_write(items, ITEMS_ROOM, &written, (const uint8_t *)mail, sizeof(mail) - 1, 0), 0);
+    assert_int_equal(plain_read(&plain, items, written), 0);
+    char *link = plain_answer_link(&plain, "0123");
+    assert_string_equal(link, "/write?m=0123#%3C1.a%40example.org%3E,"
+                              "%3Cx%40example.org%3E%20%3Cy%40example.org%3E,"
+                              "%22Doe%2C%20J%22%20%3Cj%40example.net%3E,"
+                              "J%C3%B6rg%20%3Cc%40example.com%3E");
+    free(link);
+    plain_fini(&plain);
+    link = plain_answer_link(&plain, "0123"); /* of a message that says nothing */
+    assert_string_equal(link, "/write?m=0123#,,,");
+    free(link);
+    free(items);
+}
+
 static void mailview_gives_html_as_text(void **state)
 {
     (void)state;
@@ -291,6 +318,7 @@ int main(void)
         cmocka_unit_test(html_text_gives_what_a_reader_sees),
         cmocka_unit_test(html_text_stops_at_its_room),
         cmocka_unit_test(plain_escapes_whatever_items_say),
+        cmocka_unit_test(plain_links_to_an_answer_that_keeps_the_thread),
     };
     mailview_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
