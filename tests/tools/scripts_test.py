@@ -44,6 +44,14 @@ class CountTests(Folder):
         lines = self.counted('add_test(good "/bin/true")\nadd_test(bad "/bin/sh" "-c" "echo so; exit 1")\n')
         self.assertEqual(["1 1 0 bad -", "--- bad", "so"], lines)
 
+    def test_each_failed_one_says_its_end_without_what_went_well(self):
+        told = "printf 'ok 1 - fine\\n[       OK ] fine\\n  ---\\n  duration_ms: 3\\n'; seq 100; echo 'not ok 2 - %s'; exit 1"
+        lines = self.counted("".join(f'add_test({name} "/bin/sh" "-c" "{told % name}")\n'.replace("\\n", "\\\\n")
+                                     for name in ("one", "two")))
+        numbers = [str(number) for number in range(42, 101)]
+        self.assertEqual(["0 2 0 one,two -", "--- one", *numbers, "not ok 2 - one",
+                          "--- two", *numbers, "not ok 2 - two"], lines)
+
     def test_all_good(self):
         self.assertEqual(["1 0 0 - -"], self.counted('add_test(good "/bin/true")\n'))
 
