@@ -4,9 +4,9 @@
 #include "base/clock.h"
 #include "crypto/secret.h"
 #include "keyservice/server/kwp.h"
+#include "keyservice/server/master_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
@@ -17,25 +17,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define MASTER_FILE_HEAD      "bulla-master-key 1\n"
-#define MASTER_FILE_BYTES_MAX 8192
-#define MASTER_REFRESH_NS     NS_PER_S
-#define MASTER_HEX_CHARS      (2 * MASTER_KEY_BYTES)
+#define MASTER_REFRESH_NS NS_PER_S
 
 struct master_key {
-    uint8_t bytes[MASTER_KEY_BYTES];
+    uint8_t bytes[MASTER_KEY_BYTES]; /* of a retired version what HKDF-Extract made of its key */
 };
 
 /* What grows while the handle stays: versions that were added to the file meanwhile. */
 struct master_state {
     pthread_mutex_t mutex; /* of reading the file again */
     uint64_t read_ns;
-    _Atomic uint32_t versions_count; /* released after its key is in place */
+    _Atomic uint64_t retired;        /* a bit a version, the first the lowest */
+    _Atomic uint32_t versions_count; /* released after its key and bit are in place */
 };
+
+_Static_assert(MASTER_VERSIONS_MAX <= 64, "a bit each");
 
 struct master {
     struct master_state *state;
@@ -59,6 +56,20 @@ static void versions_set(const struct master *master, uint32_t count)
     atomic_store_explicit(&master->state->versions_count, count, memory_order_release);
 }
 
+bool master_retired(const struct master *master, uint32_t version)
+{
+    ASSERT(version >= 1 && version <= MASTER_VERSIONS_MAX);
+    /* What versions_get() acquired has its bit in place. */
+    const uint64_t bits = atomic_load_explicit(&master->state->retired, memory_order_relaxed);
+    return (bits >> (version - 1) & 1) != 0;
+}
+
+static void retired_set(const struct master *master, uint32_t version)
+{
+    (void)atomic_fetch_or_explicit(&master->state->retired, UINT64_C(1) << (version - 1),
+                                   memory_order_relaxed);
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -66,14 +77,21 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* One line "<version> <64 hex>\n"; returns the characters it took, 0 when it is not that. */
-static size_t master_line_parse(const char *text, size_t text_bytes, uint32_t version, uint8_t *key)
+/* One line "<version> [retired ]<64 hex>\n"; returns the characters it took, 0 when it is not
+ * that. */
+static size_t master_line_parse(const char *text, size_t text_bytes, uint32_t version, uint8_t *key,
+                                bool *retired)
 {
     char head[16];
-    const int head_chars = snprintf(head, sizeof(head), "%u ", version);
-    const size_t line_chars = (size_t)head_chars + MASTER_HEX_CHARS + 1;
-    if (text_bytes < line_chars || memcmp(text, head, (size_t)head_chars) != 0 ||
-        text[line_chars - 1] != '\n')
+    const size_t mark_chars = sizeof(MASTER_FILE_RETIRED) - 1;
+    size_t head_chars = (size_t)snprintf(head, sizeof(head), "%u ", version);
+    if (text_bytes < head_chars + mark_chars || memcmp(text, head, head_chars) != 0)
+        return 0;
+    *retired = memcmp(text + head_chars, MASTER_FILE_RETIRED, mark_chars) == 0;
+    if (*retired)
+        head_chars += mark_chars;
+    const size_t line_chars = head_chars + MASTER_HEX_CHARS + 1;
+    if (text_bytes < line_chars || text[line_chars - 1] != '\n')
         return 0;
     const char *hex = text + head_chars;
     for (size_t i = 0; i < MASTER_KEY_BYTES; i++) {
@@ -89,56 +107,24 @@ static size_t master_line_parse(const char *text, size_t text_bytes, uint32_t ve
 static int master_parse(struct master *master, const char *text, size_t text_bytes)
 {
     uint32_t count = 0;
+    bool retired = false;
     const size_t head_chars = sizeof(MASTER_FILE_HEAD) - 1;
     if (text_bytes < head_chars || memcmp(text, MASTER_FILE_HEAD, head_chars) != 0)
         return -EBADMSG;
     for (size_t at = head_chars; at < text_bytes;) {
         if (count == MASTER_VERSIONS_MAX)
             return -EBADMSG;
-        const size_t chars =
-            master_line_parse(text + at, text_bytes - at, count + 1, master->keys[count].bytes);
+        const size_t chars = master_line_parse(text + at, text_bytes - at, count + 1,
+                                               master->keys[count].bytes, &retired);
         if (chars == 0)
             return -EBADMSG;
         count++;
+        if (retired)
+            retired_set(master, count);
         at += chars;
     }
     versions_set(master, count);
-    return count == 0 ? -EBADMSG : 0;
-}
-
-/* Reads the file, refusing one that others than its owner may read. */
-static int master_file_read(const char *path, char *text, size_t *text_bytes,
-                            char why[MASTER_WHY_BYTES])
-{
-    struct stat info;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
-        const int rc = -errno;
-        (void)snprintf(why, MASTER_WHY_BYTES, "%s: %s", path, strerror(-rc));
-        return rc;
-    }
-    int rc = fstat(fd, &info) != 0 ? -errno : 0;
-    if (rc == 0 && (!S_ISREG(info.st_mode) || (info.st_mode & 077) != 0)) {
-        (void)snprintf(why, MASTER_WHY_BYTES, "%s: others may read it; chmod 0600", path);
-        rc = -EPERM;
-        goto close_fd;
-    }
-    size_t used = 0;
-    while (rc == 0 && used < MASTER_FILE_BYTES_MAX) {
-        const ssize_t n = read(fd, text + used, MASTER_FILE_BYTES_MAX - used);
-        if (n <= 0) {
-            rc = n < 0 ? -errno : 0;
-            break;
-        }
-        used += (size_t)n;
-    }
-    *text_bytes = used;
-    if (rc != 0)
-        (void)snprintf(why, MASTER_WHY_BYTES, "%s: %s", path, strerror(-rc));
-
-close_fd:
-    (void)close(fd);
-    return rc;
+    return count == 0 || retired ? -EBADMSG : 0; /* the newest one is in use */
 }
 
 static void master_free(struct master *master)
@@ -201,14 +187,30 @@ int master_open(struct master **master, const char *path, char why[MASTER_WHY_BY
     return 0;
 }
 
+/* The first `count` versions of both are the same, though one may have been retired since. */
+static bool same_keys(const struct master *master, const struct master *fresh, uint32_t count)
+{
+    uint8_t left[2][MASTER_KEY_BYTES];
+    bool same = true;
+    for (uint32_t version = 1; version <= count && same; version++)
+        same = master_extract(master, version, left[0]) == 0 &&
+               master_extract(fresh, version, left[1]) == 0 &&
+               ct_equal(left[0], left[1], MASTER_KEY_BYTES);
+    secret_wipe(left, sizeof(left));
+    return same;
+}
+
 /* Takes over what the file has behind the versions that there are, which must still stand in it. */
 static void versions_add(const struct master *master, const struct master *fresh)
 {
     const uint32_t have = versions_get(master);
     const uint32_t count = versions_get(fresh);
-    if (count <= have || !ct_equal(master->keys, fresh->keys, have * sizeof(struct master_key)))
+    if (count <= have || !same_keys(master, fresh, have))
         return;
     memcpy(master->keys + have, fresh->keys + have, (count - have) * sizeof(struct master_key));
+    for (uint32_t version = have + 1; version <= count; version++)
+        if (master_retired(fresh, version))
+            retired_set(master, version);
     versions_set(master, count);
 }
 
@@ -235,6 +237,12 @@ static bool master_has(const struct master *master, uint32_t version)
     return version <= versions_get(master);
 }
 
+/* It opens and wraps, too. */
+static bool master_usable(const struct master *master, uint32_t version)
+{
+    return master_has(master, version) && !master_retired(master, version);
+}
+
 void master_close(struct master *master)
 {
     if (master == NULL)
@@ -247,113 +255,50 @@ uint32_t master_version(const struct master *master)
     return versions_get(master);
 }
 
-static int random_fill(uint8_t *dst, size_t bytes)
-{
-    /* Reads of up to 256 bytes are never cut short once the pool is ready (getrandom(2)). */
-    ASSERT(bytes <= 256);
-    return getrandom(dst, bytes, 0) == (ssize_t)bytes ? 0 : -EIO;
-}
-
-static int file_write_all(int fd, const char *text, size_t bytes)
-{
-    size_t done = 0;
-    while (done < bytes) {
-        const ssize_t n = write(fd, text + done, bytes - done);
-        if (n < 0)
-            return -errno;
-        done += (size_t)n;
-    }
-    return fsync(fd) != 0 ? -errno : 0;
-}
-
-/* Appends a line with a fresh key to `text`; returns the new length, 0 without entropy. */
-static size_t master_line_append(char *text, size_t used, uint32_t version)
-{
-    uint8_t key[MASTER_KEY_BYTES];
-    if (random_fill(key, sizeof(key)) != 0)
-        return 0;
-    used += (size_t)snprintf(text + used, 16, "%u ", version);
-    for (size_t i = 0; i < sizeof(key); i++)
-        used += (size_t)snprintf(text + used, 3, "%02x", key[i]);
-    text[used++] = '\n';
-    secret_wipe(key, sizeof(key));
-    return used;
-}
-
-static int master_file_make(const char *path, const char *text, size_t text_bytes)
-{
-    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return -errno;
-    const int rc = file_write_all(fd, text, text_bytes);
-    if (close(fd) != 0 && rc == 0)
-        return -errno;
-    return rc;
-}
-
-int master_create(const char *path)
-{
-    char text[256] = MASTER_FILE_HEAD;
-    const size_t used = master_line_append(text, sizeof(MASTER_FILE_HEAD) - 1, 1);
-    const int rc = used == 0 ? -EIO : master_file_make(path, text, used);
-    secret_wipe(text, sizeof(text));
-    return rc;
-}
-
-int master_add(const char *path, char why[MASTER_WHY_BYTES])
-{
-    char text[MASTER_FILE_BYTES_MAX + 128];
-    char fresh_path[4096];
-    size_t used = 0;
-    struct master *master = NULL;
-
-    int rc = master_open(&master, path, why);
-    if (rc != 0)
-        return rc;
-    const uint32_t version = versions_get(master) + 1;
-    master_close(master);
-    if (version > MASTER_VERSIONS_MAX) {
-        (void)snprintf(why, MASTER_WHY_BYTES, "%s: holds %d keys already", path,
-                       MASTER_VERSIONS_MAX);
-        return -ENOSPC;
-    }
-    (void)snprintf(fresh_path, sizeof(fresh_path), "%s.new", path);
-    rc = master_file_read(path, text, &used, why);
-    if (rc == 0) {
-        used = master_line_append(text, used, version);
-        rc = used == 0 ? -EIO : master_file_make(fresh_path, text, used);
-    }
-    secret_wipe(text, sizeof(text));
-    if (rc == 0 && rename(fresh_path, path) != 0)
-        rc = -errno;
-    if (rc != 0)
-        (void)snprintf(why, MASTER_WHY_BYTES, "%.200s: %s", fresh_path, strerror(-rc));
-    return rc;
-}
-
-static int hkdf_sha256(const uint8_t *ikm, size_t ikm_bytes, const char *info, uint8_t *okm,
-                       size_t okm_bytes)
+static int hkdf_sha256(int mode, const uint8_t *ikm, const char *info,
+                       uint8_t okm[MASTER_KEY_BYTES])
 {
     int rc = -EIO;
     EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
     EVP_KDF_CTX *ctx = kdf == NULL ? NULL : EVP_KDF_CTX_new(kdf);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)ikm, ikm_bytes),
+        OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)ikm,
+                                          MASTER_KEY_BYTES),
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info,
                                           strlen(info)),
         OSSL_PARAM_construct_end(),
     };
-    if (ctx != NULL && EVP_KDF_derive(ctx, okm, okm_bytes, params) == 1)
+    if (ctx != NULL && EVP_KDF_derive(ctx, okm, MASTER_KEY_BYTES, params) == 1)
         rc = 0;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
     return rc;
 }
 
+int master_extract(const struct master *master, uint32_t version, uint8_t left[MASTER_KEY_BYTES])
+{
+    const uint8_t *bytes = master->keys[version - 1].bytes;
+    ASSERT(version <= versions_get(master));
+    if (!master_retired(master, version))
+        return hkdf_sha256(EVP_KDF_HKDF_MODE_EXTRACT_ONLY, bytes, "", left);
+    memcpy(left, bytes, MASTER_KEY_BYTES);
+    return 0;
+}
+
+/* The same of a retired version as before: of what it left, HKDF's second half makes it. */
+static int version_derive(const struct master *master, uint32_t version, const char *purpose,
+                          uint8_t key[MASTER_KEY_BYTES])
+{
+    const int mode = master_retired(master, version) ? EVP_KDF_HKDF_MODE_EXPAND_ONLY
+                                                     : EVP_KDF_HKDF_MODE_EXTRACT_AND_EXPAND;
+    return hkdf_sha256(mode, master->keys[version - 1].bytes, purpose, key);
+}
+
 int master_derive(const struct master *master, const char *purpose, uint8_t key[MASTER_KEY_BYTES])
 {
-    return hkdf_sha256(master->keys[0].bytes, MASTER_KEY_BYTES, purpose, key, MASTER_KEY_BYTES);
+    return version_derive(master, 1, purpose, key);
 }
 
 int master_proof(const struct master *master, uint32_t version, uint8_t proof[MASTER_PROOF_BYTES])
@@ -361,13 +306,12 @@ int master_proof(const struct master *master, uint32_t version, uint8_t proof[MA
     _Static_assert(MASTER_PROOF_BYTES == MASTER_KEY_BYTES, "a derived key's length");
     if (!master_has(master, version))
         return -ENOKEY;
-    return hkdf_sha256(master->keys[version - 1].bytes, MASTER_KEY_BYTES, "bulla-keyd proof", proof,
-                       MASTER_PROOF_BYTES);
+    return version_derive(master, version, "bulla-keyd proof", proof);
 }
 
 int master_burst_open(struct master_burst **burst, const struct master *master, uint32_t version)
 {
-    if (!master_has(master, version))
+    if (!master_usable(master, version))
         return -ENOKEY;
     struct master_burst *made = calloc(1, sizeof(*made));
     if (made == NULL)
@@ -470,7 +414,7 @@ int master_unwrap(const struct master *master, uint32_t version, const uint8_t i
     /* OpenSSL may write as much as it reads before it has checked the padding. */
     uint8_t plain[MASTER_WRAPPED_BYTES_MAX + 8] = {0};
     size_t plain_bytes = 0;
-    if (!master_has(master, version))
+    if (!master_usable(master, version))
         return -ENOKEY;
     if (wrapped_bytes > MASTER_WRAPPED_BYTES_MAX)
         return -EBADMSG;

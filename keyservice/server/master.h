@@ -7,14 +7,16 @@
  * Errors:    -errno with a sentence in `why`; -EBADMSG when a wrapped key does not open.
  *
  * docs/keyservice/master-key.md. New keys are wrapped under the highest version; older versions
- * stay for what was wrapped under them. Everything else the service keeps secret from its database
- * (codes, anti-forgery tokens, devices) is keyed by HKDF-SHA-256 of a master key.
+ * stay for what was wrapped under them until they are retired. Everything else the service keeps
+ * secret from its database (codes, anti-forgery tokens, devices) is keyed by HKDF-SHA-256 of a
+ * master key.
  */
 #ifndef KEYSERVICE_SERVER_MASTER_H
 #define KEYSERVICE_SERVER_MASTER_H
 
 #include "base/macros.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,13 +33,26 @@ struct master;
 MUST_USE int master_create(const char *path);
 /* Adds a fresh version: a new file beside the old one, synced, then renamed over it. */
 MUST_USE int master_add(const char *path, char why[MASTER_WHY_BYTES]);
+/*
+ * Takes the key of an older version out, and leaves what HKDF-Extract makes of it: all that is
+ * derived stays as it is, and nothing that was wrapped opens again. The old file is overwritten,
+ * then unlinked. 0 too when it was done before, as after a change that was cut off, which it ends.
+ */
+MUST_USE int master_retire(const char *path, uint32_t version, char why[MASTER_WHY_BYTES]);
 
 MUST_USE int master_open(struct master **master, const char *path, char why[MASTER_WHY_BYTES]);
 void master_close(struct master *master); /* NULL is harmless */
 
 uint32_t master_version(const struct master *master); /* the one in use for new keys */
 
-/* A key of MASTER_KEY_BYTES for one purpose, from the oldest version: it outlives additions. */
+/* Of a version that there is: nothing wraps or opens with it any more. */
+bool master_retired(const struct master *master, uint32_t version);
+/* Of a version that there is: what it leaves when it is retired. */
+MUST_USE int master_extract(const struct master *master, uint32_t version,
+                            uint8_t left[MASTER_KEY_BYTES]);
+
+/* A key of MASTER_KEY_BYTES for one purpose, from the oldest version: it outlives additions, and
+ * that version's end. */
 MUST_USE int master_derive(const struct master *master, const char *purpose,
                            uint8_t key[MASTER_KEY_BYTES]);
 

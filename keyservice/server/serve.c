@@ -13,6 +13,7 @@
 #include "keyservice/server/store/store_parked.h"
 #include "keyservice/server/store/store_rewrap.h"
 #include "keyservice/server/store/store_shared.h"
+#include "keyservice/server/store/store_wrapping.h"
 #include "keyservice/server/tend.h"
 
 #include <arpa/inet.h>

@@ -19,13 +19,6 @@
 /* 32 of them, so that a byte's low five bits choose without bias; none looks like another. */
 static const char letters[] = "abcdefghjkmnpqrstuvwxyz234567890";
 
-/* What the secret is bound to: an account's, and no message's. */
-static void wrap_id(uint8_t id[MASTER_ID_BYTES], int64_t number)
-{
-    memcpy(id, "totp\0\0\0\0", 8);
-    bytes_store_le64(id + 8, (uint64_t)number);
-}
-
 int factor_wrap(const struct service *service, int64_t number,
                 const uint8_t secret[TOTP_SECRET_BYTES], struct store_totp *totp)
 {
@@ -34,7 +27,7 @@ int factor_wrap(const struct service *service, int64_t number,
     struct master_burst *burst = NULL;
     struct master_wrap wrap = {
         .id = id, .key = plain, .key_bytes = sizeof(plain), .wrapped = totp->wrapped};
-    wrap_id(id, number);
+    store_totp_id(id, number);
     memcpy(plain, secret, TOTP_SECRET_BYTES);
     totp->key_version = master_version(service->master);
     int rc = master_burst_open(&burst, service->master, totp->key_version);
@@ -52,7 +45,7 @@ static int factor_unwrap(const struct service *service, int64_t number,
     uint8_t id[MASTER_ID_BYTES];
     uint8_t plain[MASTER_PLAIN_BYTES_MAX];
     size_t bytes = 0;
-    wrap_id(id, number);
+    store_totp_id(id, number);
     int rc = master_unwrap(service->master, totp->key_version, id, totp->wrapped,
                            totp->wrapped_bytes, plain, &bytes);
     if (rc == 0 && bytes != PLAIN_BYTES)

@@ -1,4 +1,4 @@
-/* bulla-keyd account, engine, envelope, audit, master-key: the operator's subcommands. */
+/* bulla-keyd account, engine, envelope, audit: the operator's subcommands. */
 #include "keyservice/server/command/admin.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -11,7 +11,6 @@
 #include "keyservice/server/pki.h"
 #include "keyservice/server/store/store_opening.h"
 #include "keyservice/server/store/store_person.h"
-#include "keyservice/server/store/store_rewrap.h"
 #include "keyservice/server/store/store_role.h"
 #include "keyservice/server/store/store_sent.h"
 
@@ -500,53 +499,4 @@ int command_audit(int argc, char **argv)
     if (config_read(&config, options.config, why) != 0)
         return command_fail(EX_CONFIG, "%s", why);
     return verify ? audit_check_print(config.audit) : audit_export(config.audit, options.name);
-}
-
-static int rewrap_print(const struct command_parts *parts)
-{
-    char until[32];
-    struct store_rewrap rewrap;
-    const uint32_t newest = master_version(parts->master);
-    const int rc = store_rewrap_look(parts->store, &rewrap);
-    if (rc != 0)
-        return command_fail(EX_IOERR, "the database cannot be read: %s", strerror(-rc));
-    admin_time(until, rewrap.until_unix_ms);
-    if (rewrap.version < newest)
-        (void)printf("version %u is the newest; a running service will bring older keys under it\n",
-                     newest);
-    else if (rewrap.done)
-        (void)printf("version %u: every key is under it; %" PRIu64 " were brought there\n",
-                     rewrap.version, rewrap.rows_count);
-    else
-        (void)printf("version %u: keys of envelopes up to %s are under it; %" PRIu64
-                     " were brought there\n",
-                     rewrap.version, until, rewrap.rows_count);
-    return 0;
-}
-
-static int master_key_do(const struct command_parts *parts, const struct admin_options *options,
-                         const char *usage)
-{
-    char why[CONFIG_WHY_BYTES];
-    if (options->name != NULL)
-        return command_fail(EX_USAGE, "%s", usage);
-    if (strcmp(options->verb, "status") == 0)
-        return rewrap_print(parts);
-    if (strcmp(options->verb, "rewrap") == 0)
-        return store_rewrap_again(parts->store) == 0
-                   ? rewrap_print(parts)
-                   : command_fail(EX_IOERR, "the database cannot be written");
-    if (strcmp(options->verb, "add") != 0)
-        return command_fail(EX_USAGE, "%s", usage);
-    if (master_add(parts->config.master_key_file, why) != 0)
-        return command_fail(EX_CANTCREAT, "%s", why);
-    (void)printf("a new version was added; back the file up, then restart the service\n");
-    return 0;
-}
-
-int command_master_key(int argc, char **argv)
-{
-    return admin_run(argc, argv,
-                     "usage: bulla-keyd master-key [--config FILE] add | status | rewrap",
-                     master_key_do);
 }

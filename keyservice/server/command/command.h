@@ -43,6 +43,9 @@ struct command_parts {
 };
 /* 0, or an exit status after saying why. */
 MUST_USE int command_open(struct command_parts *parts, const char *config_path);
+/* While nobody serves the database, else 75; with `served` beside a service, and then it is true.
+ */
+MUST_USE int command_open_alone(struct command_parts *parts, const char *config_path, bool *served);
 void command_close(struct command_parts *parts);
 
 #endif

@@ -38,7 +38,7 @@ static void usage_print(FILE *file)
                 "  envelope show|lock|unlock|expire ID, list ADDRESS  envelopes\n"
                 "  report                       what was sealed, opened and refused\n"
                 "  audit verify|export          check the chained log, write it out\n"
-                "  master-key add|status|rewrap a new master key, and how far it is in use\n"
+                "  master-key add|list|status|rewrap|retire  a new master key, and old ones' end\n"
                 "  role list|grant|revoke       who may administer\n"
                 "  profile list|show|set|remove what is shown and kept for a profile's envelopes\n"
                 "  token list|add|revoke        what programs sign their calls with\n"

@@ -54,12 +54,6 @@ MUST_USE int store_open(struct store **store, const struct store_config *config,
                         char why[STORE_WHY_BYTES]);
 void store_close(struct store *store); /* NULL is harmless */
 
-/*
- * Compares the master keys with those that this database was used with before, and notes new ones.
- * -ENOKEY with the mend in `why`: one of them is missing, or is another key.
- */
-MUST_USE int store_wrapping_check(struct store *store, char why[STORE_WHY_BYTES]);
-
 /* Whether other services may work on the same database at this time: store_shared.h. */
 bool store_shares(const struct store *store);
 

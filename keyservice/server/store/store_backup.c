@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "keyservice/server/store/store_sql.h"
+#include "keyservice/server/store/store_wrapping.h"
 
 #include <errno.h>
 #include <fcntl.h>

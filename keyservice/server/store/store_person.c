@@ -1,5 +1,6 @@
 #include "keyservice/server/store/store_person.h"
 
+#include "base/bytes.h"
 #include "keyservice/server/store/store_sql.h"
 
 #include <errno.h>
@@ -217,6 +218,12 @@ static int recovery_put(struct store_writer *writer, const struct totp_write *wr
             return -EIO;
     }
     return 0;
+}
+
+void store_totp_id(uint8_t id[MASTER_ID_BYTES], int64_t number)
+{
+    memcpy(id, "totp\0\0\0\0", 8);
+    bytes_store_le64(id + 8, (uint64_t)number);
 }
 
 static int totp_put_apply(struct store_writer *writer, void *argument)

@@ -84,6 +84,8 @@ struct store_totp {
     uint64_t step; /* the last one that was accepted */
     uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
 };
+/* What the master key binds it to: the account, and no message. */
+void store_totp_id(uint8_t id[MASTER_ID_BYTES], int64_t number);
 /* With its recovery codes; -EEXIST when there is one. */
 MUST_USE int store_totp_put(struct store *store, int64_t number, const struct store_totp *totp,
                             const uint8_t codes[STORE_RECOVERY_COUNT][STORE_HASH_BYTES]);

@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "crypto/secret.h"
-#include "keyservice/server/store/store_sql.h"
+#include "keyservice/server/store/store_wrapped.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,67 +13,37 @@
 
 #define UUID_TIME_SHIFT 16 /* a UUIDv7 begins with 48 bits of milliseconds */
 
-/* One row as it is read, and then as it is to be. */
-struct rewrap_row {
-    uint8_t id[RECORD_ID_BYTES];
-    uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
-    uint32_t wrapped_bytes;
-    uint32_t version;
-};
+_Static_assert(STORE_REWRAP_ROWS == WRAPPED_ROWS, "a step is a page");
 
 struct rewrap_step {
-    struct rewrap_row rows[STORE_REWRAP_ROWS];
-    uint32_t rows_count;
-    uint8_t after[RECORD_ID_BYTES];
+    struct wrapped_page page;
+    struct wrapped_after after;
     struct store_rewrap state;
     bool anew; /* forget how far it was */
 };
 
-static int state_read(struct sql *sql, struct store_rewrap *state, uint8_t after[RECORD_ID_BYTES])
+static int state_read(struct sql *sql, struct store_rewrap *state, struct wrapped_after *after)
 {
     struct sql_statement *get = sql_use(sql, SQL_REWRAP_GET);
     *state = (struct store_rewrap){.version = 0};
-    memset(after, 0, RECORD_ID_BYTES);
+    *after = (struct wrapped_after){.factor_number = 0};
     const int step = sql_step(get);
     int rc = step < 0 ? -EIO : 0;
     if (step == 1) {
         state->version = (uint32_t)sql_column_u64(get, 0);
         state->done = sql_column_u64(get, 2) != 0;
         state->rows_count = sql_column_u64(get, 3);
-        if (!sql_column_blob(get, 1, after, RECORD_ID_BYTES))
+        after->factor_number = (int64_t)sql_column_u64(get, 4);
+        if (!sql_column_blob(get, 1, after->envelope_id, sizeof(after->envelope_id)))
             rc = -EIO;
-        state->until_unix_ms = bytes_load_be64(after) >> UUID_TIME_SHIFT;
+        state->until_unix_ms = bytes_load_be64(after->envelope_id) >> UUID_TIME_SHIFT;
     }
     sql_done(get);
     return rc;
 }
 
-static int rows_read(struct sql *sql, struct rewrap_step *step)
-{
-    int more = 0;
-    struct sql_statement *read = sql_use(sql, SQL_REWRAP_ROWS);
-    sql_bind_blob(read, 1, step->after, RECORD_ID_BYTES);
-    sql_bind_u64(read, 2, STORE_REWRAP_ROWS);
-    step->rows_count = 0;
-    while (step->rows_count < STORE_REWRAP_ROWS && (more = sql_step(read)) == 1) {
-        struct rewrap_row *row = &step->rows[step->rows_count++];
-        size_t bytes = 0;
-        const void *wrapped = sql_column_bytes(read, 2, &bytes);
-        row->version = (uint32_t)sql_column_u64(read, 1);
-        if (!sql_column_blob(read, 0, row->id, sizeof(row->id)) || wrapped == NULL ||
-            bytes > sizeof(row->wrapped)) {
-            more = -EIO;
-            break;
-        }
-        memcpy(row->wrapped, wrapped, bytes);
-        row->wrapped_bytes = (uint32_t)bytes;
-    }
-    sql_done(read);
-    return more < 0 ? -EIO : 0;
-}
-
-static int row_put(struct store_writer *writer, struct master_burst *burst, struct rewrap_row *row,
-                   uint32_t version)
+static int row_put(struct store_writer *writer, struct master_burst *burst,
+                   enum wrapped_table table, const struct wrapped_row *row, uint32_t version)
 {
     uint8_t key[MASTER_PLAIN_BYTES_MAX] __attribute__((cleanup(secret_wipe_32)));
     uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
@@ -81,8 +51,9 @@ static int row_put(struct store_writer *writer, struct master_burst *burst, stru
     int rc = master_unwrap(writer->master, row->version, row->id, row->wrapped, row->wrapped_bytes,
                            key, &key_bytes);
     if (rc != 0) { /* it stays as it is: others must not wait for a row that nobody can read */
-        log_line(LOG_LEVEL_ERROR, "rewrap_damaged", "m=%016" PRIx64 "%016" PRIx64,
-                 bytes_load_be64(row->id), bytes_load_be64(row->id + 8));
+        log_line(LOG_LEVEL_ERROR, "rewrap_damaged", "%s=%016" PRIx64 "%016" PRIx64,
+                 table == WRAPPED_ENVELOPES ? "m" : "code_app", bytes_load_be64(row->id),
+                 bytes_load_be64(row->id + 8));
         return 0;
     }
     struct master_wrap wrap = {
@@ -90,21 +61,17 @@ static int row_put(struct store_writer *writer, struct master_burst *burst, stru
     rc = master_burst_wrap(burst, &wrap, 1);
     if (rc != 0)
         return rc;
-    struct sql_statement *put = sql_use(&writer->sql, SQL_REWRAP_PUT);
-    sql_bind_blob(put, 1, row->id, sizeof(row->id));
-    sql_bind_u64(put, 2, version);
-    sql_bind_blob(put, 3, wrapped, wrap.wrapped_bytes);
-    return sql_run(put) < 0 ? -EIO : 0;
+    return wrapped_write(&writer->sql, table, row, version, wrapped, wrap.wrapped_bytes);
 }
 
-static int rows_put(struct store_writer *writer, struct rewrap_step *step)
+static int rows_put(struct store_writer *writer, struct rewrap_step *step, enum wrapped_table table)
 {
     struct master_burst *burst = NULL;
     int rc = master_burst_open(&burst, writer->master, step->state.version);
-    for (uint32_t i = 0; i < step->rows_count && rc == 0; i++) {
-        if (step->rows[i].version >= step->state.version)
+    for (uint32_t i = 0; i < step->page.rows_count && rc == 0; i++) {
+        if (step->page.rows[i].version >= step->state.version)
             continue;
-        rc = row_put(writer, burst, &step->rows[i], step->state.version);
+        rc = row_put(writer, burst, table, &step->page.rows[i], step->state.version);
         step->state.rows_count++;
     }
     master_burst_close(burst);
@@ -115,35 +82,39 @@ static int state_write(struct store_writer *writer, const struct rewrap_step *st
 {
     struct sql_statement *set = sql_use(&writer->sql, SQL_REWRAP_SET);
     sql_bind_u64(set, 1, step->state.version);
-    sql_bind_blob(set, 2, step->after, RECORD_ID_BYTES);
+    sql_bind_blob(set, 2, step->after.envelope_id, sizeof(step->after.envelope_id));
     sql_bind_u64(set, 3, step->state.done ? 1 : 0);
     sql_bind_u64(set, 4, step->state.rows_count);
+    sql_bind_u64(set, 5, (uint64_t)step->after.factor_number);
     return sql_run(set) < 0 ? -EIO : 0;
 }
 
-/* May be run twice: all that it goes on from is read within. */
+/* May be run twice: all that it goes on from is read within. A page of code apps, of which there
+ * are few, and once these are at their end one of envelopes. */
 static int step_apply(struct store_writer *writer, void *argument)
 {
     struct rewrap_step *step = argument;
     const uint32_t newest = master_version(writer->master);
-    int rc = state_read(&writer->sql, &step->state, step->after);
+    int rc = state_read(&writer->sql, &step->state, &step->after);
     if (rc == 0 && (step->anew || step->state.version < newest)) {
         step->state = (struct store_rewrap){.version = newest};
-        memset(step->after, 0, sizeof(step->after));
+        step->after = (struct wrapped_after){.factor_number = 0};
     }
     /* A service with an older file has nothing to do here. */
     if (rc != 0 || step->state.done || step->state.version > newest) {
         step->state.done = true;
         return rc;
     }
-    rc = rows_read(&writer->sql, step);
-    if (rc == 0)
-        rc = rows_put(writer, step);
-    if (rc != 0)
-        return rc;
-    step->state.done = step->rows_count < STORE_REWRAP_ROWS;
-    if (step->rows_count > 0)
-        memcpy(step->after, step->rows[step->rows_count - 1].id, RECORD_ID_BYTES);
+    for (enum wrapped_table table = WRAPPED_FACTORS; table <= WRAPPED_ENVELOPES; table++) {
+        rc = wrapped_read(&writer->sql, table, &step->after, &step->page);
+        if (rc == 0)
+            rc = rows_put(writer, step, table);
+        if (rc != 0)
+            return rc;
+        if (step->page.rows_count == WRAPPED_ROWS)
+            return state_write(writer, step);
+    }
+    step->state.done = true;
     return state_write(writer, step);
 }
 
@@ -172,9 +143,9 @@ int store_rewrap_some(struct store *store, bool *more)
 
 int store_rewrap_look(struct store *store, struct store_rewrap *rewrap)
 {
-    uint8_t after[RECORD_ID_BYTES];
+    struct wrapped_after after;
     struct sql *sql = store_reader_take(store);
-    const int rc = state_read(sql, rewrap, after);
+    const int rc = state_read(sql, rewrap, &after);
     store_reader_give(store, sql);
     return rc;
 }

@@ -1,5 +1,5 @@
 /*
- * store_rewrap: brings stored keys under the newest master key, a few rows at a time.
+ * store_rewrap: brings what master keys wrap under the newest one, a few rows at a time.
  * Ownership: as store.h.
  * Threads:   any; of one database one at a time does work (the lease `tend`).
  * Units:     rows; unix milliseconds.
@@ -30,7 +30,8 @@ struct store_rewrap {
 MUST_USE int store_rewrap_some(struct store *store, bool *more);
 /* How far it is; written down by whoever does it. */
 MUST_USE int store_rewrap_look(struct store *store, struct store_rewrap *rewrap);
-/* From the first row again: after a service with an older file wrote meanwhile. */
+/* From the first row again, the first step now: after a service with an older file wrote meanwhile.
+ */
 MUST_USE int store_rewrap_again(struct store *store);
 
 #endif

@@ -106,10 +106,13 @@ enum sql_id {
     SQL_AUDIT_READ,
     SQL_WRAPPING_ADD,
     SQL_WRAPPING_LIST,
+    SQL_WRAPPING_RETIRE,
     SQL_REWRAP_GET,
     SQL_REWRAP_SET,
     SQL_REWRAP_ROWS,
     SQL_REWRAP_PUT,
+    SQL_REWRAP_FACTORS,
+    SQL_REWRAP_FACTOR_PUT,
     /* administration: store_role, store_profile, store_token, store_retention */
     SQL_ROLE_ADD,
     SQL_ROLE_REMOVE,

@@ -129,15 +129,20 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_OUTBOX_DEFER] = "UPDATE outbox_to SET due = ?4 WHERE id = ?1 AND place = ?2 AND due = ?3",
     [SQL_WRAPPING_ADD] = "INSERT INTO wrapping (version, proof) VALUES (?1, ?2)"
                          " ON CONFLICT DO NOTHING",
-    [SQL_WRAPPING_LIST] = "SELECT version, proof FROM wrapping ORDER BY version",
-    [SQL_REWRAP_GET] = "SELECT version, after, done, moved FROM rewrap",
-    [SQL_REWRAP_SET] = "INSERT INTO rewrap (one, version, after, done, moved)"
-                       " VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (one) DO UPDATE"
-                       " SET version = ?1, after = ?2, done = ?3, moved = ?4",
+    [SQL_WRAPPING_LIST] = "SELECT version, proof, retired FROM wrapping ORDER BY version",
+    [SQL_WRAPPING_RETIRE] = "UPDATE wrapping SET retired = ?2 WHERE version = ?1 AND retired = 0",
+    [SQL_REWRAP_GET] = "SELECT version, after, done, moved, factors FROM rewrap",
+    [SQL_REWRAP_SET] = "INSERT INTO rewrap (one, version, after, done, moved, factors)"
+                       " VALUES (1, ?1, ?2, ?3, ?4, ?5) ON CONFLICT (one) DO UPDATE"
+                       " SET version = ?1, after = ?2, done = ?3, moved = ?4, factors = ?5",
     [SQL_REWRAP_ROWS] = "SELECT id, key_version, wrapped FROM envelope WHERE id > ?1"
                         " ORDER BY id LIMIT ?2",
     [SQL_REWRAP_PUT] = "UPDATE envelope SET key_version = ?2, wrapped = ?3 WHERE id = ?1"
                        " AND key_version < ?2",
+    [SQL_REWRAP_FACTORS] = "SELECT account, key_version, wrapped FROM totp WHERE account > ?1"
+                           " ORDER BY account LIMIT ?2",
+    [SQL_REWRAP_FACTOR_PUT] = "UPDATE totp SET key_version = ?2, wrapped = ?3"
+                              " WHERE account = ?1 AND wrapped = ?4",
     /* administration */
     [SQL_ROLE_ADD] = "INSERT INTO role_grant (account, role, profile, granted)"
                      " VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",

@@ -135,6 +135,12 @@ static const char *const schema_steps[] = {
     " DELETE FROM passkey WHERE account = old.number; DELETE FROM device WHERE account = "
     "old.number;"
     " DELETE FROM reset WHERE address = old.address; END;",
+
+    /* Version 4, master keys: which were retired, and how far the secrets of code apps are; these
+     * were left out so far. */
+    "ALTER TABLE wrapping ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE rewrap ADD COLUMN factors INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE rewrap SET done = 0;",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */

@@ -198,6 +198,115 @@ static void the_same_key_wraps_to_the_same_bytes_under_one_version_alone(void **
     master_close(master);
 }
 
+static void file_put(const char *path, const char *text)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    assert_int_equal(close(fd), 0);
+}
+
+static void beside(char path[128], const struct folder *folder, const char *ending)
+{
+    (void)snprintf(path, 128, "%s%s", folder->path, ending);
+}
+
+static void a_retired_version_opens_nothing_and_all_that_is_derived_stays(void **state)
+{
+    const struct folder *folder = *state;
+    char why[MASTER_WHY_BYTES];
+    char name[128];
+    uint8_t wrapped[MASTER_WRAPPED_BYTES_MAX];
+    uint8_t derived[2][MASTER_KEY_BYTES];
+    uint8_t proof[2][MASTER_PROOF_BYTES];
+    uint8_t key[MASTER_PLAIN_BYTES_MAX];
+    size_t wrapped_bytes = 0;
+    size_t key_bytes = 0;
+    struct master_burst *burst = NULL;
+    assert_int_equal(master_create(folder->path), 0);
+    struct master *before = open_fine(folder);
+    wrap(before, id_one, 32, wrapped, &wrapped_bytes);
+    assert_int_equal(master_derive(before, "test", derived[0]), 0);
+    assert_int_equal(master_proof(before, 1, proof[0]), 0);
+    assert_int_equal(master_add(folder->path, why), 0);
+    assert_int_equal(master_retire(folder->path, 1, why), 0);
+    assert_int_equal(master_retire(folder->path, 1, why), 0); /* it was done before */
+    for (uint32_t i = 0; i < 2; i++) {
+        beside(name, folder, i == 0 ? ".old" : ".new");
+        assert_int_equal(access(name, F_OK), -1);
+    }
+
+    struct master *after = open_fine(folder);
+    assert_int_equal(master_version(after), 2);
+    assert_true(master_retired(after, 1));
+    assert_false(master_retired(after, 2));
+    assert_int_equal(master_unwrap(after, 1, id_one, wrapped, wrapped_bytes, key, &key_bytes),
+                     -ENOKEY);
+    assert_int_equal(master_burst_open(&burst, after, 1), -ENOKEY);
+    assert_int_equal(master_derive(after, "test", derived[1]), 0);
+    assert_memory_equal(derived[0], derived[1], MASTER_KEY_BYTES);
+    assert_int_equal(master_proof(after, 1, proof[1]), 0);
+    assert_memory_equal(proof[0], proof[1], MASTER_PROOF_BYTES);
+    master_close(after);
+    /* Who read the file before still opens, and finds what came behind it. */
+    assert_int_equal(master_unwrap(before, 1, id_one, wrapped, wrapped_bytes, key, &key_bytes), 0);
+    assert_int_equal(master_burst_open(&burst, before, 2), 0);
+    master_burst_close(burst);
+    master_close(before);
+}
+
+static void the_newest_version_and_one_that_is_not_there_are_not_retired(void **state)
+{
+    const struct folder *folder = *state;
+    char why[MASTER_WHY_BYTES];
+    char name[128];
+    assert_int_equal(master_create(folder->path), 0);
+    for (uint32_t version = 0; version < 3; version++)
+        assert_int_equal(master_retire(folder->path, version, why), -ENOKEY);
+    assert_int_equal(master_add(folder->path, why), 0);
+    /* Another name of the file would be overwritten with it. */
+    beside(name, folder, ".copy");
+    assert_int_equal(link(folder->path, name), 0);
+    assert_int_equal(master_retire(folder->path, 1, why), -EMLINK);
+    assert_non_null(strstr(why, "hard link"));
+    assert_int_equal(unlink(name), 0);
+    assert_int_equal(master_retire(folder->path, 1, why), 0);
+}
+
+static void what_a_change_left_that_was_cut_off_goes_with_the_next(void **state)
+{
+    const struct folder *folder = *state;
+    char why[MASTER_WHY_BYTES];
+    char name[2][128];
+    char kept[128];
+    struct stat info;
+    beside(name[0], folder, ".old");
+    beside(name[1], folder, ".new");
+    beside(kept, folder, ".kept");
+    assert_int_equal(master_create(folder->path), 0);
+    /* A second name of the file itself is only a name: nothing of it is overwritten. */
+    assert_int_equal(link(folder->path, name[0]), 0);
+    file_put(name[1], "half a file");
+    assert_int_equal(link(name[1], kept), 0);
+    assert_int_equal(master_add(folder->path, why), 0);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(access(name[i], F_OK), -1);
+    struct master *master = open_fine(folder);
+    assert_int_equal(master_version(master), 2);
+    master_close(master);
+    /* The other was overwritten before its name went. */
+    char text[16] = "";
+    const int fd = open(kept, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &info), 0);
+    assert_int_equal(info.st_size, 11);
+    assert_int_equal(read(fd, text, sizeof(text)), 11);
+    for (uint32_t i = 0; i < 11; i++)
+        assert_int_equal(text[i], 0);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(kept), 0);
+}
+
 static void files_that_are_not_master_keys_are_refused(void **state)
 {
     static const char *const texts[] = {
@@ -211,15 +320,16 @@ static void files_that_are_not_master_keys_are_refused(void **state)
         "0000000000000000000000000000000000000000000000000000000000000000",
         "bulla-master-key 1\n1 "
         "000000000000000000000000000000000000000000000000000000000000000G\n",
+        "bulla-master-key 1\n1 retired\n",
+        /* Nothing is left to wrap with. */
+        "bulla-master-key 1\n1 retired "
+        "0000000000000000000000000000000000000000000000000000000000000000\n",
     };
     const struct folder *folder = *state;
     char why[MASTER_WHY_BYTES];
     struct master *master = NULL;
     for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
-        const int fd = open(folder->path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, texts[i], strlen(texts[i])), (ssize_t)strlen(texts[i]));
-        assert_int_equal(close(fd), 0);
+        file_put(folder->path, texts[i]);
         assert_int_equal(master_open(&master, folder->path, why), -EBADMSG);
     }
     assert_int_equal(chmod(folder->path, 0644), 0);
@@ -413,6 +523,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             the_same_key_wraps_to_the_same_bytes_under_one_version_alone, folder_make,
             folder_remove),
+        cmocka_unit_test_setup_teardown(
+            a_retired_version_opens_nothing_and_all_that_is_derived_stays, folder_make,
+            folder_remove),
+        cmocka_unit_test_setup_teardown(
+            the_newest_version_and_one_that_is_not_there_are_not_retired, folder_make,
+            folder_remove),
+        cmocka_unit_test_setup_teardown(what_a_change_left_that_was_cut_off_goes_with_the_next,
+                                        folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(files_that_are_not_master_keys_are_refused, folder_make,
                                         folder_remove),
         cmocka_unit_test(wraps_of_every_length_are_those_of_openssl),

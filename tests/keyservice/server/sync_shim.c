@@ -1,6 +1,8 @@
-/* Preloaded into bulla-keyd by sync_test.py: notes every sync, and fails those it is told to. */
+/* Preloaded into bulla-keyd by sync_test.py, which has it note every sync and fail some, and by
+ * master_key_test.py, which has it end the program before the n-th change of what a disk holds. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,15 @@
 int fdatasync(int fd);
 int fsync(int fd);
 
+/* $BULLA_DIE_AT: nothing is written any more from that step on, as if the machine had stopped. */
+static void step_take(void)
+{
+    static int steps;
+    const char *die_at = getenv("BULLA_DIE_AT");
+    if (die_at != NULL && ++steps == (int)strtol(die_at, NULL, 10))
+        (void)kill(getpid(), SIGKILL);
+}
+
 /* Appends the name of what is synced to $BULLA_SYNC_LOG; fails while $BULLA_SYNC_FAIL holds it. */
 static int sync_seen(long call, int fd)
 {
@@ -17,6 +28,7 @@ static int sync_seen(long call, int fd)
     char path[4096];
     char line[4097];
     char failing[256] = "";
+    step_take();
     const char *log = getenv("BULLA_SYNC_LOG");
     const char *fail = getenv("BULLA_SYNC_FAIL");
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -54,4 +66,28 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     return sync_seen(SYS_fsync, fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    step_take();
+    return (int)syscall(SYS_rename, from, to);
+}
+
+int link(const char *from, const char *to)
+{
+    step_take();
+    return (int)syscall(SYS_link, from, to);
+}
+
+int unlink(const char *path)
+{
+    step_take();
+    return (int)syscall(SYS_unlink, path);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at)
+{
+    step_take();
+    return (ssize_t)syscall(SYS_pwrite64, fd, bytes, count, at);
 }

@@ -8,6 +8,7 @@
 #include "keyservice/server/store/store_parked.h"
 #include "keyservice/server/store/store_rewrap.h"
 #include "keyservice/server/store/store_shared.h"
+#include "keyservice/server/store/store_wrapping.h"
 
 #include <errno.h>
 #include <pthread.h>
