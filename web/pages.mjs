@@ -2,7 +2,7 @@
 // have in common stands in parts/.
 //
 //   <!-- page title=NAME script=FILE style=FILE strings=PART,PART words=yes -->    first line; all but title may be left out
-//   {{>PART name=value}}     parts/PART.html, with {{@name}} replaced; what it holds is not looked at again
+//   {{>PART name=value}}     parts/PART.html, with {{@name}} replaced; it may hold parts, DEPTH_MAX deep
 //   {{@name}}                a value of the page in shell.html, of its place in a part; {{{{@name}}}} is the string of that name
 //
 // {{name}} and {{#name}} are filled in by the service, for each language (keyservice/server/pages.c).
@@ -10,6 +10,7 @@ import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const SHELL = 'shell.html';
+const DEPTH_MAX = 4;
 const KNOWN = ['title', 'script', 'style', 'strings', 'words'];
 
 function fail(text) {
@@ -29,8 +30,13 @@ function page(folder, name) {
     const unknown = Object.keys(values).filter((key) => !KNOWN.includes(key));
     if (unknown.length > 0 || !values.title)
         fail(`${name}: its first line takes ${KNOWN.join(', ')}, and title always`);
-    const body = text.slice(whole.length).replace(/\{\{>(\w+)([^}]*)\}\}\n/g, (_, part, given) =>
-        fill(readFileSync(join(folder, 'parts', `${part}.html`), 'utf8'), readValues(given), `${name}, ${part}`));
+    let body = text.slice(whole.length);
+    for (let depth = 0; depth < DEPTH_MAX; depth++) {
+        body = body.replace(/\{\{>(\w+)([^}]*)\}\}\n/g, (_, part, given) =>
+            fill(readFileSync(join(folder, 'parts', `${part}.html`), 'utf8'), readValues(given), `${name}, ${part}`));
+    }
+    if (body.includes('{{>'))
+        fail(`${name}: parts in parts, more than ${DEPTH_MAX} deep, or one that does not end its line`);
     let head = '<link rel="stylesheet" href="/static/style.css">\n';
     for (const file of values.style?.split(',') ?? [])
         head += `<link rel="stylesheet" href="/static/${file}">\n`;
