@@ -5,6 +5,7 @@
 #include "crypto/secret.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #define KWP_HALF   8
@@ -15,12 +16,17 @@
 
 typedef uint8_t kwp_blocks[KWP_LANES][KWP_BLOCK];
 
+static const EVP_CIPHER *cipher_find(size_t key_bytes)
+{
+    return key_bytes == 32   ? EVP_aes_256_ecb()
+           : key_bytes == 24 ? EVP_aes_192_ecb()
+           : key_bytes == 16 ? EVP_aes_128_ecb()
+                             : NULL;
+}
+
 int kwp_open(EVP_CIPHER_CTX **ecb, const uint8_t *key, size_t key_bytes)
 {
-    const EVP_CIPHER *cipher = key_bytes == 32   ? EVP_aes_256_ecb()
-                               : key_bytes == 24 ? EVP_aes_192_ecb()
-                               : key_bytes == 16 ? EVP_aes_128_ecb()
-                                                 : NULL;
+    const EVP_CIPHER *cipher = cipher_find(key_bytes);
     if (cipher == NULL)
         return -EINVAL;
     EVP_CIPHER_CTX *made = EVP_CIPHER_CTX_new();
@@ -103,5 +109,75 @@ int kwp_wrap(EVP_CIPHER_CTX *ecb, const uint8_t *const *plain, size_t plain_byte
     for (uint32_t at = 0; at < count && rc == 0; at += KWP_LANES)
         rc = lanes_run(ecb, plain + at, plain_bytes, wrapped + at,
                        MIN(count - at, (uint32_t)KWP_LANES));
+    return rc;
+}
+
+/* RFC 3394, 2.2.2, index based: leaves A in `block`'s first half, the text in `plain`. */
+static int chain_unwrap(EVP_CIPHER_CTX *ecb, uint8_t block[KWP_BLOCK], const uint8_t *wrapped,
+                        uint32_t halves_count, uint8_t *plain)
+{
+    int done = 0;
+    memcpy(block, wrapped, KWP_BLOCK);
+    if (halves_count == 1) { /* RFC 5649, 4.2: a single block */
+        const int fine = EVP_DecryptUpdate(ecb, block, &done, block, KWP_BLOCK);
+        memcpy(plain, block + KWP_HALF, KWP_HALF);
+        return fine == 1 && done == KWP_BLOCK ? 0 : -EIO;
+    }
+    memcpy(plain, wrapped + KWP_HALF, (size_t)halves_count * KWP_HALF);
+    for (uint64_t step = (uint64_t)KWP_ROUNDS * halves_count; step > 0; step--) {
+        uint8_t *half = plain + (step - 1) % halves_count * KWP_HALF;
+        bytes_store_be64(block, bytes_load_be64(block) ^ step);
+        memcpy(block + KWP_HALF, half, KWP_HALF);
+        if (EVP_DecryptUpdate(ecb, block, &done, block, KWP_BLOCK) != 1 || done != KWP_BLOCK)
+            return -EIO;
+        memcpy(half, block + KWP_HALF, KWP_HALF);
+    }
+    return 0;
+}
+
+/* RFC 5649, 3: the constant, a length that fits these halves, zeros behind it. All of it is looked
+ * at, whatever the first part says. */
+static bool initial_fits(const uint8_t block[KWP_BLOCK], const uint8_t *plain, size_t plain_room,
+                         size_t *plain_bytes)
+{
+    const uint64_t initial = bytes_load_be64(block);
+    const uint64_t bytes = initial & UINT32_MAX;
+    uint64_t wrong = (initial >> 32) ^ KWP_AIV;
+    wrong |= (uint64_t)(bytes > plain_room) | (uint64_t)(bytes + KWP_HALF <= plain_room);
+    for (size_t back = 1; back < KWP_HALF; back++) {
+        const size_t at = plain_room - back;
+        wrong |= (uint64_t)(at >= bytes) & (uint64_t)(plain[at] != 0);
+    }
+    *plain_bytes = (size_t)bytes;
+    return wrong == 0;
+}
+
+int kwp_unwrap(const uint8_t *key, size_t key_bytes, const uint8_t *wrapped, size_t wrapped_bytes,
+               uint8_t *plain, size_t *plain_bytes)
+{
+    uint8_t block[KWP_BLOCK];
+    const EVP_CIPHER *cipher = cipher_find(key_bytes);
+    if (cipher == NULL)
+        return -EINVAL;
+    if (wrapped_bytes < KWP_BLOCK || wrapped_bytes % KWP_HALF != 0 ||
+        wrapped_bytes > KWP_WRAPPED_BYTES(KWP_PLAIN_BYTES_MAX))
+        return -EBADMSG;
+    const size_t room = wrapped_bytes - KWP_HALF;
+    size_t bytes = 0;
+    EVP_CIPHER_CTX *ecb = EVP_CIPHER_CTX_new();
+    int rc = ecb == NULL ? -ENOMEM : 0;
+    if (rc == 0 && (EVP_DecryptInit_ex(ecb, cipher, NULL, key, NULL) != 1 ||
+                    EVP_CIPHER_CTX_set_padding(ecb, 0) != 1))
+        rc = -EIO;
+    if (rc == 0)
+        rc = chain_unwrap(ecb, block, wrapped, (uint32_t)(room / KWP_HALF), plain);
+    if (rc == 0 && !initial_fits(block, plain, room, &bytes))
+        rc = -EBADMSG;
+    EVP_CIPHER_CTX_free(ecb);
+    secret_wipe(block, sizeof(block));
+    if (rc != 0)
+        secret_wipe(plain, room);
+    else
+        *plain_bytes = bytes;
     return rc;
 }

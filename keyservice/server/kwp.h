@@ -3,7 +3,8 @@
  * Ownership: borrows everything for the call; `ecb` is the caller's.
  * Threads:   any; one call at a time with one context.
  * Units:     bytes; jobs.
- * Errors:    -EINVAL for a length that cannot be wrapped; -EIO when the cipher fails.
+ * Errors:    -EINVAL for a length that cannot be wrapped; -EIO when the cipher fails; -EBADMSG for
+ *            what was not wrapped so.
  *
  * A wrap is a chain of blocks, each waiting for the one before: 36 for a 48-byte text. OpenSSL's
  * own goes through it block by block, without the processor's AES instructions. Here the same block
@@ -30,5 +31,12 @@ MUST_USE int kwp_open(EVP_CIPHER_CTX **ecb, const uint8_t *key, size_t key_bytes
 /* wrapped[i] = KWP(plain[i]), each of `plain_bytes` and KWP_WRAPPED_BYTES(plain_bytes). */
 MUST_USE int kwp_wrap(EVP_CIPHER_CTX *ecb, const uint8_t *const *plain, size_t plain_bytes,
                       uint8_t *const *wrapped, uint32_t count);
+
+/*
+ * The way back, of one: `plain` has room for `wrapped_bytes`. -EBADMSG for every mismatch alike,
+ * and `plain` is wiped.
+ */
+MUST_USE int kwp_unwrap(const uint8_t *key, size_t key_bytes, const uint8_t *wrapped,
+                        size_t wrapped_bytes, uint8_t *plain, size_t *plain_bytes);
 
 #endif

@@ -382,37 +382,17 @@ int master_kwp_wrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *plain, 
     return rc;
 }
 
-/* One key a release: OpenSSL's own does. */
 int master_kwp_unwrap(const uint8_t *kek, size_t kek_bytes, const uint8_t *wrapped,
                       size_t wrapped_bytes, uint8_t *plain, size_t *plain_bytes)
 {
-    const EVP_CIPHER *cipher = kek_bytes == 32   ? EVP_aes_256_wrap_pad()
-                               : kek_bytes == 24 ? EVP_aes_192_wrap_pad()
-                               : kek_bytes == 16 ? EVP_aes_128_wrap_pad()
-                                                 : NULL;
-    int done = 0;
-    if (cipher == NULL || wrapped_bytes == 0 || wrapped_bytes > KWP_PLAIN_BYTES_MAX + 8)
-        return -EINVAL;
-    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
-    if (ctx == NULL)
-        return -ENOMEM;
-    EVP_CIPHER_CTX_set_flags(ctx, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-    const bool fine = EVP_DecryptInit_ex(ctx, cipher, NULL, kek, NULL) == 1 &&
-                      EVP_DecryptUpdate(ctx, plain, &done, wrapped, (int)wrapped_bytes) == 1 &&
-                      done > 0;
-    EVP_CIPHER_CTX_free(ctx);
-    if (!fine)
-        return -EBADMSG;
-    *plain_bytes = (size_t)done;
-    return 0;
+    return kwp_unwrap(kek, kek_bytes, wrapped, wrapped_bytes, plain, plain_bytes);
 }
 
 int master_unwrap(const struct master *master, uint32_t version, const uint8_t id[MASTER_ID_BYTES],
                   const uint8_t *wrapped, size_t wrapped_bytes, uint8_t key[MASTER_PLAIN_BYTES_MAX],
                   size_t *key_bytes)
 {
-    /* OpenSSL may write as much as it reads before it has checked the padding. */
-    uint8_t plain[MASTER_WRAPPED_BYTES_MAX + 8] = {0};
+    uint8_t plain[MASTER_WRAPPED_BYTES_MAX] = {0};
     size_t plain_bytes = 0;
     if (!master_usable(master, version))
         return -ENOKEY;

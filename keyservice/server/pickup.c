@@ -2,10 +2,10 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "keyservice/server/digest.h"
 #include "keyservice/server/store/store_shared.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,10 +14,15 @@
 
 #define PICKUP_GROUPS 16384 /* a power of two: two owners seldom meet in one */
 
+/* What is searched lies together, apart from the texts. */
 struct pickup_place {
-    uint8_t name[PICKUP_NAME_BYTES];
     uint64_t until_ns; /* 0: free */
+    uint64_t mark;     /* the name's first bytes: names are digests, and seldom alike in them */
     uint32_t group;    /* the owner's */
+};
+
+struct pickup_text {
+    uint8_t name[PICKUP_NAME_BYTES];
     char text[PICKUP_TEXT_BYTES];
 };
 
@@ -27,6 +32,7 @@ struct pickup {
     uint8_t secret[PICKUP_SECRET_BYTES]; /* so that nobody can aim at another's group */
     uint16_t held_count[PICKUP_GROUPS];  /* places of a group that are taken */
     struct pickup_place places[PICKUP_COUNT];
+    struct pickup_text texts[PICKUP_COUNT];
 };
 
 int pickup_open(struct pickup **pickup)
@@ -62,27 +68,30 @@ void pickup_close(struct pickup *pickup)
 
 static struct pickup_place *pickup_find(struct pickup *pickup, const uint8_t *name)
 {
+    const uint64_t mark = bytes_load_le64(name);
     for (uint32_t i = 0; i < PICKUP_COUNT; i++) {
         struct pickup_place *place = &pickup->places[i];
-        if (place->until_ns != 0 && memcmp(place->name, name, PICKUP_NAME_BYTES) == 0)
+        if (place->mark == mark && place->until_ns != 0 &&
+            memcmp(pickup->texts[i].name, name, PICKUP_NAME_BYTES) == 0)
             return place;
     }
     return NULL;
 }
 
-static void owner_digest(const struct pickup *pickup, const void *owner, size_t owner_bytes,
-                         uint8_t digest[EVP_MAX_MD_SIZE])
+static struct pickup_text *place_text(struct pickup *pickup, const struct pickup_place *place)
 {
-    unsigned int digest_bytes = 0;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    const bool fine = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
-                      EVP_DigestUpdate(ctx, pickup->secret, sizeof(pickup->secret)) == 1 &&
-                      EVP_DigestUpdate(ctx, owner, owner_bytes) == 1 &&
-                      EVP_DigestFinal_ex(ctx, digest, &digest_bytes) == 1;
-    EVP_MD_CTX_free(ctx);
+    return &pickup->texts[place - pickup->places];
+}
+
+static void owner_digest(const struct pickup *pickup, const void *owner, size_t owner_bytes,
+                         uint8_t digest[DIGEST_BYTES])
+{
+    const struct digest_part parts[] = {{.bytes_at = pickup->secret,
+                                         .bytes = sizeof(pickup->secret)},
+                                        {.bytes_at = owner, .bytes = owner_bytes}};
     /* Without memory for a digest all owners share one group: a smaller share, never a larger. */
-    if (!fine)
-        memset(digest, 0, EVP_MAX_MD_SIZE);
+    if (digest_parts(parts, ARRAY_COUNT(parts), digest) != 0)
+        memset(digest, 0, DIGEST_BYTES);
 }
 
 static void place_free(struct pickup *pickup, struct pickup_place *place)
@@ -133,7 +142,7 @@ static struct pickup_place *place_take(struct pickup *pickup, uint32_t group, ui
 int pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
                 const uint8_t name[PICKUP_NAME_BYTES], const char *text, uint64_t now_ns)
 {
-    uint8_t digest[EVP_MAX_MD_SIZE];
+    uint8_t digest[DIGEST_BYTES];
     const size_t bytes = strlen(text) + 1;
     ASSERT(bytes <= PICKUP_TEXT_BYTES);
     owner_digest(pickup, owner, owner_bytes, digest);
@@ -147,8 +156,10 @@ int pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
         place_free(pickup, place);
     else
         place = place_take(pickup, group, now_ns);
-    memcpy(place->name, name, PICKUP_NAME_BYTES);
-    memcpy(place->text, text, bytes);
+    struct pickup_text *parked = place_text(pickup, place);
+    memcpy(parked->name, name, PICKUP_NAME_BYTES);
+    memcpy(parked->text, text, bytes);
+    place->mark = bytes_load_le64(name);
     place->group = group;
     place->until_ns = now_ns + PICKUP_LIFE_NS;
     pickup->held_count[group]++;
@@ -166,7 +177,7 @@ int pickup_take(struct pickup *pickup, const uint8_t name[PICKUP_NAME_BYTES], ui
     struct pickup_place *place = pickup_find(pickup, name);
     if (place != NULL) {
         if (now_ns < place->until_ns) {
-            memcpy(text, place->text, PICKUP_TEXT_BYTES);
+            memcpy(text, place_text(pickup, place)->text, PICKUP_TEXT_BYTES);
             rc = 0;
         }
         place_free(pickup, place); /* once, or never */

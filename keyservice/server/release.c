@@ -2,13 +2,12 @@
 
 #include "base/assert.h"
 #include "crypto/secret.h"
+#include "keyservice/server/digest.h"
 
 #include <errno.h>
 #include <openssl/bn.h>
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <openssl/obj_mac.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -24,14 +23,12 @@
 /* Looked up once: finding them anew by name costs more than what is done with them. */
 static struct {
     EC_GROUP *group;
-    EVP_KDF *kdf;
     EVP_CIPHER *cipher;
 } algorithms;
 
 static void algorithms_find(void)
 {
     algorithms.group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-    algorithms.kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
     algorithms.cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 }
 
@@ -39,7 +36,7 @@ static bool algorithms_ready(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     (void)pthread_once(&once, algorithms_find);
-    return algorithms.group != NULL && algorithms.kdf != NULL && algorithms.cipher != NULL;
+    return algorithms.group != NULL && algorithms.cipher != NULL;
 }
 
 /*
@@ -108,23 +105,6 @@ static int release_share(const BIGNUM *own, const EC_POINT *peer, uint8_t shared
     return fine ? 0 : -EIO;
 }
 
-static int release_derive(const uint8_t shared[RELEASE_SHARED], const uint8_t *info,
-                          size_t info_bytes, uint8_t okm[RELEASE_KEK_BYTES + RELEASE_IV_BYTES])
-{
-    EVP_KDF_CTX *ctx = EVP_KDF_CTX_new(algorithms.kdf);
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, (char *)(uintptr_t) "SHA256", 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)(uintptr_t)shared,
-                                          RELEASE_SHARED),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *)(uintptr_t)info, info_bytes),
-        OSSL_PARAM_construct_end(),
-    };
-    const bool fine =
-        ctx != NULL && EVP_KDF_derive(ctx, okm, RELEASE_KEK_BYTES + RELEASE_IV_BYTES, params) == 1;
-    EVP_KDF_CTX_free(ctx);
-    return fine ? 0 : -EIO;
-}
-
 static int release_encrypt(struct release *release, const uint8_t *kek, const uint8_t *iv,
                            const uint8_t *key, size_t key_bytes)
 {
@@ -168,7 +148,7 @@ static int release_wrap_own(struct release *release, const BIGNUM *own, const ui
     memcpy(at, release->epk, RELEASE_POINT_BYTES);
     memcpy(at + RELEASE_POINT_BYTES, pub, RELEASE_POINT_BYTES);
 
-    rc = release_derive(shared, info, sizeof(info), okm);
+    rc = digest_hkdf(shared, sizeof(shared), info, sizeof(info), okm, sizeof(okm));
     if (rc == 0)
         rc = release_encrypt(release, okm, okm + RELEASE_KEK_BYTES, key, key_bytes);
     secret_wipe(okm, sizeof(okm));

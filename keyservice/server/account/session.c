@@ -3,11 +3,9 @@
 #include "base/assert.h"
 #include "crypto/base64.h"
 #include "crypto/secret.h"
+#include "keyservice/server/digest.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-#include <openssl/sha.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -44,19 +42,17 @@ bool session_parse(struct session_token *cookie, const char *text)
 
 void session_hash(const struct session_token *cookie, uint8_t hash[SESSION_HASH_BYTES])
 {
-    (void)SHA256((const uint8_t *)cookie->text, SESSION_TOKEN_CHARS, hash);
+    const int rc = digest_one(cookie->text, SESSION_TOKEN_CHARS, hash);
+    ASSERT(rc == 0); /* fails for want of memory alone */
 }
 
 void session_csrf(const uint8_t secret[SESSION_SECRET_BYTES], const struct session_token *cookie,
                   struct session_token *csrf)
 {
     uint8_t digest[SESSION_RANDOM_BYTES];
-    unsigned int digest_bytes = 0;
-    const uint8_t *done =
-        HMAC(EVP_sha256(), secret, SESSION_SECRET_BYTES, (const uint8_t *)cookie->text,
-             SESSION_TOKEN_CHARS, digest, &digest_bytes);
-    ASSERT(done != NULL); /* fails for want of memory alone: then nothing may be let through */
-    ASSERT(digest_bytes == sizeof(digest));
+    const struct digest_part part = {.bytes_at = cookie->text, .bytes = SESSION_TOKEN_CHARS};
+    const int rc = digest_hmac(secret, SESSION_SECRET_BYTES, &part, 1, digest);
+    ASSERT(rc == 0); /* fails for want of memory alone: then nothing may be let through */
     token_write(csrf, digest);
 }
 
