@@ -2,11 +2,13 @@
  * store_bench: claim: registering batches of 512 keys through the store costs little more than the
  * database itself asks for the same rows, and passes 100,000 keys a second with synced commits into
  * SQLite, 200,000 into PostgreSQL.
- * Metric:  keys a second, each batch answered after its commit; beside it, in the same run, the
- * same rows put into the same tables with one commit a batch, no wrapping, no digests, no threads:
- * by a bare loop of prepared INSERTs, with PostgreSQL by a bare COPY. Each with its processor time
- * a key, PostgreSQL's server's not among it. Command: store_bench [--batches N] [--threads N]
- * [--people N] [--senders N] [FOLDER] tools/private-postgresql store_bench --postgresql […]
+ * Metric:  keys a second, each batch answered after its commit, the median of TURNS turns; beside
+ * it, in the same run and turn about, the limit: the same rows put into the same tables with one
+ * commit a batch, no wrapping, no digests, no threads: by a bare loop of prepared INSERTs, with
+ * PostgreSQL by a bare COPY. Each with its processor time a key, PostgreSQL's server's beside ours,
+ * which a busy machine hardly changes, and what a core does by both together.
+ * Command: store_bench [--batches N] [--threads N] [--people N] [--senders N] [FOLDER]
+ * tools/private-postgresql store_bench --postgresql […]
  * Instructions a key, the same on a busy machine, by function: valgrind --tool=callgrind
  * store_bench --batches 32
  * --threads 1 --people 200
@@ -23,6 +25,7 @@
 #include "keyservice/server/store/store_sent.h"
 #include "keyservice/server/store/store_sql.h"
 
+#include <dirent.h>
 #include <getopt.h>
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -33,6 +36,10 @@
 #include <unistd.h>
 
 #define THREADS_MAX     16
+#define TURNS           3
+#define TARGET_SQLITE   100000
+#define TARGET_SERVER   200000
+#define STAT_BYTES      1024
 #define RECORD_ROOM     512
 #define RECIPIENT_CHARS 32
 #define LIST_ROWS       50
@@ -47,7 +54,9 @@ struct bench_config {
     uint32_t people_count; /* different recipients */
     uint32_t senders_count;
     const char *folder;
-    const char *url; /* NULL: SQLite */
+    const char *url;    /* NULL: SQLite */
+    uint64_t server;    /* PostgreSQL's process; 0: none */
+    uint64_t batch_add; /* to a batch's number, so that each turn's rows are new */
 };
 
 /* One batch, made before the clock starts. */
@@ -116,7 +125,8 @@ static void *thread_run(void *argument)
 {
     struct bench_thread *thread = argument;
     for (uint32_t n = 0; n < thread->config->batches_count && thread->rc == 0; n++) {
-        const uint64_t number = (uint64_t)n * thread->config->threads_count + thread->index;
+        const uint64_t number =
+            thread->config->batch_add + (uint64_t)n * thread->config->threads_count + thread->index;
         batch_make(thread->batch, number * RECORD_BATCH_RECORDS_MAX, thread->config->people_count,
                    thread->config->senders_count);
         thread->rc =
@@ -129,42 +139,99 @@ static void *thread_run(void *argument)
 struct bench_time {
     uint64_t clock_ns;
     uint64_t processor_ns;
+    uint64_t server_ns; /* of PostgreSQL's processes */
 };
 
-static struct bench_time time_now(void)
+/* Of a process whose parent that is, or, with those that have ended, of it itself; else 0. */
+static uint64_t stat_ns(const char *name, uint64_t server)
+{
+    char path[64];
+    char text[STAT_BYTES] = "";
+    unsigned long long parent = 0;
+    unsigned long long ticks[4] = {0};
+    (void)snprintf(path, sizeof(path), "/proc/%.20s/stat", name);
+    FILE *file = fopen(path, "re");
+    const size_t bytes = file == NULL ? 0 : fread(text, 1, sizeof(text) - 1, file);
+    if (file != NULL)
+        (void)fclose(file);
+    const char *at = bytes == 0 ? NULL : strrchr(text, ')');
+    if (at == NULL ||
+        sscanf(at, ") %*c %llu %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %llu %llu %llu", &parent,
+               &ticks[0], &ticks[1], &ticks[2], &ticks[3]) != 5)
+        return 0;
+    const bool is_server = strtoull(name, NULL, 10) == server;
+    if (!is_server && parent != server)
+        return 0;
+    const uint64_t spent = ticks[0] + ticks[1] + (is_server ? ticks[2] + ticks[3] : 0);
+    return spent * NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+static uint64_t server_ns(uint64_t server)
+{
+    uint64_t spent_ns = 0;
+    DIR *folder = server == 0 ? NULL : opendir("/proc");
+    for (struct dirent *entry = NULL; folder != NULL && (entry = readdir(folder)) != NULL;)
+        if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9')
+            spent_ns += stat_ns(entry->d_name, server);
+    if (folder != NULL)
+        (void)closedir(folder);
+    return spent_ns;
+}
+
+static struct bench_time time_now(const struct bench_config *config)
 {
     struct timespec spent;
     (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
     return (struct bench_time){.clock_ns = clock_monotonic_ns(),
                                .processor_ns =
-                                   (uint64_t)spent.tv_sec * NS_PER_S + (uint64_t)spent.tv_nsec};
+                                   (uint64_t)spent.tv_sec * NS_PER_S + (uint64_t)spent.tv_nsec,
+                               .server_ns = server_ns(config->server)};
 }
 
-static struct bench_time time_since(struct bench_time start)
+static struct bench_time time_since(const struct bench_config *config, struct bench_time start)
 {
-    const struct bench_time now = time_now();
+    const struct bench_time now = time_now(config);
     return (struct bench_time){.clock_ns = now.clock_ns - start.clock_ns,
-                               .processor_ns = now.processor_ns - start.processor_ns};
+                               .processor_ns = now.processor_ns - start.processor_ns,
+                               .server_ns = now.server_ns - start.server_ns};
 }
 
 static void time_print(const char *what, const struct bench_config *config, struct bench_time spent)
 {
     const double keys =
         (double)config->batches_count * config->threads_count * RECORD_BATCH_RECORDS_MAX;
-    (void)printf("%-34s%9.0f keys/s  %7.2f us of processor a key\n", what,
+    (void)printf("%-34s%9.0f keys/s  %7.2f us of processor a key", what,
                  keys * 1e9 / (double)spent.clock_ns, (double)spent.processor_ns / keys / 1e3);
+    if (config->server != 0)
+        (void)printf(", %.2f us of the server's", (double)spent.server_ns / keys / 1e3);
+    (void)printf("; by that %.0f keys/s and core\n",
+                 keys * 1e9 / (double)(spent.processor_ns + spent.server_ns));
+}
+
+static int times_compare(const void *one, const void *other)
+{
+    const uint64_t a = ((const struct bench_time *)one)->clock_ns;
+    const uint64_t b = ((const struct bench_time *)other)->clock_ns;
+    return a < b ? -1 : a > b;
+}
+
+static struct bench_time times_median(struct bench_time times[TURNS])
+{
+    qsort(times, TURNS, sizeof(times[0]), times_compare);
+    return times[TURNS / 2];
 }
 
 /* --- what a sender sees --- */
 
-static int fold_measure(struct store *store, struct bench_time *spent, uint32_t *runs_count)
+static int fold_measure(const struct bench_config *config, struct store *store,
+                        struct bench_time *spent, uint32_t *runs_count)
 {
-    const struct bench_time start = time_now();
+    const struct bench_time start = time_now(config);
     uint32_t folded = 1;
     int rc = 0;
     for (*runs_count = 0; rc == 0 && folded > 0; *runs_count += folded)
         rc = store_sent_fold(store, 1, &folded);
-    *spent = time_since(start);
+    *spent = time_since(config, start);
     return rc;
 }
 
@@ -177,7 +244,7 @@ static int list_measure(const struct bench_config *config, struct store *store,
     struct store_sent sent;
     int rc = 0;
     memset(newest, 0xff, sizeof(newest));
-    const struct bench_time start = time_now();
+    const struct bench_time start = time_now(config);
     for (uint32_t n = 0; n < LISTS_COUNT && rc == 0; n++) {
         char sender[RECIPIENT_CHARS];
         uint32_t count = LIST_ROWS;
@@ -186,7 +253,7 @@ static int list_measure(const struct bench_config *config, struct store *store,
         for (uint32_t i = 0; i < count && rc == 0; i++)
             rc = store_sent_get(store, ids[i], sender, NULL, &sent);
     }
-    *spent = time_since(start);
+    *spent = time_since(config, start);
     return rc;
 }
 
@@ -202,7 +269,7 @@ static void *opening_run(void *argument)
         thread->rc = store_envelope_get(thread->store, id, &envelope);
         if (thread->rc == 0)
             thread->rc = store_opening_note(thread->store, &envelope, address, OPENING_RELEASED,
-                                            SENT_UNIX_MS + n);
+                                            SENT_UNIX_MS + n, NULL);
     }
     return NULL;
 }
@@ -213,7 +280,7 @@ static int threads_measure(const struct bench_config *config, struct store *stor
     pthread_t threads[THREADS_MAX];
     struct bench_thread work[THREADS_MAX];
     int rc = 0;
-    const struct bench_time start = time_now();
+    const struct bench_time start = time_now(config);
     for (uint32_t i = 0; i < config->threads_count; i++) {
         work[i] = (struct bench_thread){.config = config,
                                         .store = store,
@@ -227,7 +294,7 @@ static int threads_measure(const struct bench_config *config, struct store *stor
         free(work[i].batch);
         rc = rc == 0 ? work[i].rc : rc;
     }
-    *spent = time_since(start);
+    *spent = time_since(config, start);
     return rc;
 }
 
@@ -264,13 +331,13 @@ static int raw_measure(const struct bench_config *config, const char *path,
         return -1;
     }
     int rc = 0;
-    const struct bench_time start = time_now();
+    const struct bench_time start = time_now(config);
     for (uint32_t n = 0; rc == 0 && n < config->batches_count * config->threads_count; n++) {
-        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count,
+        batch_make(batch, (config->batch_add + n) * RECORD_BATCH_RECORDS_MAX, config->people_count,
                    config->senders_count);
         rc = raw_batch(&sql, batch);
     }
-    *spent = time_since(start);
+    *spent = time_since(config, start);
     sql_close(&sql);
     free(batch);
     return rc;
@@ -322,15 +389,15 @@ static int copy_measure(const struct bench_config *config, struct bench_time *sp
 {
     PGconn *conn = PQconnectdb(config->url);
     struct bench_batch *batch = malloc(sizeof(*batch));
-    PQclear(PQexec(conn, "CREATE TABLE bare (LIKE envelope INCLUDING ALL)"));
+    PQclear(PQexec(conn, "CREATE TABLE IF NOT EXISTS bare (LIKE envelope INCLUDING ALL)"));
     int rc = batch != NULL ? 0 : -1;
-    const struct bench_time start = time_now();
+    const struct bench_time start = time_now(config);
     for (uint32_t n = 0; rc == 0 && n < config->batches_count * config->threads_count; n++) {
-        batch_make(batch, (uint64_t)n * RECORD_BATCH_RECORDS_MAX, config->people_count,
+        batch_make(batch, (config->batch_add + n) * RECORD_BATCH_RECORDS_MAX, config->people_count,
                    config->senders_count);
         rc = copy_batch(conn, batch);
     }
-    *spent = time_since(start);
+    *spent = time_since(config, start);
     if (rc != 0)
         (void)fprintf(stderr, "store_bench: %s\n", PQerrorMessage(conn));
     PQfinish(conn);
@@ -338,7 +405,37 @@ static int copy_measure(const struct bench_config *config, struct bench_time *sp
     return rc;
 }
 
-static int bench_run(const struct bench_config *config)
+/* Turn about, so that both meet the same machine; the medians. */
+static int turns_measure(struct bench_config *config, struct store *store,
+                         struct bench_time *raw_time, struct bench_time *store_time)
+{
+    struct bench_time raw[TURNS];
+    struct bench_time ours[TURNS];
+    int rc = 0;
+    for (uint32_t turn = 0; turn < TURNS && rc == 0; turn++) {
+        config->batch_add = (uint64_t)turn * config->batches_count * config->threads_count;
+        rc = config->url != NULL ? copy_measure(config, &raw[turn])
+                                 : raw_measure(config, "raw.db", &raw[turn]);
+        if (rc == 0)
+            rc = threads_measure(config, store, thread_run, &ours[turn]);
+    }
+    if (rc != 0)
+        return rc;
+    *raw_time = times_median(raw);
+    *store_time = times_median(ours);
+    return 0;
+}
+
+static void target_print(const struct bench_config *config, struct bench_time spent)
+{
+    const double target = config->url != NULL ? TARGET_SERVER : TARGET_SQLITE;
+    const double keys =
+        (double)config->batches_count * config->threads_count * RECORD_BATCH_RECORDS_MAX;
+    (void)printf("%-34s%9.0f keys/s: %.2f of it\n", "target", target,
+                 keys * 1e9 / (double)spent.clock_ns / target);
+}
+
+static int bench_run(struct bench_config *config)
 {
     static const char *const made[] = {"keys.db",    "keys.db-wal", "keys.db-shm", "raw.db",
                                        "raw.db-wal", "raw.db-shm",  "master.key"};
@@ -362,12 +459,9 @@ static int bench_run(const struct bench_config *config)
                                               .create = true};
     int rc = store_open(&store, &store_config, why);
     if (rc == 0)
-        rc = config->url != NULL ? copy_measure(config, &raw_time)
-                                 : raw_measure(config, "raw.db", &raw_time);
+        rc = turns_measure(config, store, &raw_time, &store_time);
     if (rc == 0)
-        rc = threads_measure(config, store, thread_run, &store_time);
-    if (rc == 0)
-        rc = fold_measure(store, &fold_time, &runs_count);
+        rc = fold_measure(config, store, &fold_time, &runs_count);
     if (rc == 0)
         rc = list_measure(config, store, &list_time);
     if (rc == 0)
@@ -387,6 +481,8 @@ static int bench_run(const struct bench_config *config)
                                    : "bare SQLite, one commit a batch",
                config, raw_time);
     time_print("store_register_batch", config, store_time);
+    target_print(config, store_time);
+    config->batches_count *= TURNS; /* the runs of all turns */
     time_print("store_sent_fold, of all its runs", config, fold_time);
     (void)printf("%u senders: a list of %u in %.2f ms\n", config->senders_count, LIST_ROWS,
                  (double)list_time.clock_ns / LISTS_COUNT / 1e6);
@@ -406,6 +502,7 @@ int main(int argc, char **argv)
     char folder[FOLDER_BYTES];
     struct bench_config config = {
         .batches_count = 100, .threads_count = 4, .people_count = 20000, .senders_count = 5000};
+    const char *server = NULL;
     int option;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         const uint32_t number = optarg == NULL ? 0 : (uint32_t)strtoul(optarg, NULL, 10);
@@ -416,6 +513,8 @@ int main(int argc, char **argv)
         case 's': config.senders_count = number; break;
         case 'd':
             config.url = getenv("BULLA_POSTGRESQL");
+            server = getenv("BULLA_POSTGRESQL_PID");
+            config.server = server == NULL ? 0 : strtoull(server, NULL, 10);
             if (config.url == NULL) {
                 (void)fprintf(stderr, "store_bench: run it by tools/private-postgresql\n");
                 return 69;

@@ -33,7 +33,8 @@
 #include <unistd.h>
 
 #define SERVE_PEM_BYTES_MAX  65536
-#define SERVE_FAST_THREADS   8
+#define SERVE_FAST_THREADS   16 /* most of them wait for the disk together      */
+#define SERVE_READERS        18 /* more than a lane's threads: none holds them all */
 #define SERVE_ENGINE_THREADS 8
 #define SERVE_LOOP_THREADS   2
 #define SERVE_BACKLOG        1024
@@ -259,8 +260,7 @@ static int parts_open(struct serve *serve)
         return command_fail(EX_CONFIG, "%s", why);
     const struct store_config store_config = {.path = config->database,
                                               .master = service->master,
-                                              .readers_count =
-                                                  SERVE_FAST_THREADS + SERVE_ENGINE_THREADS + 2,
+                                              .readers_count = SERVE_READERS,
                                               .serves = true};
     rc = store_open(&service->store, &store_config, why);
     if (rc == 0)
@@ -275,6 +275,7 @@ static int parts_open(struct serve *serve)
         return command_fail(EX_CONFIG, "audit log %s: %s",
                             store_shares(service->store) ? "in the database" : config->audit_file,
                             strerror(-rc));
+    audit_join(service->audit, service->store);
     const struct mail_config mail_config = {.smtp_relay = config->smtp_relay,
                                             .ca_file = config->smtp_ca_file,
                                             .tls = config->smtp_tls,

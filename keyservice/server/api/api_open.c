@@ -7,12 +7,12 @@
 #include "crypto/secret.h"
 #include "keyservice/server/account/factor.h"
 #include "keyservice/server/account/signin.h"
+#include "keyservice/server/digest.h"
 #include "keyservice/server/store/store_report.h"
 #include "web/assets.h"
 
 #include <errno.h>
 #include <microhttpd.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,7 +114,9 @@ void api_open_pickup_head(void *context, struct http_request *request)
 static int envelope_check(const struct service *service, const struct open_want *want,
                           struct store_envelope *envelope, enum api_error *error)
 {
-    int rc = store_envelope_get(service->store, want->id, envelope);
+    struct store_look look;
+    const int rc = store_envelope_look(service->store, want->id,
+                                       want->user == NULL ? "" : want->user, envelope, &look);
     if (rc != 0) {
         *error = rc == -ENOENT ? API_UNKNOWN : API_AWAY;
         return rc;
@@ -124,16 +126,14 @@ static int envelope_check(const struct service *service, const struct open_want 
             *error = API_CREDENTIALS;
             return -EACCES;
         }
-        rc = store_envelope_recipient(service->store, want->id, want->user);
-        if (rc != 0) {
-            *error = rc == -ENOENT ? API_NOT_RECIPIENT : API_AWAY;
-            return rc;
+        if (!look.recipient) {
+            *error = API_NOT_RECIPIENT;
+            return -ENOENT;
         }
     }
-    rc = store_opening_check(service->store, want->id, want->user == NULL ? "" : want->user);
-    *error = rc == 0 || rc == -EACCES ? API_LOCKED : API_AWAY;
-    if (rc != 0 || envelope->locked)
-        return rc != 0 ? rc : -EPERM;
+    *error = API_LOCKED;
+    if (look.locked || envelope->locked)
+        return -EACCES;
     *error = API_EXPIRED;
     if (envelope->expires_unix_ms != 0 && envelope->expires_unix_ms <= api_now_ms())
         return -ETIME;
@@ -203,12 +203,18 @@ int api_open_note(const struct service *service, const struct http_request *requ
                   const struct open_want *want, const struct store_envelope *envelope,
                   enum store_opening_how how)
 {
-    const char *address = want->user == NULL ? "" : want->user;
-    const int rc = store_opening_note(service->store, envelope, address, how, api_now_ms());
-    if (rc != 0)
-        return rc;
-    return api_audit(service, request, "release", how == OPENING_ONLINE ? "online" : NULL,
-                     want->id_hex, want->user, true);
+    const struct audit_event event = {.event = "release",
+                                      .outcome = how == OPENING_ONLINE ? "online" : NULL,
+                                      .id = want->id_hex,
+                                      .user = want->user,
+                                      .from = request->client};
+    struct store_line line = {.event = &event, .now_unix_ns = clock_unix_ns()};
+    const int rc =
+        store_opening_note(service->store, envelope, want->user == NULL ? "" : want->user, how,
+                           line.now_unix_ns / NS_PER_MS, &line);
+    if (rc != 0 && rc != -EACCES)
+        log_line(LOG_LEVEL_ERROR, "opening_failed", "m=%s errno=%d", want->id_hex, -rc);
+    return rc;
 }
 
 /* Wraps, notes the opening, and only then answers; true when it did. */
@@ -459,9 +465,9 @@ void api_open_release(void *context, struct http_request *request)
         return;
     if (!release_answer(service, request, &want, &envelope))
         return;
-    (void)SHA256(want.pub, sizeof(want.pub), name);
+    const int named = digest_one(want.pub, sizeof(want.pub), name);
     asker_fill(&asker, request, &want);
-    if (pickup_park(service->pickup, asker.key, asker.key_bytes, name, request->answer,
-                    clock_monotonic_ns()) != 0)
+    if (named != 0 || pickup_park(service->pickup, asker.key, asker.key_bytes, name,
+                                  request->answer, clock_monotonic_ns()) != 0)
         log_line(LOG_LEVEL_WARNING, "pickup_failed", "m=%s", want.id_hex); /* asked for again */
 }

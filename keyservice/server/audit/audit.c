@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define AUDIT_PIECE_BYTES 65536
+
 struct audit {
     struct audit_database *database; /* that has the log, or NULL: the file has */
     pthread_mutex_t mutex;
@@ -25,6 +27,7 @@ struct audit {
     int sync_failed;   /* 0, or why no line of this run is trusted any more; under sync_mutex */
     off_t end;         /* of the file as we left it; another length: someone else wrote */
     char hash[AUDIT_HASH_CHARS + 1];
+    char piece[AUDIT_PIECE_BYTES]; /* lines that are written at once; under mutex */
 };
 
 /* Goes on from the file's last line: at start, and after another process appended. */
@@ -122,32 +125,46 @@ void audit_close(struct audit *audit)
     free(audit);
 }
 
-/* With the file locked: appends the line after whatever stands last. */
-static int audit_write(struct audit *audit, const struct audit_event *event, uint64_t now_unix_ns)
+/* With the file locked: as many of the lines as fit one piece go behind the last; how many. */
+static int piece_write(struct audit *audit, struct store_line *const *lines, uint32_t lines_count)
 {
-    struct stat info;
-    char line[AUDIT_LINE_BYTES_MAX + 1];
     char hash[AUDIT_HASH_CHARS + 1];
-    uint32_t chars = 0;
-    if (fstat(audit->fd, &info) != 0)
-        return -errno;
-    int rc = info.st_size == audit->end ? 0 : audit_resume(audit, info.st_size);
-    if (rc != 0)
-        return rc;
+    uint64_t sequence = audit->sequence;
+    size_t used = 0;
+    uint32_t taken = 0;
     memcpy(hash, audit->hash, sizeof(hash));
-    rc = audit_line_make(line, &chars, event, audit->sequence + 1, now_unix_ns, hash);
-    if (rc != 0)
-        return rc;
-    if (write(audit->fd, line, chars) != (ssize_t)chars) {
+    for (; taken < lines_count && used + AUDIT_LINE_BYTES_MAX < sizeof(audit->piece); taken++) {
+        struct store_line *line = lines[taken];
+        uint32_t chars = 0;
+        line->rc = audit_line_make(audit->piece + used, &chars, line->event, sequence + 1,
+                                   line->now_unix_ns, hash);
+        sequence += line->rc == 0;
+        used += chars;
+    }
+    if (write(audit->fd, audit->piece, used) != (ssize_t)used) {
         /* Half a line would break the chain. If it stays, the next event finds a file that is
          * longer than it should be, and audit_resume() deals with it. */
         const int cut = ftruncate(audit->fd, audit->end);
         return cut == 0 ? -EIO : -errno;
     }
     memcpy(audit->hash, hash, sizeof(hash));
-    audit->sequence++;
-    audit->end += chars;
-    return 0;
+    audit->sequence = sequence;
+    audit->end += (off_t)used;
+    return (int)taken;
+}
+
+/* With the file locked: appends the lines after whatever stands last. */
+static int audit_write(struct audit *audit, struct store_line *const *lines, uint32_t lines_count)
+{
+    struct stat info;
+    if (fstat(audit->fd, &info) != 0)
+        return -errno;
+    int rc = info.st_size == audit->end ? 0 : audit_resume(audit, info.st_size);
+    for (uint32_t at = 0; rc >= 0 && at < lines_count;) { /* a piece holds a line at least */
+        rc = piece_write(audit, lines + at, lines_count - at);
+        at += rc > 0 ? (uint32_t)rc : 0;
+    }
+    return MIN(rc, 0);
 }
 
 /* One fdatasync covers every line that was written before it began. */
@@ -170,21 +187,44 @@ static int audit_sync(struct audit *audit, uint64_t sequence)
     return rc;
 }
 
-int audit_append(struct audit *audit, const struct audit_event *event, bool durable,
-                 uint64_t now_unix_ns)
+static int lines_append(struct audit *audit, struct store_line *const *lines, uint32_t lines_count,
+                        bool durable)
 {
-    ASSERT(event->event != NULL);
-    if (audit->database != NULL)
-        return audit_database_append(audit->database, event, now_unix_ns);
     (void)pthread_mutex_lock(&audit->mutex);
     int rc = flock(audit->fd, LOCK_EX) != 0 ? -errno : 0;
     if (rc == 0) {
-        rc = audit_write(audit, event, now_unix_ns);
+        rc = audit_write(audit, lines, lines_count);
         (void)flock(audit->fd, LOCK_UN);
     }
     const uint64_t sequence = audit->sequence;
     (void)pthread_mutex_unlock(&audit->mutex);
     return rc == 0 && durable ? audit_sync(audit, sequence) : rc;
+}
+
+int audit_append(struct audit *audit, const struct audit_event *event, bool durable,
+                 uint64_t now_unix_ns)
+{
+    struct store_line line = {.event = event, .now_unix_ns = now_unix_ns};
+    struct store_line *const lines[] = {&line};
+    ASSERT(event->event != NULL);
+    if (audit->database != NULL)
+        return audit_database_append(audit->database, &line);
+    const int rc = lines_append(audit, lines, 1, durable);
+    return rc != 0 ? rc : line.rc;
+}
+
+static int lines_behind(void *context, struct store_line *const *lines, uint32_t lines_count)
+{
+    return lines_append(context, lines, lines_count, true);
+}
+
+void audit_join(struct audit *audit, struct store *store)
+{
+    const struct store_trail trail = {.context = audit, .behind = lines_behind};
+    if (audit->database != NULL)
+        audit_database_join(store);
+    else
+        store_trail_set(store, &trail);
 }
 
 int audit_head(struct audit *audit, uint64_t *sequence, char hash[AUDIT_HASH_CHARS + 1])

@@ -40,6 +40,9 @@ MUST_USE int audit_open(struct audit **audit, const char *place);
 void audit_close(struct audit *audit); /* NULL is harmless */
 MUST_USE int audit_append(struct audit *audit, const struct audit_event *event, bool durable,
                           uint64_t now_unix_ns);
+/* Writes of `store` may bring lines from now on (struct store_line), until either is closed. */
+struct store;
+void audit_join(struct audit *audit, struct store *store);
 
 /* The newest line's number and hash: written to the log, they anchor the chain outside its file. */
 MUST_USE int audit_head(struct audit *audit, uint64_t *sequence, char hash[AUDIT_HASH_CHARS + 1]);

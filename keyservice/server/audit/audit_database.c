@@ -1,32 +1,15 @@
 #include "keyservice/server/audit/audit_database.h"
 
-#include "base/assert.h"
 #include "base/log.h"
 #include "keyservice/server/audit/audit_line.h"
 #include "keyservice/server/store/store_sql.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One line that waits for its row: lives on its caller's stack until `done`. */
-struct audit_job {
-    const struct audit_event *event;
-    uint64_t now_unix_ns;
-    struct audit_job *next;
-    int rc;
-    bool done;
-};
-
 struct audit_database {
     struct store *store;
-    pthread_mutex_t mutex;
-    pthread_cond_t written;
-    struct audit_job *head;
-    struct audit_job *tail;
-    bool led;   /* somebody writes what was waiting, without the mutex */
-    char *text; /* of one row; with the lead */
 };
 
 int audit_database_open(struct audit_database **database, const char *url)
@@ -36,16 +19,13 @@ int audit_database_open(struct audit_database **database, const char *url)
     struct audit_database *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    made->text = malloc(AUDIT_DATABASE_GROUP_MAX * (size_t)AUDIT_LINE_BYTES_MAX + 1);
-    int rc = made->text == NULL ? -ENOMEM : store_open(&made->store, &config, why);
+    const int rc = store_open(&made->store, &config, why);
     if (rc != 0) {
         log_line(LOG_LEVEL_ERROR, "audit_open_failed", "why=\"%s\"", why);
-        free(made->text);
         free(made);
         return rc;
     }
-    (void)pthread_mutex_init(&made->mutex, NULL);
-    (void)pthread_cond_init(&made->written, NULL);
+    audit_database_join(made->store);
     *database = made;
     return 0;
 }
@@ -55,9 +35,6 @@ void audit_database_close(struct audit_database *database)
     if (database == NULL)
         return;
     store_close(database->store);
-    (void)pthread_cond_destroy(&database->written);
-    (void)pthread_mutex_destroy(&database->mutex);
-    free(database->text);
     free(database);
 }
 
@@ -74,90 +51,61 @@ static int head_read(struct sql_statement *head, uint64_t *sequence,
     return rc;
 }
 
-struct audit_write {
-    struct audit_job *jobs;
-    char *text;
-};
-
-/* The chain goes on from the newest row, which nobody else can go on from until this commits. */
-static int write_apply(struct store_writer *writer, void *argument)
+static int row_add(struct sql *sql, uint64_t first, uint64_t last, const char *hash,
+                   const char *text, size_t bytes)
 {
-    const struct audit_write *write = argument;
-    char hash[AUDIT_HASH_CHARS + 1];
-    uint64_t sequence = 0;
-    size_t used = 0;
-    int rc = head_read(sql_use(&writer->sql, SQL_AUDIT_HEAD), &sequence, hash);
-    const uint64_t first = sequence + 1;
-    for (struct audit_job *job = write->jobs; job != NULL && rc == 0; job = job->next) {
-        uint32_t bytes = 0;
-        job->rc = audit_line_make(write->text + used, &bytes, job->event, sequence + 1,
-                                  job->now_unix_ns, hash);
-        sequence += job->rc == 0;
-        used += bytes;
-    }
-    if (rc != 0 || used == 0)
-        return rc;
-    struct sql_statement *add = sql_use(&writer->sql, SQL_AUDIT_ADD);
+    struct sql_statement *add = sql_use(sql, SQL_AUDIT_ADD);
     sql_bind_u64(add, 1, first);
-    sql_bind_u64(add, 2, sequence);
+    sql_bind_u64(add, 2, last);
     sql_bind_string(add, 3, hash);
-    sql_bind_blob(add, 4, write->text, used);
+    sql_bind_blob(add, 4, text, bytes);
     return sql_run(add) == 1 ? 0 : -EIO;
 }
 
-/* Up to AUDIT_DATABASE_GROUP_MAX of what waits. Under the mutex. */
-static struct audit_job *jobs_take(struct audit_database *database)
+/* The chain goes on from the newest row, which nobody else can go on from until this commits. */
+static int lines_within(void *context, struct store_writer *writer, struct store_line *const *lines,
+                        uint32_t lines_count)
 {
-    struct audit_job *first = database->head;
-    struct audit_job *last = first;
-    ASSERT(first != NULL);
-    for (uint32_t count = 1; last->next != NULL && count < AUDIT_DATABASE_GROUP_MAX; count++)
-        last = last->next;
-    database->head = last->next;
-    if (database->head == NULL)
-        database->tail = NULL;
-    last->next = NULL;
-    return first;
+    char hash[AUDIT_HASH_CHARS + 1];
+    uint64_t sequence = 0;
+    size_t used = 0;
+    (void)context;
+    char *text = malloc(lines_count * (size_t)AUDIT_LINE_BYTES_MAX + 1);
+    if (text == NULL)
+        return -ENOMEM;
+    int rc = head_read(sql_use(&writer->sql, SQL_AUDIT_HEAD), &sequence, hash);
+    const uint64_t first = sequence + 1;
+    for (uint32_t i = 0; i < lines_count && rc == 0; i++) {
+        struct store_line *line = lines[i];
+        uint32_t bytes = 0;
+        line->rc = audit_line_make(text + used, &bytes, line->event, sequence + 1,
+                                   line->now_unix_ns, hash);
+        sequence += line->rc == 0;
+        used += bytes;
+    }
+    if (rc == 0 && used > 0)
+        rc = row_add(&writer->sql, first, sequence, hash, text, used);
+    free(text);
+    return rc;
 }
 
-/* Writes what waits as one row. Under the mutex, which is open meanwhile. */
-static void lead(struct audit_database *database)
+void audit_database_join(struct store *store)
 {
-    struct audit_write write = {.jobs = jobs_take(database), .text = database->text};
-    ASSERT(!database->led);
-    database->led = true;
-    (void)pthread_mutex_unlock(&database->mutex);
-    const int rc = store_write(database->store, write_apply, &write);
-    (void)pthread_mutex_lock(&database->mutex);
-    for (struct audit_job *job = write.jobs; job != NULL;) {
-        struct audit_job *next = job->next; /* the job is gone once its caller sees `done` */
-        if (rc != 0)
-            job->rc = rc;
-        job->done = true;
-        job = next;
-    }
-    database->led = false;
-    (void)pthread_cond_broadcast(&database->written);
+    const struct store_trail trail = {.within = lines_within};
+    store_trail_set(store, &trail);
 }
 
-int audit_database_append(struct audit_database *database, const struct audit_event *event,
-                          uint64_t now_unix_ns)
+/* What is to be written is the line alone. */
+static int nothing_apply(struct store_writer *writer, void *argument)
 {
-    struct audit_job job = {.event = event, .now_unix_ns = now_unix_ns};
-    (void)pthread_mutex_lock(&database->mutex);
-    if (database->tail == NULL)
-        database->head = &job;
-    else
-        database->tail->next = &job;
-    database->tail = &job;
-    while (!job.done) { /* each turn somebody's row is written, and the queue is in order */
-        if (database->led)
-            (void)pthread_cond_wait(&database->written, &database->mutex);
-        else
-            lead(database);
-    }
-    (void)pthread_mutex_unlock(&database->mutex);
-    return job.rc;
+    (void)writer;
+    (void)argument;
+    return 0;
+}
+
+int audit_database_append(struct audit_database *database, struct store_line *line)
+{
+    return store_write_line(database->store, nothing_apply, NULL, line);
 }
 
 int audit_database_head(struct audit_database *database, uint64_t *sequence,

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,13 +21,15 @@
 #define STORE_CHECKPOINT_PAGES  4096 /* of log before the writer folds it back   */
 #define STORE_CHECKPOINT_FACTOR 16   /* of that, before it waits for readers too */
 
-/* One write: lives on its caller's stack until `done`. */
+/* One write: lives on its caller's stack until it was told. */
 struct store_job {
     store_write_apply *apply;
     void *argument;
+    struct store_line *line; /* or NULL */
     struct store_job *next;
     int rc;
-    bool done;
+    bool leads; /* told so: the next group is this one's to write; else told that it is done */
+    sem_t told;
 };
 
 /* Connections that are lent to one thread at a time. */
@@ -41,13 +44,13 @@ struct store_pool {
 
 struct store {
     struct store_writer writer; /* whoever leads has it */
-    int log_pages;              /* of the write-ahead log, told by the commit hook; with the lead */
+    struct store_trail trail;   /* constant once lines come */
+    int log_pages; /* of the write-ahead log, told by a commit that wrote to it; with the lead */
 
     pthread_t folder; /* folds the log back into the database */
     pthread_mutex_t mutex;
-    pthread_cond_t due;     /* for the folder: a long log, or the end     */
-    pthread_cond_t applied; /* for callers: a group has ended, or a fold  */
-    pthread_cond_t unled;   /* for the folder: the lead is free           */
+    pthread_cond_t due;   /* for the folder: a long log, or the end */
+    pthread_cond_t unled; /* for the folder: the lead is free       */
     struct store_job *head;
     struct store_job *tail;
     uint32_t jobs_count;
@@ -83,6 +86,43 @@ static bool refusal_keeps(int rc)
     return rc == 0 || rc == -ENOENT || rc == -EEXIST || rc == -EACCES;
 }
 
+/* The lines of those jobs that were not refused. */
+static uint32_t lines_collect(struct store_job *jobs, struct store_line *lines[STORE_GROUP_MAX])
+{
+    uint32_t count = 0;
+    for (struct store_job *job = jobs; job != NULL; job = job->next)
+        if (job->line != NULL && job->rc == 0)
+            lines[count++] = job->line;
+    return count;
+}
+
+static int lines_within(struct store *store, struct store_job *jobs)
+{
+    struct store_line *lines[STORE_GROUP_MAX];
+    const struct store_trail *trail = &store->trail;
+    const uint32_t count = lines_collect(jobs, lines);
+    if (count == 0 || trail->within == NULL)
+        return 0;
+    return trail->within(trail->context, &store->writer, lines, count);
+}
+
+/* The group is committed: its lines follow where they did not go with it. */
+static void lines_behind(struct store *store, struct store_job *jobs)
+{
+    struct store_line *lines[STORE_GROUP_MAX];
+    const struct store_trail *trail = &store->trail;
+    const uint32_t count = lines_collect(jobs, lines);
+    int rc = 0;
+    if (count == 0)
+        return;
+    ASSERT(trail->within != NULL || trail->behind != NULL);
+    if (trail->behind != NULL)
+        rc = trail->behind(trail->context, lines, count);
+    for (struct store_job *job = jobs; job != NULL; job = job->next)
+        if (job->line != NULL && job->rc == 0)
+            job->rc = rc != 0 ? rc : job->line->rc;
+}
+
 /* Applies every job in one transaction; 0 when it is committed. */
 static int jobs_try(struct store *store, struct store_job *jobs)
 {
@@ -93,6 +133,8 @@ static int jobs_try(struct store *store, struct store_job *jobs)
         if (!refusal_keeps(job->rc))
             rc = job->rc;
     }
+    if (rc == 0)
+        rc = lines_within(store, jobs);
     return rc == 0 && sql_run(sql_use(sql, SQL_COMMIT)) >= 0 ? 0 : -EIO;
 }
 
@@ -114,16 +156,31 @@ static int jobs_commit(struct store *store, struct store_job *jobs)
     return -EIO;
 }
 
-/* Under the mutex. */
-static void jobs_finish(struct store_job *jobs, int rc)
+/* Each caller is woken alone, and none of them meets the others at a lock. */
+static void jobs_tell(struct store_job *jobs, const struct store_job *own, int rc)
 {
     for (struct store_job *job = jobs; job != NULL;) {
-        struct store_job *next = job->next; /* the job is gone once its caller sees `done` */
+        struct store_job *next = job->next; /* the job is gone once its caller was told */
         if (rc != 0)
             job->rc = rc;
-        job->done = true;
+        if (job != own)
+            (void)sem_post(&job->told);
         job = next;
     }
+}
+
+/* Who leads next: the folder where a fold is due, else the first that waits, who is to be told, or
+ * nobody. Under the mutex. */
+static struct store_job *lead_pass(struct store *store)
+{
+    ASSERT(store->led);
+    struct store_job *next = store->fold_due ? NULL : store->head;
+    store->led = next != NULL;
+    if (store->fold_due)
+        (void)pthread_cond_signal(&store->unled);
+    if (next != NULL)
+        next->leads = true;
+    return next;
 }
 
 /* With the lead, without the mutex. */
@@ -150,41 +207,61 @@ static void *folder_run(void *argument)
         (void)pthread_mutex_unlock(&store->mutex);
         checkpoint(store);
         (void)pthread_mutex_lock(&store->mutex);
-        store->led = false;
         store->fold_due = false;
-        (void)pthread_cond_broadcast(&store->applied);
+        struct store_job *next = lead_pass(store);
+        if (next != NULL)
+            (void)sem_post(&next->told);
     }
     (void)pthread_mutex_unlock(&store->mutex);
     return NULL;
 }
 
-/* Commits what waits, the caller's own write with it or the next time. Under the mutex, which is
- * open while it writes. */
-static void lead(struct store *store)
+/* Commits what waits, the caller's own write before all others, and hands the lead on. */
+static void lead(struct store *store, const struct store_job *own)
 {
+    (void)pthread_mutex_lock(&store->mutex);
+    ASSERT(store->led);
+    ASSERT(store->head == own);
     struct store_job *jobs = jobs_take(store);
-    ASSERT(!store->led);
-    store->led = true;
     (void)pthread_mutex_unlock(&store->mutex);
+    store->log_pages = 0;
     const int rc = jobs_commit(store, jobs);
     const bool is_long = store->log_pages >= STORE_CHECKPOINT_PAGES;
-    atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
+    /* SQLite writes nothing for a group that changed nothing, which so proves nothing. */
+    const bool proves = store->writer.sql.sqlite == NULL || store->log_pages > 0;
+    if (rc != 0 || proves)
+        atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
     if (rc == 0)
         atomic_store_explicit(&store->reached, true, memory_order_relaxed);
     (void)pthread_mutex_lock(&store->mutex);
-    jobs_finish(jobs, rc);
-    store->led = false;
     if (is_long && !store->fold_due) {
         store->fold_due = true;
         (void)pthread_cond_signal(&store->due);
     }
-    (void)pthread_cond_signal(&store->unled);
-    (void)pthread_cond_broadcast(&store->applied);
+    struct store_job *next = lead_pass(store);
+    (void)pthread_mutex_unlock(&store->mutex);
+    if (next != NULL) /* and it writes its group while this one's lines are made durable */
+        (void)sem_post(&next->told);
+    if (rc == 0)
+        lines_behind(store, jobs);
+    jobs_tell(jobs, own, rc);
+}
+
+static void told_wait(struct store_job *job)
+{
+    while (sem_wait(&job->told) != 0) /* a signal's handler ran meanwhile: each ends one turn */
+        ASSERT(errno == EINTR);
 }
 
 int store_write(struct store *store, store_write_apply *apply, void *argument)
 {
-    struct store_job job = {.apply = apply, .argument = argument};
+    return store_write_line(store, apply, argument, NULL);
+}
+
+int store_write_line(struct store *store, store_write_apply *apply, void *argument,
+                     struct store_line *line)
+{
+    struct store_job job = {.apply = apply, .argument = argument, .line = line};
     (void)pthread_mutex_lock(&store->mutex);
     if (store->stop || store->jobs_count == STORE_WAITING_MAX) {
         (void)pthread_mutex_unlock(&store->mutex);
@@ -196,14 +273,23 @@ int store_write(struct store *store, store_write_apply *apply, void *argument)
         store->tail->next = &job;
     store->tail = &job;
     store->jobs_count++;
-    while (!job.done) { /* each turn somebody's group ends, and the queue is in order */
-        if (store->led || store->fold_due)
-            (void)pthread_cond_wait(&store->applied, &store->mutex);
-        else
-            lead(store);
-    }
+    job.leads = !store->led && !store->fold_due;
+    store->led = store->led || job.leads;
+    (void)sem_init(&job.told, 0, 0);
+    const bool waits = !job.leads; /* and then whoever leads says how it goes on */
     (void)pthread_mutex_unlock(&store->mutex);
+    if (waits)
+        told_wait(&job);
+    if (job.leads)
+        lead(store, &job);
+    (void)sem_destroy(&job.told);
     return job.rc;
+}
+
+void store_trail_set(struct store *store, const struct store_trail *trail)
+{
+    ASSERT((trail->within == NULL) != (trail->behind == NULL));
+    store->trail = *trail;
 }
 
 bool store_is_url(const char *path)
@@ -345,7 +431,6 @@ int store_open(struct store **store, const struct store_config *config, char why
     (void)pthread_mutex_init(&made->readers.mutex, NULL);
     (void)pthread_mutex_init(&made->singles.mutex, NULL);
     (void)pthread_cond_init(&made->due, NULL);
-    (void)pthread_cond_init(&made->applied, NULL);
     (void)pthread_cond_init(&made->unled, NULL);
     (void)pthread_cond_init(&made->readers.given, NULL);
     (void)pthread_cond_init(&made->singles.given, NULL);
@@ -377,7 +462,6 @@ void store_close(struct store *store)
     (void)pthread_cond_destroy(&store->singles.given);
     (void)pthread_cond_destroy(&store->readers.given);
     (void)pthread_cond_destroy(&store->unled);
-    (void)pthread_cond_destroy(&store->applied);
     (void)pthread_cond_destroy(&store->due);
     (void)pthread_mutex_destroy(&store->singles.mutex);
     (void)pthread_mutex_destroy(&store->readers.mutex);

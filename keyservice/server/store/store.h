@@ -60,6 +60,32 @@ bool store_shares(const struct store *store);
 /* False since a commit failed, until one succeeds; and since a reading found no database. */
 bool store_healthy(const struct store *store);
 
+/* --- lines of the audit log that go with a write --- */
+
+struct audit_event;
+struct store_writer;
+
+/* On stable storage when the write that brings it returns 0; a write that was refused leaves none.
+ */
+struct store_line {
+    const struct audit_event *event; /* borrowed until the write returns */
+    uint64_t now_unix_ns;
+    int rc; /* out, of whoever makes the line: that one is not kept */
+};
+
+/* Takes the lines of a group of writes; one of the two is NULL. Any -errno fails all of them. */
+struct store_trail {
+    void *context;
+    /* In the group's transaction, the last of it; like a write it may be run again. */
+    int (*within)(void *context, struct store_writer *writer, struct store_line *const *lines,
+                  uint32_t lines_count);
+    /* Behind the group's commit, before its callers are told; while others commit. */
+    int (*behind)(void *context, struct store_line *const *lines, uint32_t lines_count);
+};
+
+/* Before the first write that brings a line. */
+void store_trail_set(struct store *store, const struct store_trail *trail);
+
 /* --- envelopes --- */
 
 enum store_put_result {
@@ -97,6 +123,14 @@ struct store_envelope {
 
 MUST_USE int store_envelope_get(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                                 struct store_envelope *envelope);
+/* What decides whether `address` may open it, in one reading; "" is whoever did not sign in. */
+struct store_look {
+    bool recipient; /* is it among the recipients?    */
+    bool locked;    /* is it locked for it alone?     */
+};
+MUST_USE int store_envelope_look(struct store *store, const uint8_t id[RECORD_ID_BYTES],
+                                 const char *address, struct store_envelope *envelope,
+                                 struct store_look *look);
 /* 0 when `address` is among the recipients, else -ENOENT. */
 MUST_USE int store_envelope_recipient(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                                       const char *address);

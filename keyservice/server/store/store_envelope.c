@@ -22,6 +22,7 @@ enum envelope_column {
     COLUMN_PARTS, /* what was changed since */
     COLUMN_EXPIRES,
     COLUMN_READ_BY,
+    COLUMN_LOCKED_FOR, /* of SQL_ENVELOPE_LOOK alone */
 };
 
 /* What is written of a put, worked out on its caller's thread, so that the writer only writes. */
@@ -248,24 +249,54 @@ int store_envelope_get(struct store *store, const uint8_t id[RECORD_ID_BYTES],
     return envelope_read(store, id, &record, wire, envelope);
 }
 
+static bool record_names(const struct record *record, const char *address)
+{
+    char normal[STORE_ADDRESS_BYTES];
+    const uint8_t *at = NULL;
+    uint16_t bytes = 0;
+    uint32_t offset = 0;
+    while (record_recipient(record, &offset, &at, &bytes)) {
+        (void)account_normalise_bytes(normal, at, bytes);
+        if (strcmp(normal, address) == 0)
+            return true;
+    }
+    return false;
+}
+
 int store_envelope_recipient(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                              const char *address)
 {
     uint8_t wire[STORE_ROW_WIRE_BYTES_MAX];
     struct record record;
-    char normal[STORE_ADDRESS_BYTES];
-    const uint8_t *at = NULL;
-    uint16_t bytes = 0;
-    uint32_t offset = 0;
     const int rc = envelope_read(store, id, &record, wire, NULL);
     if (rc != 0)
         return rc;
-    while (record_recipient(&record, &offset, &at, &bytes)) {
-        (void)account_normalise_bytes(normal, at, bytes);
-        if (strcmp(normal, address) == 0)
-            return 0;
-    }
-    return -ENOENT;
+    return record_names(&record, address) ? 0 : -ENOENT;
+}
+
+int store_envelope_look(struct store *store, const uint8_t id[RECORD_ID_BYTES], const char *address,
+                        struct store_envelope *envelope, struct store_look *look)
+{
+    uint8_t wire[STORE_ROW_WIRE_BYTES_MAX];
+    struct record record;
+    size_t row_bytes = 0;
+    struct sql *sql = store_reader_take(store);
+    struct sql_statement *get = sql_use(sql, SQL_ENVELOPE_LOOK);
+    sql_bind_blob(get, 1, id, RECORD_ID_BYTES);
+    sql_bind_string(get, 2, address);
+    const int step = sql_step(get);
+    int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
+    const void *row = rc == 0 ? sql_column_bytes(get, COLUMN_RECORD, &row_bytes) : NULL;
+    if (rc == 0 && store_row_read(&record, wire, id, row, row_bytes) != 0)
+        rc = -EBADMSG;
+    if (rc == 0)
+        rc = envelope_columns(get, &record, envelope);
+    if (rc == 0)
+        *look = (struct store_look){.recipient = record_names(&record, address),
+                                    .locked = sql_column_u64(get, COLUMN_LOCKED_FOR) != 0};
+    sql_done(get);
+    store_reader_give(store, sql);
+    return rc;
 }
 
 static int texts_compare(const void *one, const void *two)

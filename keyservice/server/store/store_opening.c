@@ -90,11 +90,12 @@ static int note_apply(struct store_writer *writer, void *argument)
 }
 
 int store_opening_note(struct store *store, const struct store_envelope *envelope,
-                       const char *address, enum store_opening_how how, uint64_t now_unix_ms)
+                       const char *address, enum store_opening_how how, uint64_t now_unix_ms,
+                       struct store_line *line)
 {
     struct opening_write write = {
         .envelope = envelope, .address = address, .value = how, .now_unix_ms = now_unix_ms};
-    return store_write(store, note_apply, &write);
+    return store_write_line(store, note_apply, &write, line);
 }
 
 int store_opening_check(struct store *store, const uint8_t id[RECORD_ID_BYTES], const char *address)

@@ -38,10 +38,11 @@ struct store_opening {
 /*
  * Durable when it returns 0: the key may leave. -EACCES: the envelope, or it for this address, is
  * locked. With the first opening by an address goes the notice that the sender may have asked for.
+ * `line`, unless NULL, is of the same group: it is in the audit log when 0 is returned.
  */
 MUST_USE int store_opening_note(struct store *store, const struct store_envelope *envelope,
                                 const char *address, enum store_opening_how how,
-                                uint64_t now_unix_ms);
+                                uint64_t now_unix_ms, struct store_line *line);
 /* 0: not locked for this address; -EACCES: it is. */
 MUST_USE int store_opening_check(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                                  const char *address);

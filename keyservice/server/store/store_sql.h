@@ -26,6 +26,7 @@ enum sql_id {
     SQL_ENVELOPE_ADD_8,
     SQL_ENVELOPE_ADD_64,
     SQL_ENVELOPE_GET,
+    SQL_ENVELOPE_LOOK,
     SQL_ENVELOPE_LOCK,
     SQL_ACCOUNT_GET,
     SQL_ACCOUNT_HOLD,
@@ -342,6 +343,10 @@ struct store_writer {
  */
 typedef int store_write_apply(struct store_writer *writer, void *argument);
 MUST_USE int store_write(struct store *store, store_write_apply *apply, void *argument);
+/* The same with a line of the audit log, unless that is NULL; both are durable when it returns 0.
+ */
+MUST_USE int store_write_line(struct store *store, store_write_apply *apply, void *argument,
+                              struct store_line *line);
 
 /* A reading connection, waiting for one if all are out. */
 struct sql *store_reader_take(struct store *store);

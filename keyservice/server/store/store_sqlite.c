@@ -38,6 +38,10 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_ENVELOPE_GET] = "SELECT e.locked, e.key_version, e.wrapped, e.record, c.parts, c.expires,"
                          " c.read_by FROM envelope e LEFT JOIN sent_change c ON c.envelope = e.id"
                          " WHERE e.id = ?1",
+    [SQL_ENVELOPE_LOOK] =
+        "SELECT e.locked, e.key_version, e.wrapped, e.record, c.parts, c.expires, c.read_by,"
+        " o.locked FROM envelope e LEFT JOIN sent_change c ON c.envelope = e.id"
+        " LEFT JOIN opening o ON o.envelope = e.id AND o.address = ?2 WHERE e.id = ?1",
     [SQL_ENVELOPE_LOCK] = "UPDATE envelope SET locked = ?2 WHERE id = ?1",
     [SQL_ACCOUNT_GET] =
         "SELECT number, created, address, password, language, (SELECT count(*) FROM totp t"

@@ -227,7 +227,8 @@ static void openings_are_counted_for_each_address(void **state)
     envelope_get(fixture, 1, &envelope);
     for (uint64_t n = 0; n < 3; n++)
         assert_int_equal(store_opening_note(fixture->store, &envelope, BOB,
-                                            n == 2 ? OPENING_ONLINE : OPENING_RELEASED, NOW_MS + n),
+                                            n == 2 ? OPENING_ONLINE : OPENING_RELEASED, NOW_MS + n,
+                                            NULL),
                          0);
     assert_int_equal(store_opening_list(fixture->store, envelope.id, opening_see, &seen), 0);
     assert_int_equal(seen.count, 1);
@@ -236,8 +237,8 @@ static void openings_are_counted_for_each_address(void **state)
     assert_int_equal(seen.last.last_unix_ms, NOW_MS + 2);
     assert_int_equal(seen.last.times, 3);
     assert_int_equal(seen.last.how, OPENING_ONLINE | OPENING_RELEASED);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, EVE, OPENING_RELEASED, NOW_MS),
-                     0);
+    assert_int_equal(
+        store_opening_note(fixture->store, &envelope, EVE, OPENING_RELEASED, NOW_MS, NULL), 0);
     assert_int_equal(store_sent_get(fixture->store, envelope.id, "a@b", NULL, &sent), 0);
     assert_int_equal(sent.readers_count, 2);
     assert_int_equal(sent.recipients_count, 1);
@@ -254,13 +255,14 @@ static void after_a_lock_no_opening_is_noted(void **state)
     made_put(fixture, 1, "a@b");
     envelope_get(fixture, 1, &envelope); /* as one who asks does, before the lock */
     assert_int_equal(store_envelope_lock(fixture->store, envelope.id, true), 0);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
+    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS,
+                                        NULL),
                      -EACCES);
     assert_int_equal(store_opening_list(fixture->store, envelope.id, opening_see, &seen), 0);
     assert_int_equal(seen.count, 0);
     assert_int_equal(store_envelope_lock(fixture->store, envelope.id, false), 0);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
-                     0);
+    assert_int_equal(
+        store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS, NULL), 0);
 }
 
 static void a_lock_for_one_recipient_is_nobody_elses(void **state)
@@ -274,13 +276,14 @@ static void a_lock_for_one_recipient_is_nobody_elses(void **state)
     assert_int_equal(store_opening_lock(fixture->store, envelope.id, BOB, true), 0);
     assert_int_equal(store_opening_check(fixture->store, envelope.id, BOB), -EACCES);
     assert_int_equal(store_opening_check(fixture->store, envelope.id, EVE), 0);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
+    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS,
+                                        NULL),
                      -EACCES);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, EVE, OPENING_RELEASED, NOW_MS),
-                     0);
+    assert_int_equal(
+        store_opening_note(fixture->store, &envelope, EVE, OPENING_RELEASED, NOW_MS, NULL), 0);
     assert_int_equal(store_opening_lock(fixture->store, envelope.id, BOB, false), 0);
     assert_int_equal(
-        store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS + 5), 0);
+        store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS + 5, NULL), 0);
     assert_int_equal(store_opening_list(fixture->store, envelope.id, opening_see, &seen), 0);
     assert_int_equal(seen.count, 2);
     assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM opening WHERE times = 1"),
@@ -351,13 +354,14 @@ static void a_receipt_is_due_once_for_each_recipient_who_opens(void **state)
     struct store_envelope envelope;
     made_put(fixture, 1, "a@b");
     envelope_get(fixture, 1, &envelope);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
-                     0);
+    assert_int_equal(
+        store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS, NULL), 0);
     assert_int_equal(notices_list(fixture).count, 0); /* not asked for */
     envelope.flags |= RECORD_FLAG_RECEIPT;
     for (int n = 0; n < 3; n++)
-        assert_int_equal(
-            store_opening_note(fixture->store, &envelope, EVE, OPENING_RELEASED, NOW_MS + 1), 0);
+        assert_int_equal(store_opening_note(fixture->store, &envelope, EVE, OPENING_RELEASED,
+                                            NOW_MS + 1, NULL),
+                         0);
     struct notices notices = notices_list(fixture);
     assert_int_equal(notices.count, 1);
     assert_int_equal(notices.last.kind, NOTICE_OPENED);
@@ -384,8 +388,8 @@ static void a_notice_goes_with_its_mail_or_stays(void **state)
     made_put(fixture, 1, "a@b");
     envelope_get(fixture, 1, &envelope);
     envelope.flags |= RECORD_FLAG_RECEIPT;
-    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
-                     0);
+    assert_int_equal(
+        store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS, NULL), 0);
     const struct notices notices = notices_list(fixture);
     assert_int_equal(store_notice_end(fixture->store, &notices.last, &mail, NOW_MS), 0);
     /* Whoever comes second, after a crash or from another node, sends nothing. */
@@ -459,8 +463,8 @@ static void nothing_is_left_of_an_envelope_that_is_removed(void **state)
     envelope_get(fixture, 1, &envelope);
     envelope.flags |= RECORD_FLAG_RECEIPT;
     assert_int_equal(store_change_expires(fixture->store, envelope.id, NOW_MS), 0);
-    assert_int_equal(store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS),
-                     0);
+    assert_int_equal(
+        store_opening_note(fixture->store, &envelope, BOB, OPENING_RELEASED, NOW_MS, NULL), 0);
     assert_int_equal(store_envelope_remove(fixture->store, envelope.id), 0);
     assert_int_equal(store_envelope_remove(fixture->store, envelope.id), -ENOENT);
     assert_int_equal(store_fixture_number(fixture, "SELECT (SELECT count(*) FROM envelope)"
