@@ -4,23 +4,22 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { mailedCode } from './support/mailed.mjs';
 import { TEXT } from './support/mails.mjs';
-import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import * as page from './support/page.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
 const IS_CHROMIUM = NAME === 'chromium';
 requireBrowser(NAME);
 const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR } = process.env;
-const SHOTS = join(WEB_BUILD, 'screenshots');
-const strings = (locale) => Object.assign({}, ...['core', 'account'].map((part) =>
-    JSON.parse(readFileSync(join(SOURCE, `web/pages/strings/${part}/${locale}.json`), 'utf8'))));
+const strings = (locale) => page.words(['core', 'account'], locale);
 const words = strings('en');
+const shots = page.shots('account', NAME);
 let password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
 
 let browser;
@@ -28,41 +27,16 @@ let tab;
 
 before(async () => {
     browser = await startBrowser(NAME, { ca: BULLA_CA });
-    mkdirSync(SHOTS, { recursive: true });
     tab = await browser.tab();
 });
 
 after(() => browser?.close());
 
-const shot = (what, page = tab) => page.screenshot(join(SHOTS, `account-${NAME}-${what}.png`));
-const text = (selector) => tab.evaluate((at) => document.querySelector(at)?.textContent ?? '', selector);
-const page = (path) => tab.goto(BULLA_KEYD_URL + path);
-
-// A browser's own field of a form that has text in it already is replaced, not added to.
-async function fill(selector, value) {
-    await tab.waitFor(selector);
-    await tab.evaluate((at) => {
-        document.querySelector(at).value = '';
-    }, selector);
-    await tab.type(selector, value);
-}
-
-async function waitForText(selector, wanted) {
-    for (let waited = 0; waited < 60000; waited += 50) {
-        if ((await text(selector)).includes(wanted))
-            return;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    assert.fail(`${selector} says "${await text(selector)}", not "${wanted}"`);
-}
-
-async function signIn() {
-    await fill('#signin-user', BULLA_USER);
-    await fill('#signin-password', password);
-    await tab.click('#signin button[type=submit]');
-}
-
-const code = (count) => mailedCode(BULLA_DEMO_DIR, count);
+const shot = (what) => shots(tab, what);
+const text = (selector) => page.text(tab, selector);
+const untilText = (selector, wanted) => page.untilText(tab, selector, wanted);
+const goto = (path) => tab.goto(BULLA_KEYD_URL + path);
+const signIn = () => page.signIn(tab, BULLA_USER, password);
 
 // What a program does with an account that has a second step.
 function openAsProgram(recoveryCode) {
@@ -94,49 +68,49 @@ function totp(secret, step) {
 }
 
 test('a_forgotten_password_is_replaced_by_a_mailed_code', async () => {
-    await page('/signin');
-    await fill('#signin-user', BULLA_USER);
+    await goto('/signin');
+    await tab.type('#signin-user', BULLA_USER);
     await tab.click('#signin [data-shows-section=reset]');
     await tab.waitFor('#reset:not([hidden])');
-    assert.equal(await tab.evaluate(() => document.querySelector('#reset-user').value), BULLA_USER, 'the address goes along');
+    assert.equal(await page.valueOf(tab, '#reset-user'), BULLA_USER, 'the address goes along');
     await shot('reset');
     password = 'a password for another year';
-    await fill('#reset-password', password);
+    await tab.type('#reset-password', password);
     await tab.click('#reset button[type=submit]');
     await tab.waitFor('#code:not([hidden])');
-    await fill('#code-code', await code(1));
+    await tab.type('#code-code', await mailedCode(BULLA_DEMO_DIR, 1));
     await tab.click('#code button[type=submit]');
     await tab.waitFor('#mine:not([hidden])'); // signed in: on to one's account
-    await waitForText('#account-name', BULLA_USER);
+    await untilText('#account-name', BULLA_USER);
     await tab.waitFor('#nav a[href="/account"]');
 });
 
 test('the_page_reset_asks_for_an_address_at_once', async () => {
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');
-    await page('/reset');
+    await goto('/reset');
     await tab.waitFor('#reset:not([hidden])');
     assert.equal(await tab.evaluate(() => document.activeElement.id), 'reset-user');
-    await fill('#reset-user', BULLA_USER);
-    await fill('#reset-password', 'short');
+    await tab.type('#reset-user', BULLA_USER);
+    await tab.type('#reset-password', 'short');
     await tab.click('#reset button[type=submit]');
-    await waitForText('#reset .error', words.error_weak_password);
+    await untilText('#reset .error', words.error_weak_password);
 });
 
 test('a_phrase_is_shown_on_this_browser_once_the_address_stands_there', async () => {
-    await page('/account');
+    await goto('/account');
     await signIn();
     await tab.waitFor('#mine:not([hidden])');
     await shot('account');
-    await fill('#phrase-field', 'blue zebra 7');
+    await tab.type('#phrase-field', 'blue zebra 7');
     await tab.click('#phrase button[type=submit]');
-    await waitForText('#mine-done', words.saved);
+    await untilText('#mine-done', words.saved);
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');
     assert.equal(await text('#signin-phrase'), '');
-    await fill('#signin-user', BULLA_USER);
+    await tab.type('#signin-user', BULLA_USER);
     await tab.evaluate(() => document.querySelector('#signin-password').focus());
-    await waitForText('#signin-phrase', 'blue zebra 7');
+    await untilText('#signin-phrase', 'blue zebra 7');
     await shot('phrase');
 });
 
@@ -148,34 +122,34 @@ test('a_code_app_adds_a_second_step_and_a_recovery_code_stands_in_for_it', async
     assert.ok(await tab.evaluate(() => document.querySelector('#totp-image').decode().then(() => document.querySelector('#totp-image').naturalWidth > 0)));
     await shot('totp');
     const secret = (await text('#totp-secret')).replaceAll(' ', '');
-    await fill('#totp-code', '000000');
+    await tab.type('#totp-code', '000000');
     await tab.click('#totp-confirm');
-    await waitForText('#totp .error', words.error_second);
-    await fill('#totp-code', totp(secret, Math.floor(Date.now() / 30000)));
+    await untilText('#totp .error', words.error_second);
+    await tab.type('#totp-code', totp(secret, Math.floor(Date.now() / 30000)));
     await tab.click('#totp-confirm');
     await tab.waitFor('#recovery:not([hidden])');
-    const codes = await tab.evaluate(() => [...document.querySelectorAll('#recovery-codes li')].map((item) => item.textContent));
+    const codes = await page.texts(tab, '#recovery-codes li');
     assert.equal(codes.length, 10);
     await shot('recovery');
     await tab.click('#recovery-kept');
     await tab.waitFor('#mine:not([hidden])');
     assert.equal(await text('#recovery-codes'), '');
     openAsProgram(codes[2]);
-    await waitForText('#totp-state', words.totp_on.replace('{n}', '10'));
+    await untilText('#totp-state', words.totp_on.replace('{n}', '10'));
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');
     await signIn();
     await tab.waitFor('#second:not([hidden])');
     await shot('second');
-    await fill('#second-code', '111111');
+    await tab.type('#second-code', '111111');
     await tab.click('#second button[type=submit]');
-    await waitForText('#second .error', words.error_second);
-    await fill('#second-code', codes[0]);
+    await untilText('#second .error', words.error_second);
+    await tab.type('#second-code', codes[0]);
     await tab.click('#second button[type=submit]');
     await tab.waitFor('#mine:not([hidden])');
-    await fill('#totp-code', codes[1]);
+    await tab.type('#totp-code', codes[1]);
     await tab.click('#totp-end');
-    await waitForText('#totp-state', words.totp_off);
+    await untilText('#totp-state', words.totp_off);
 });
 
 test('a_passkey_signs_in_without_an_address', { skip: IS_CHROMIUM ? false : 'no virtual authenticator here' }, async () => {
@@ -184,25 +158,25 @@ test('a_passkey_signs_in_without_an_address', { skip: IS_CHROMIUM ? false : 'no 
     const { authenticatorId } = await devtools.send('WebAuthn.addVirtualAuthenticator', { options: {
         protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true,
     } });
-    await fill('#passkey-name', 'My telephone');
+    await tab.type('#passkey-name', 'My telephone');
     await tab.click('#passkeys button[type=submit]');
-    await waitForText('#passkeys-list', 'My telephone');
+    await untilText('#passkeys-list', 'My telephone');
     const { credentials } = await devtools.send('WebAuthn.getCredentials', { authenticatorId });
     assert.deepEqual(credentials.map(({ isResidentCredential, rpId }) => [isResidentCredential, rpId]), [[true, 'localhost']]);
     // The same device does not make a second one.
-    await fill('#passkey-name', 'Again');
+    await tab.type('#passkey-name', 'Again');
     await tab.click('#passkeys button[type=submit]');
-    await waitForText('#passkeys .error', words.passkey_known);
+    await untilText('#passkeys .error', words.passkey_known);
     await tab.evaluate(() => document.querySelector('#passkeys-list button').click());
-    await fill('#passkeys-list input', 'Old telephone');
+    await tab.type('#passkeys-list input', 'Old telephone');
     await tab.click('#passkeys-list form button');
-    await waitForText('#passkeys-list', 'Old telephone');
+    await untilText('#passkeys-list', 'Old telephone');
     await shot('passkeys');
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');
     await tab.click('#signin-passkey');
     await tab.waitFor('#mine:not([hidden])');
-    await waitForText('#mine-address', BULLA_USER);
+    await untilText('#mine-address', BULLA_USER);
     // A person who is not verified, and one who says no.
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');
@@ -214,7 +188,7 @@ test('a_passkey_signs_in_without_an_address', { skip: IS_CHROMIUM ? false : 'no 
 });
 
 test('all_of_it_can_be_done_by_keyboard', { skip: IS_CHROMIUM ? false : 'driven in Chromium' }, async () => {
-    await page('/account');
+    await goto('/account');
     await tab.waitFor('#mine:not([hidden])');
     const reached = new Set();
     for (let n = 0; n < 60; n++) {
@@ -232,24 +206,22 @@ test('all_of_it_can_be_done_by_keyboard', { skip: IS_CHROMIUM ? false : 'driven 
 });
 
 test('a_change_after_a_while_asks_who_it_is_and_goes_on', async () => {
-    await page('/account');
+    await goto('/account');
     await tab.waitFor('#mine:not([hidden])');
     await tab.click('#delete-button');
     await tab.waitFor('#signin:not([hidden])');
     assert.equal(await text('#signin-title'), words.confirm_title);
-    assert.equal(await tab.evaluate(() => document.querySelector('#signin-user').value), BULLA_USER);
+    assert.equal(await page.valueOf(tab, '#signin-user'), BULLA_USER);
     await shot('confirm');
     await tab.click('#confirm-cancel');
     await tab.waitFor('#mine:not([hidden])');
 });
 
 test('a_language_is_chosen_and_kept', async () => {
-    await page('/account');
+    await goto('/account');
     await tab.waitFor('#mine:not([hidden])');
     for (const language of ['ar', 'de', 'en']) {
-        await tab.evaluate((wanted) => {
-            document.querySelector('#language-choice').value = wanted;
-        }, language);
+        await page.choose(tab, '#language-choice', language);
         await tab.click('#language button');
         await tab.waitFor(`html[lang=${language}] #mine:not([hidden])`);
         assert.equal(await text('#mine-title'), strings(language).account_title);
@@ -261,7 +233,7 @@ test('a_language_is_chosen_and_kept', async () => {
 test('it_is_readable_on_a_telephone_in_the_dark', async () => {
     const desk = tab;
     tab = await browser.tab({ width: 390, height: 800, scheme: 'dark' });
-    await page('/account');
+    await goto('/account');
     await tab.waitFor('#mine:not([hidden]), #signin:not([hidden])'); // Firefox' tabs share a session
     await shot('phone-signin');
     if (await tab.evaluate(() => document.querySelector('#mine').hidden)) {
@@ -274,14 +246,14 @@ test('it_is_readable_on_a_telephone_in_the_dark', async () => {
 });
 
 test('deleting_asks_for_the_password_and_ends_it', async () => {
-    await page('/account');
+    await goto('/account');
     await tab.waitFor('#mine:not([hidden])');
     await tab.click('#delete-button');
     await tab.waitFor('#signin:not([hidden])');
     await signIn();
     await tab.waitFor('#gone:not([hidden])');
     assert.match(await text('#gone'), new RegExp(words.delete_done));
-    await page('/account');
+    await goto('/account');
     await signIn();
-    await waitForText('#signin .error', words.error_credentials);
+    await untilText('#signin .error', words.error_credentials);
 });

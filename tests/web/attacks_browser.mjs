@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { ASKING, HOSTILE, ask, attackMail, lookAtAttacks } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
+import { settled } from './support/page.mjs';
 import { envelope } from './support/seal.mjs';
 import { Service, Tracker } from './support/service.mjs';
 
@@ -55,9 +56,8 @@ test('as_they_are_they_run_and_ask', async () => {
     const frames = ASKING.map((html) => `<iframe srcdoc="${attribute(ask(html, tracker.url))}"></iframe>`).join('');
     tracker.hits.length = 0;
     await tab.goto(write('control.html', `<!DOCTYPE html><meta charset=utf-8>${frames}`));
-    for (let waited = 0; waited < 30000 && new Set(tracker.hits).size < 15; waited += 50)
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.ok(new Set(tracker.hits).size >= 15, `of what asks only ${new Set(tracker.hits).size} did`);
+    const asking = () => new Set(tracker.hits).size;
+    await settled(() => asking() >= 15, () => `of what asks only ${asking()} did`);
     await tab.close();
 });
 

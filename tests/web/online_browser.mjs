@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -16,7 +16,7 @@ import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { reloadEngine } from './support/engine.mjs';
 import { mailedCode } from './support/mailed.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
-import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import * as page from './support/page.mjs';
 import { Tracker } from './support/service.mjs';
 import { plainText } from './support/shown.mjs';
 
@@ -25,8 +25,8 @@ const IS_CHROMIUM = NAME === 'chromium';
 requireBrowser(NAME);
 const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR, BULLA_DEMO_ENGINE_PID } = process.env;
 const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
-const SHOTS = join(WEB_BUILD, 'screenshots');
-const words = JSON.parse(readFileSync(join(SOURCE, 'web/pages/strings/core/en.json'), 'utf8'));
+const words = page.words(['core']);
+const shots = page.shots('online', NAME);
 const LOOK = '<b>Acme</b>';
 const BUTTON = '#bulla button';
 const CLICK = '#message button[type=submit]';
@@ -39,7 +39,6 @@ let count = 0;
 before(async () => {
     browser = await startBrowser(NAME, { ca: BULLA_CA });
     folder = mkdtempSync(join(tmpdir(), 'bulla-online-'));
-    mkdirSync(SHOTS, { recursive: true });
     tab = await browser.tab();
     const path = join(BULLA_DEMO_DIR, 'bulla.conf');
     const settings = 'key_service = "demo"\n  level = medium\n';
@@ -65,8 +64,8 @@ function seal(mail, { profile = 'default', to = BULLA_USER, spoil = (html) => ht
     return { url: pathToFileURL(`${stem}.html`).href, id: /name="m" value="(\w+)"/.exec(html)[1] };
 }
 
-const text = (selector) => tab.evaluate((at) => document.querySelector(at)?.innerText ?? '', selector);
-const shot = (what, page = tab) => page.screenshot(join(SHOTS, `online-${NAME}-${what}.png`));
+const text = (selector) => page.text(tab, selector);
+const shot = (what) => shots(tab, what);
 
 async function post(mail, options) {
     const { url, id } = seal(mail, options);
@@ -77,17 +76,14 @@ async function post(mail, options) {
 }
 
 async function signIn() {
-    await tab.waitFor('#signin:not([hidden]) input[name=user]');
-    await tab.type('#signin input[name=user]', BULLA_USER);
-    await tab.type('#signin input[name=password]', password);
-    await tab.click('#signin button[type=submit]');
+    await page.signIn(tab, BULLA_USER, password);
     await tab.waitFor('#message:not([hidden]), #failed:not([hidden])');
 }
 
 async function open() {
-    await tab.waitFor(`${CLICK}:not([aria-disabled])`);
-    await tab.click(CLICK);
-    await tab.waitFor('#opened:not([hidden]) article, #failed:not([hidden])');
+    await tab.click(`${CLICK}:not([aria-disabled])`);
+    // The heading has the focus once what is in frames is there too.
+    await page.until(tab, () => !document.getElementById('failed').hidden || document.activeElement.matches('#opened h1'));
 }
 
 const keyd = (...command) => execFileSync('bulla-keyd', [...command, '--config', join(BULLA_DEMO_DIR, 'keyd/keyd.conf')]);
@@ -101,7 +97,7 @@ test('a_posted_envelope_asks_who_reads_it_then_for_a_click_and_shows_it', async 
     assert.match(await text('#message'), /Quarterly report/);
     assert.match(await text('#message'), /sender@example\.org/);
     await tab.waitFor('#look:not([hidden]) a');
-    assert.equal(await tab.evaluate(() => document.getElementById('look-title').textContent), LOOK, 'what a profile shows is text');
+    assert.equal(await text('#look-title'), LOOK, 'what a profile shows is text');
     await shot('release');
     await open();
     assert.equal(await text('#opened h1'), 'Quarterly report');
@@ -112,7 +108,7 @@ test('a_posted_envelope_asks_who_reads_it_then_for_a_click_and_shows_it', async 
     assert.equal(answer[1], 'noopener noreferrer');
     await tab.waitFor('iframe');
     assert.match(await tab.evaluate(() => document.querySelector('iframe').contentDocument.body.innerText), /Revenue rose by 12/);
-    assert.ok(await tab.evaluate(() => document.querySelector('iframe').contentDocument.querySelector('img').naturalWidth > 0), 'its own picture');
+    await page.until(tab, () => document.querySelector('iframe').contentDocument.querySelector('img').naturalWidth > 0); // its own picture
     assert.equal(await tab.evaluate(() => getComputedStyle(document.querySelector('iframe').contentDocument.querySelector('.total')).fontWeight), '700');
     assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('a.file .name')].map((name) => name.innerText)),
         ['Bericht Q3 €.pdf', 'Earlier message.eml']);
@@ -198,8 +194,8 @@ test('five_faults_are_told_apart', async () => {
 });
 
 // Another language, and back to the same page: it goes on by its button again.
-async function changeLanguage(page, language) {
-    await page.selectOption('#language-choice', language);
+async function changeLanguage(language) {
+    await tab.page.selectOption('#language-choice', language);
     await tab.click('#language button');
     await tab.waitFor(`html[lang=${language}] #wait button`);
     await tab.click('#wait button');
@@ -225,8 +221,7 @@ test('where_no_script_may_run_forms_do_it', noScripts, async () => {
     const desk = tab;
     for (const [what, options] of [['desk', {}], ['phone-dark-de', { width: 390, scheme: 'dark', locale: 'de-DE' }], ['phone-ar', { width: 390, locale: 'ar' }]]) {
         tab = await browser.tab({ javaScriptEnabled: false, ...options });
-        const { page } = tab;
-        const has = (selector, words) => page.locator(selector, { hasText: words }).first().waitFor();
+        const has = (selector, words) => tab.page.locator(selector, { hasText: words }).first().waitFor();
         const to = what === 'phone-ar' ? `plain-${randomUUID()}@example.org` : BULLA_USER;
         const { url } = seal(mixed(), { to });
         await tab.goto(url);
@@ -234,8 +229,8 @@ test('where_no_script_may_run_forms_do_it', noScripts, async () => {
         await tab.click('#wait button');
         await tab.waitFor('#signin input[name=user]');
         await shot(`plain-${what}-signin`);
-        await changeLanguage(page, 'sv');
-        await changeLanguage(page, options.locale?.slice(0, 2) ?? 'en');
+        await changeLanguage('sv');
+        await changeLanguage(options.locale?.slice(0, 2) ?? 'en');
         if (what === 'phone-ar') {
             await registerPlainly(to, what);
         } else {
@@ -250,7 +245,7 @@ test('where_no_script_may_run_forms_do_it', noScripts, async () => {
         await has('#opened .text', 'Plain version, not shown.');
         await has('#opened button.file', 'Earlier message.eml');
         await shot(`plain-${what}-shown`);
-        assert.equal(await page.locator('script').count(), 0);
+        assert.equal(await tab.page.locator('script').count(), 0);
         const saved = await tab.download('button.file:has-text("Bericht")');
         assert.equal(saved.name, 'Bericht Q3 €.pdf');
         assert.deepEqual(readFileSync(saved.path), REPORT);

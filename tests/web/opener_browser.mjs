@@ -3,7 +3,7 @@
 //   node opener_browser.mjs chromium|firefox
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -11,7 +11,8 @@ import { pathToFileURL } from 'node:url';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { PNG, REPORT, TEXT, hostile, large, longText, mixed } from './support/mails.mjs';
 import { timedOpening } from './support/opening.mjs';
-import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import { shots, until, untilText } from './support/page.mjs';
+import { SOURCE } from './support/paths.mjs';
 import { MAGIC, deflated, envelope, pack } from './support/seal.mjs';
 import { Service, Tracker } from './support/service.mjs';
 import { plainText } from './support/shown.mjs';
@@ -19,7 +20,7 @@ import { plainText } from './support/shown.mjs';
 const NAME = process.argv[2] ?? 'chromium';
 const IS_CHROMIUM = NAME === 'chromium';
 requireBrowser(NAME);
-const SHOTS = join(WEB_BUILD, 'screenshots');
+const picture = shots('opener', NAME);
 const READY = '#app[data-state=ready] button.main';
 const ENDED = '#app[data-state=shown], .fault';
 const words = JSON.parse(readFileSync(join(SOURCE, 'web/locales/en.json'), 'utf8'));
@@ -32,7 +33,6 @@ before(async () => {
     service = await new Service().start();
     browser = await startBrowser(NAME);
     folder = mkdtempSync(join(tmpdir(), 'bulla-envelopes-'));
-    mkdirSync(SHOTS, { recursive: true });
 });
 
 after(async () => {
@@ -242,10 +242,7 @@ test('tells_of_a_closed_window_and_lets_open_it_again', async () => {
     const popup = await tab.clickForWindow(READY);
     await tab.waitFor('#app[data-state=waiting]');
     await popup.close();
-    await tab.evaluate((wanted) => new Promise((resolve) => {
-        const look = () => (document.querySelector('.status').textContent === wanted ? resolve() : setTimeout(look, 100));
-        look();
-    }), words.waiting_closed);
+    await untilText(tab, '.status', words.waiting_closed);
     service.add(tab.sealed, 'ok');
     await tab.click('.actions button');
     await tab.waitFor(ENDED);
@@ -367,7 +364,7 @@ test('is_readable_where_scripts_do_not_run', { skip: !IS_CHROMIUM && 'the driver
     await tab.goto(write(html));
     assert.match(await tab.page.innerText('body'), new RegExp(`^${words.fallback_heading}[^]*${words.fallback_step_1}`));
     assert.equal(await tab.page.locator('input[type=password]').count(), 0);
-    await tab.screenshot(join(SHOTS, `${NAME}-en-fallback.png`));
+    await picture(tab, 'en-fallback');
     // Its button posts every field, as that of an envelope without a script does.
     const before = service.posted.length;
     await tab.click('#fallback button');
@@ -404,7 +401,7 @@ test('a_plain_envelope_is_readable_and_posts_every_field_without_a_script', asyn
             assert.ok(text.includes(said[key].replace('{host}', service.url)), `${locale}: ${key} in ${text}`);
         assert.equal(await tab.page.$$eval('script, input[type=password]', (found) => found.length), 0);
         assert.equal(await tab.page.$$eval('input', (found) => found.filter((input) => input.offsetHeight > 0).length), 0);
-        await tab.screenshot(join(SHOTS, `${NAME}-${locale}-plain.png`));
+        await picture(tab, `${locale}-plain`);
         assert.equal(service.requests.length, before, 'nobody is contacted before the click');
         assert.deepEqual(complaints, [], `${locale}: the console is quiet`);
         await tab.click('form#bulla button.main');
@@ -455,41 +452,43 @@ test('opens_a_text_of_many_megabytes_at_once_and_the_rest_on_request', async () 
     const tab = await openMessage(text);
     assert.ok(await tab.evaluate(() => document.querySelectorAll('.block').length) < 100);
     await tab.click('.text > button');
-    assert.ok(await tab.evaluate(() => document.querySelectorAll('.block').length) > 700);
+    await until(tab, () => document.querySelectorAll('.block').length > 700);
     await tab.close();
 });
 
-const WIDTHS = { desktop: [1280, 800], phone: [390, 844] };
+// Each language, size and light at least once, and in Firefox what is most apart.
+const SIZES = { desktop: [1280, 800], phone: [390, 844] };
+const LOOKS = { light: [['en', 'desktop'], ['de', 'phone'], ['ar', 'desktop']], dark: [['ar', 'phone'], ['ja', 'desktop'], ['en', 'phone']] };
+const LOOKS_OF_FIREFOX = { light: [['en', 'desktop']], dark: [['ar', 'phone']] };
 
 test('screenshots', async () => {
-    for (const dark of [false, true]) {
-        const own = IS_CHROMIUM ? browser : await startBrowser(NAME, { dark });
+    for (const [scheme, looks] of Object.entries(IS_CHROMIUM ? LOOKS : LOOKS_OF_FIREFOX)) {
+        const own = IS_CHROMIUM ? browser : await startBrowser(NAME, { dark: scheme === 'dark' });
         try {
-            for (const [size, [width, height]] of Object.entries(WIDTHS)) {
-                for (const locale of IS_CHROMIUM ? ['en', 'ar', 'de', 'ja'] : ['en', 'ar']) {
-                    const shot = (what) => join(SHOTS, `${NAME}-${locale}-${size}-${dark ? 'dark' : 'light'}-${what}.png`);
-                    const tab = await own.tab({ width, height, scheme: dark ? 'dark' : 'light' });
-                    const options = { locale, logo: `<a href="https://example.org"><img src="data:image/png;base64,${PNG.toString('base64')}" width="132" height="28" alt="Example"></a>` };
-                    await openFile(mixed(), { tab, options });
-                    await tab.screenshot(shot('ready'));
-                    const direction = await tab.evaluate(() => [getComputedStyle(document.body).direction,
-                        document.documentElement.scrollWidth <= window.innerWidth]);
-                    assert.deepEqual(direction, [locale === 'ar' ? 'rtl' : 'ltr', true], `${locale} at ${width}`);
-                    await tab.click(READY);
-                    await tab.waitFor(ENDED);
-                    await tab.screenshot(shot('shown'));
-                    assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
-                    await openFile(TEXT, { tab, options: { ...options, mangle: without('c') } });
-                    await tab.screenshot(shot('damaged'));
-                    if (size === 'phone') {
-                        await openFile(TEXT, { tab, options, mode: 'idle' });
-                        const popup = await tab.clickForWindow(READY);
-                        await tab.waitFor('#app[data-state=waiting]');
-                        await popup.close();
-                        await tab.screenshot(shot('waiting'));
-                    }
-                    await tab.close();
+            for (const [locale, size] of looks) {
+                const [width, height] = SIZES[size];
+                const tab = await own.tab({ width, height, scheme });
+                const shot = (what) => picture(tab, `${locale}-${size}-${scheme}-${what}`);
+                const options = { locale, logo: `<a href="https://example.org"><img src="data:image/png;base64,${PNG.toString('base64')}" width="132" height="28" alt="Example"></a>` };
+                await openFile(mixed(), { tab, options });
+                await shot('ready');
+                const direction = await tab.evaluate(() => [getComputedStyle(document.body).direction,
+                    document.documentElement.scrollWidth <= window.innerWidth]);
+                assert.deepEqual(direction, [locale === 'ar' ? 'rtl' : 'ltr', true], `${locale} at ${width}`);
+                await tab.click(READY);
+                await tab.waitFor(ENDED);
+                await shot('shown');
+                assert.ok(await tab.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+                await openFile(TEXT, { tab, options: { ...options, mangle: without('c') } });
+                await shot('damaged');
+                if (size === 'phone') {
+                    await openFile(TEXT, { tab, options, mode: 'idle' });
+                    const popup = await tab.clickForWindow(READY);
+                    await tab.waitFor('#app[data-state=waiting]');
+                    await popup.close();
+                    await shot('waiting');
                 }
+                await tab.close();
             }
         } finally {
             if (own !== browser)

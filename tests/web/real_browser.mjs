@@ -4,7 +4,8 @@
 //   tools/demo --exec node tests/web/real_browser.mjs chromium|firefox
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -13,8 +14,10 @@ import { shownField } from '../../web/opener/header.js';
 import { layOut, parseMail } from '../../web/opener/mime.js';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { reloadEngine } from './support/engine.mjs';
+import { mailedCode } from './support/mailed.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
-import { CORPUS, SOURCE, WEB_BUILD, corpusFiles } from './support/paths.mjs';
+import * as page from './support/page.mjs';
+import { CORPUS, SOURCE, corpusFiles } from './support/paths.mjs';
 import { plainText } from './support/shown.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
@@ -23,7 +26,7 @@ requireBrowser(NAME);
 const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR, BULLA_DEMO_KEYD_PID, BULLA_DEMO_ENGINE_PID } = process.env;
 const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
 const words = JSON.parse(readFileSync(join(SOURCE, 'web/locales/en.json'), 'utf8'));
-const SHOTS = join(WEB_BUILD, 'screenshots');
+const shot = page.shots('real', NAME);
 const READY = '#app[data-state=ready] button.main';
 const ENDED = '#app[data-state=shown], .fault';
 const CORPUS_COUNT = IS_CHROMIUM ? 12 : 5;
@@ -35,7 +38,6 @@ let tab; // one tab, so one session with the key service
 before(async () => {
     browser = await startBrowser(NAME, { ca: BULLA_CA });
     folder = mkdtempSync(join(tmpdir(), 'bulla-real-'));
-    mkdirSync(SHOTS, { recursive: true });
     tab = await browser.tab();
 });
 
@@ -59,8 +61,8 @@ function seal(mail, to = BULLA_USER, profile = 'default') {
 }
 
 const state = () => tab.evaluate(() => document.getElementById('app').dataset.state);
-const text = (page, selector) => page.evaluate((at) => document.querySelector(at)?.innerText ?? '', selector);
-const shot = (page, what) => page.screenshot(join(SHOTS, `real-${NAME}-${what}.png`));
+const { text, signIn } = page;
+const BUTTON = '#message button[type=submit]';
 
 async function openWindow(mail, to, profile) {
     await tab.goto(seal(mail, to, profile));
@@ -71,28 +73,20 @@ async function openWindow(mail, to, profile) {
     return popup;
 }
 
-async function signIn(popup, user, secret) {
-    await popup.waitFor('#signin:not([hidden]) input[name=user]');
-    await popup.type('#signin input[name=user]', user);
-    await popup.type('#signin input[name=password]', secret);
-    await popup.click('#signin button[type=submit]');
-}
-
 // At the profile's level "high" the password is asked for each time; see the test of sessions.
-async function release(popup) {
-    await popup.waitFor('#message:not([hidden]), #signin:not([hidden])');
-    if (await popup.evaluate(() => !document.querySelector('#signin').hidden)) {
-        await signIn(popup, BULLA_USER, password);
-        await popup.waitFor('#message:not([hidden])');
-    }
-    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
-    await popup.click('#message button[type=submit]');
+async function release(popup, user = BULLA_USER, secret = password) {
+    await page.release(popup, user, secret);
     await tab.waitFor(ENDED);
 }
 
-// Clicks as a page's own button would get them, whether it takes them or not.
-const clickAtOnce = (popup) => popup.evaluate(() => document.querySelector('#message button[type=submit]').click());
-const isGuarded = (popup) => popup.evaluate(() => document.querySelector('#message button[type=submit]').ariaDisabled === 'true');
+// Clicks right after something happened to the window, as its own button would get it; the time that then begins is over
+// before a slow machine could ask for anything else.
+const clickAfter = (popup, target, event) => popup.evaluate(([on, name]) => {
+    const button = document.querySelector('#message button[type=submit]');
+    (on === 'window' ? window : document).dispatchEvent(new Event(name));
+    button.click();
+    return button.ariaDisabled === 'true' && !button.disabled;
+}, [target, event]);
 
 const squeeze = (value) => value.replace(/\s+/g, ' ').trim();
 
@@ -103,12 +97,6 @@ test('a_wrong_password_is_told_by_the_service_and_the_right_one_opens', async ()
     assert.notEqual(squeeze(await text(popup, '#signin .error')), '');
     await shot(popup, 'wrong-password');
     assert.equal(await state(), 'waiting');
-    // The page keeps what was typed; it is replaced.
-    await popup.evaluate(() => {
-        document.querySelectorAll('#signin input[name=user], #signin input[name=password]').forEach((input) => {
-            input.value = '';
-        });
-    });
     await signIn(popup, BULLA_USER, password);
     await popup.waitFor('#message:not([hidden])');
     assert.match(await text(popup, '#message'), /Quarterly report/);
@@ -148,22 +136,16 @@ test('at_level_medium_a_session_spares_the_password_but_not_the_click', async ()
 
 test('a_click_before_the_message_could_be_read_releases_nothing', async () => {
     const popup = await openWindow(TEXT);
-    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
-    // The window comes back into view, right under a click.
-    await popup.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
-    assert.ok(await popup.evaluate(() => {
-        const button = document.querySelector('#message button[type=submit]');
-        button.click();
-        return button.ariaDisabled === 'true' && !button.disabled;
-    }), 'the click began no release');
-    await popup.evaluate(() => window.dispatchEvent(new Event('blur')));
-    assert.ok(await isGuarded(popup));
-    assert.equal(await state(), 'waiting');
-    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
-    assert.equal(await state(), 'waiting');
+    await popup.waitFor(`${BUTTON}:not([aria-disabled])`);
+    // The window comes back into view, or loses the focus, right under a click.
+    for (const [target, event] of [['document', 'visibilitychange'], ['window', 'blur']]) {
+        assert.ok(await clickAfter(popup, target, event), `after ${event} the click began no release`);
+        await popup.waitFor(`${BUTTON}:not([aria-disabled])`);
+        assert.equal(await state(), 'waiting');
+    }
     // By keyboard: the button keeps its place in the order while it waits.
-    await popup.evaluate(() => document.querySelector('#message button[type=submit]').focus());
-    await clickAtOnce(popup);
+    await popup.evaluate((at) => document.querySelector(at).focus(), BUTTON);
+    await popup.evaluate((at) => document.querySelector(at).click(), BUTTON);
     await tab.waitFor(ENDED);
     assert.equal(await state(), 'shown');
 });
@@ -211,21 +193,6 @@ test('a_tampered_envelope_is_refused_though_the_key_was_released', async () => {
     assert.equal(await text(tab, '.fault h1'), words.cut_title);
 });
 
-// The code that the service mailed, from its spool folder.
-async function mailedCode(address) {
-    const spool = join(BULLA_DEMO_DIR, 'keyd/mail');
-    for (let waited = 0; waited < 30000; waited += 200) {
-        for (const name of readdirSync(spool).filter((entry) => entry.endsWith('.eml'))) {
-            const root = parseMail(new Uint8Array(readFileSync(join(spool, name))));
-            const code = /^\s*(\d[\d ]{4,10}\d)\s*$/m.exec(root.text());
-            if (code && shownField(root.fields, 'to').includes(address))
-                return code[1].replace(/ /g, '');
-        }
-        await new Promise((resolve) => setTimeout(resolve, 200));
-    }
-    throw new Error(`no code was mailed to ${address}`);
-}
-
 test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () => {
     const newcomer = 'newcomer@recipient.example';
     // Who is signed in is not a recipient of this one: the envelope and the window both say so.
@@ -249,12 +216,9 @@ test('a_newcomer_registers_in_the_window_and_others_are_turned_away', async () =
     await shot(popup, 'register');
     await popup.click('#register button[type=submit]');
     await popup.waitFor('#code:not([hidden])');
-    await popup.type('#code input[name=code]', await mailedCode(newcomer));
+    await popup.type('#code input[name=code]', await mailedCode(BULLA_DEMO_DIR, 1, newcomer));
     await popup.click('#code button[type=submit]');
-    await popup.waitFor('#message:not([hidden]), #signin:not([hidden])');
-    if (await popup.evaluate(() => !document.querySelector('#signin').hidden))
-        await signIn(popup, newcomer, 'a long enough secret');
-    await release(popup);
+    await release(popup, newcomer, 'a long enough secret');
     assert.equal(await state(), 'shown');
     assert.match(await plainText(tab), /^Liebe Anna,/);
 });
@@ -272,9 +236,7 @@ test('at_level_none_a_click_opens_without_an_account_and_a_lock_still_bites', as
     tab = await browser.tab(); // in Chromium of a stranger: nobody has signed in there
     const popup = await openWindow(TEXT, 'nobody@recipient.example', 'open');
     await popup.waitFor('#message:not([hidden])');
-    await popup.waitFor('#message button[type=submit]:not([aria-disabled])');
-    await popup.click('#message button[type=submit]');
-    await tab.waitFor(ENDED);
+    await release(popup);
     assert.equal(await state(), 'shown');
     assert.match(await plainText(tab), /^Liebe Anna,/);
     const url = seal(TEXT, 'nobody@recipient.example', 'open');
@@ -321,6 +283,10 @@ test('a_file_that_opens_the_service_for_a_message_of_anothers_learns_nothing_wit
 test('without_the_service_the_envelope_says_so', async () => {
     const url = seal(TEXT);
     process.kill(Number(BULLA_DEMO_KEYD_PID), 'SIGTERM');
+    const { hostname, port } = new URL(BULLA_KEYD_URL);
+    await page.settled(() => new Promise((resolve) => { // it ends what is under way first
+        const socket = connect(port, hostname, () => socket.destroy(resolve(false))).on('error', () => resolve(true));
+    }), 'the end of the service');
     await tab.goto(url);
     await tab.click(READY);
     await tab.waitFor('.fault');

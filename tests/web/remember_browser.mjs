@@ -1,14 +1,15 @@
 // A key that is kept on the reader's device: under a passphrase, for one envelope, where its sender allows it.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { TEXT } from './support/mails.mjs';
-import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import { shots, untilText as saysIn } from './support/page.mjs';
+import { SOURCE } from './support/paths.mjs';
 import { envelope } from './support/seal.mjs';
 import { Service } from './support/service.mjs';
 
@@ -17,7 +18,7 @@ requireBrowser(NAME);
 const ALLOWED = 16;
 const PASSPHRASE = 'four clay tokens';
 const READY = '#app[data-state=ready] button.main';
-const SHOTS = join(WEB_BUILD, 'screenshots');
+const shot = shots('remember', NAME);
 const words = JSON.parse(readFileSync(join(SOURCE, 'web/locales/en.json'), 'utf8'));
 
 let browser;
@@ -28,7 +29,6 @@ before(async () => {
     service = await new Service().start();
     browser = await startBrowser(NAME);
     folder = mkdtempSync(join(tmpdir(), 'bulla-remember-'));
-    mkdirSync(SHOTS, { recursive: true });
 });
 
 after(async () => {
@@ -37,9 +37,7 @@ after(async () => {
     rmSync(folder, { recursive: true, force: true });
 });
 
-const textOf = (tab, selector) => tab.evaluate((at) => document.querySelector(at)?.textContent ?? '', selector);
 const entries = (tab) => tab.evaluate(() => Object.entries(localStorage));
-const shot = (tab, what) => tab.screenshot(join(SHOTS, `remember-${NAME}-${what}.png`));
 
 function make({ remember = true, mode = 'ok', ...options } = {}) {
     const sealed = envelope(TEXT, { service: service.url, from: 'joerg@example.org', subject: 'Grüße', remember, ...options });
@@ -75,11 +73,7 @@ async function clear(tab) {
     await tab.close();
 }
 
-const saysSoon = async (tab, text) => {
-    for (let waited = 0; waited < 30000 && !(await textOf(tab, '#app')).includes(text); waited += 50)
-        await new Promise((resolve) => setTimeout(resolve, 50));
-    assert.ok((await textOf(tab, '#app')).includes(text), text);
-};
+const saysSoon = (tab, text) => saysIn(tab, '#app', text);
 
 test('a_kept_key_opens_without_the_service_even_when_the_sender_has_locked', async () => {
     const tab = await browser.tab();
@@ -102,9 +96,6 @@ test('a_kept_key_opens_without_the_service_even_when_the_sender_has_locked', asy
     await shot(tab, 'ready');
     await recallIt(tab, 'another phrase');
     await saysSoon(tab, words.remember_wrong);
-    await tab.evaluate(() => {
-        document.querySelector('form input').value = '';
-    });
     await recallIt(tab, PASSPHRASE);
     await tab.waitFor('#app[data-state=shown]');
     await saysSoon(tab, 'Liebe Anna');

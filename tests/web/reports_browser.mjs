@@ -3,13 +3,13 @@
 //   tools/demo --exec node tests/web/reports_browser.mjs chromium|firefox
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { layOut, parseMail } from '../../web/opener/mime.js';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
-import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import * as page from './support/page.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
 const IS_CHROMIUM = NAME === 'chromium';
@@ -19,9 +19,8 @@ const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
 const SENDER = 'pat@counted.example';
 const AUDITOR = 'auditor@example.org';
 const HELPER = 'helper@example.org';
-const SHOTS = join(WEB_BUILD, 'screenshots');
-const COUNT_MS_MAX = 40000; // sealed messages are counted by and by
-const words = JSON.parse(readFileSync(join(SOURCE, 'web/pages/strings/report/en.json'), 'utf8'));
+const words = page.words(['report']);
+const shots = page.shots('reports', NAME);
 
 let browser;
 let folder;
@@ -32,7 +31,6 @@ const keyd = (...command) => execFileSync('bulla-keyd', [...command, '--config',
 before(async () => {
     browser = await startBrowser(NAME, { ca: BULLA_CA });
     folder = mkdtempSync(join(tmpdir(), 'bulla-reports-'));
-    mkdirSync(SHOTS, { recursive: true });
     for (const [address, role] of [[AUDITOR, 'auditor'], [HELPER, 'helpdesk']]) {
         keyd('account', 'add', '--password-file', BULLA_PASSWORD_FILE, address);
         keyd('role', 'grant', address, role);
@@ -61,25 +59,17 @@ function seal(name) {
 const opens = (name) => spawnSync('bulla', ['open', '--key-service', BULLA_KEYD_URL, '--ca', BULLA_CA, '--user', BULLA_USER,
     '--password-file', BULLA_PASSWORD_FILE, join(folder, `${name}.sealed`)]).status === 0;
 
-// Until the service has counted both messages.
-async function counted() {
-    const until = Date.now() + COUNT_MS_MAX;
-    while (!keyd('report', '--by', 'domain', '--csv').includes('"counted.example",2,1,1,0,1,0')) {
-        assert.ok(Date.now() < until, keyd('report', '--by', 'domain', '--csv'));
-        await new Promise((resolve) => setTimeout(resolve, 250));
-    }
-}
+// Until the service has counted both messages, which it does by and by.
+const report = () => keyd('report', '--by', 'domain', '--csv');
+const counted = () => page.settled(() => report().includes('"counted.example",2,1,1,0,1,0'), report);
 
-const text = (selector) => tab.evaluate((at) => document.querySelector(at)?.textContent ?? '', selector);
-const texts = (selector) => tab.evaluate((at) => [...document.querySelectorAll(at)].map((each) => each.textContent), selector);
-const shot = (what) => tab.screenshot(join(SHOTS, `reports-${NAME}-${what}.png`));
+const texts = (selector) => page.texts(tab, selector);
+const shot = (what) => shots(tab, what);
 const links = () => tab.evaluate(() => [...document.querySelectorAll('#nav a:not([hidden])')].map(({ pathname }) => pathname));
 
 async function signIn(user) {
     await tab.goto(`${BULLA_KEYD_URL}/reports`);
-    await tab.type('#signin input[name=user]', user);
-    await tab.type('#signin input[name=password]', password);
-    await tab.click('#signin button[type=submit]');
+    await page.signIn(tab, user, password);
     await tab.waitFor('#account-name:not(:empty)');
 }
 
@@ -122,18 +112,14 @@ test('the_file_has_the_rows_that_are_shown', async () => {
 
 test('days_without_anything_and_days_in_the_wrong_order_are_told', async () => {
     const choose = async (from, to) => {
-        await tab.evaluate(([first, last]) => {
-            document.getElementById('report-from').value = first;
-            document.getElementById('report-to').value = last;
-        }, [from, to]);
-        await tab.click('#report form button');
+        await page.choose(tab, '#report-from', from);
+        await page.choose(tab, '#report-to', to);
+        await tab.click('#report form button:enabled');
     };
     await choose('2020-01-01', '2020-01-31');
-    await tab.waitFor('#report-note:not(:empty)');
-    assert.equal(await text('#report-note'), words.report_none);
+    await page.untilText(tab, '#report-note', words.report_none);
     await choose('2020-01-31', '2020-01-01');
-    await tab.waitFor('#report .error:not(:empty)');
-    assert.equal(await text('#report .error'), words.report_error_dates);
+    await page.untilText(tab, '#report .error', words.report_error_dates);
 });
 
 test('it_fits_a_phone_in_the_dark_and_reads_from_right_to_left', { skip: !IS_CHROMIUM && 'one browser suffices' }, async () => {

@@ -5,22 +5,21 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createECDH } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { layOut, parseMail } from '../../web/opener/mime.js';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
-import { SOURCE, WEB_BUILD } from './support/paths.mjs';
+import * as page from './support/page.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
 requireBrowser(NAME);
 const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR } = process.env;
 const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
 const SENDER = 'sender@example.org';
-const SHOTS = join(WEB_BUILD, 'screenshots');
-const strings = (part) => JSON.parse(readFileSync(join(SOURCE, `web/pages/strings/${part}/en.json`), 'utf8'));
-const words = { ...strings('core'), ...strings('sent') };
+const words = page.words(['core', 'sent']);
+const shots = page.shots('sent', NAME);
 const SUBJECT = 'The <b>figures</b> & the plan';
 
 let browser;
@@ -33,7 +32,6 @@ const keyd = (...command) => execFileSync('bulla-keyd', [...command, '--config',
 before(async () => {
     browser = await startBrowser(NAME, { ca: BULLA_CA });
     folder = mkdtempSync(join(tmpdir(), 'bulla-sent-'));
-    mkdirSync(SHOTS, { recursive: true });
     keyd('account', 'add', '--password-file', BULLA_PASSWORD_FILE, SENDER);
     id = seal(SUBJECT, 'message', [BULLA_USER, 'carol@example.org']);
     seal('Another one', 'other', [BULLA_USER]);
@@ -61,19 +59,15 @@ function open(name) {
     return done.status === 0 ? '' : done.stderr;
 }
 
-const text = (selector) => tab.evaluate((at) => document.querySelector(at)?.textContent ?? '', selector);
-const texts = (selector) => tab.evaluate((at) => [...document.querySelectorAll(at)].map((each) => each.textContent), selector);
-const shot = (what) => tab.screenshot(join(SHOTS, `sent-${NAME}-${what}.png`));
+const text = (selector) => page.text(tab, selector);
+const texts = (selector) => page.texts(tab, selector);
+const shot = (what) => shots(tab, what);
+const signIn = (user) => page.signIn(tab, user, password);
 
-async function signIn(user) {
-    await tab.waitFor('#signin:not([hidden]) input[name=user]');
-    await tab.type('#signin input[name=user]', user);
-    await tab.type('#signin input[name=password]', password);
-    await tab.click('#signin button[type=submit]');
-}
-
-// Until the page has told that a change was made, or that it was not.
-async function done() {
+// Clicks, and waits until the page has told that this change was made, or that it was not.
+async function change(selector) {
+    await tab.evaluate(() => document.querySelector('#done').replaceChildren());
+    await tab.click(selector);
     await tab.waitFor('#done:not(:empty), #message .error:not(:empty)');
     assert.equal(await text('#message .error'), '');
 }
@@ -91,7 +85,7 @@ test('a_sender_finds_what_was_sent_and_who_opened_it', async () => {
     assert.deepEqual(await texts('#rows td:first-child a'), [SUBJECT]);
     assert.ok((await text('#rows tr')).includes('opened by 1 of 2'));
     await tab.click('#rows a');
-    await tab.waitFor('#message:not([hidden])');
+    await tab.waitFor('#message:not([hidden])'); // a page of its own
     assert.equal(await text('#message-subject'), SUBJECT);
     assert.deepEqual(await texts('#recipients td:first-child'), [BULLA_USER, 'carol@example.org'].sort());
     await shot('message');
@@ -103,11 +97,11 @@ test('a_lock_is_asked_for_in_honest_words_and_bites_at_once', async () => {
     assert.ok((await text('#sure')).includes(words.sent_kept));
     await shot('sure');
     await tab.click('#sure button[value=""]');
+    await page.until(tab, () => !document.querySelector('#sure').open);
     assert.equal(open('message'), ''); // nothing was locked yet
     await tab.click('#lock');
     await tab.waitFor('#sure[open]');
-    await tab.click('#sure-lock');
-    await done();
+    await change('#sure-lock');
     assert.equal(await text('#message-state .state'), words.sent_state_locked);
     assert.match(open('message'), /lock/);
     assert.equal(open('other'), '');
@@ -130,16 +124,13 @@ test('unlocked_it_opens_and_a_date_in_the_past_ends_that', async () => {
     await tab.goto(`${BULLA_KEYD_URL}/sent?m=${id}`);
     await signIn(SENDER);
     await tab.waitFor('#message:not([hidden])');
-    await tab.click('#lock');
-    await done();
+    await change('#lock');
     assert.equal(open('message'), '');
-    await tab.evaluate(() => {
-        document.getElementById('expires').value = '2020-01-02T03:04';
-    });
-    await tab.click('form[data-date=expires] button[type=submit]');
+    await page.choose(tab, '#expires', '2020-01-02T03:04');
+    await change('form[data-date=expires] button[type=submit]');
     await tab.waitFor('#message-state .expired');
     assert.match(open('message'), /expired|over/);
-    await tab.click('form[data-date=expires] button[type=button]');
+    await change('form[data-date=expires] button[type=button]');
     await tab.waitFor('#message-state .opened');
     assert.equal(open('message'), '');
 });

@@ -64,6 +64,15 @@ export async function signIn(tab, user, password) {
     await tab.click('#signin button[type=submit]');
 }
 
+/** In a message's window: signs in where that is asked for, and clicks once the button takes it. */
+export async function release(popup, user, password) {
+    await popup.waitFor('#message:not([hidden]), #signin:not([hidden])');
+    if (await popup.evaluate(() => !document.querySelector('#signin').hidden))
+        await signIn(popup, user, password);
+    await popup.waitFor('#message:not([hidden])');
+    await popup.click('#message button[type=submit]:not([aria-disabled])');
+}
+
 /** A function that takes a tab's picture, named after the suite, the browser and what is to be seen. */
 export function shots(suite, browser) {
     const folder = join(WEB_BUILD, 'screenshots');
