@@ -7,7 +7,7 @@ import sys
 
 import drive
 
-STEP = int(os.environ.get("BULLA_E2E_CORPUS_STEP", "1"))  # sanitized builds take every n-th
+STEP = int(os.environ.get("BULLA_E2E_CORPUS_STEP", "1"))  # every n-th message
 EOLS = {"as it is": None, "CRLF": b"\r\n", "LF": b"\n"}
 
 

@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#define MANY           5000
+#define MANY           DAEMON_COUNT(5000)
 #define MANY_BYTES     4096
 #define SEND_AGAIN_MAX 200
 #define NOBODY         65534
@@ -273,9 +273,9 @@ static void bullad_waits_for_room_and_loses_nothing(void **state)
     (void)state;
     /* An arena for one of the largest messages, and mail of a tenth of it, unreleased. */
     daemon_start(&bullad, "output_arena = 46MB", "", 0);
-    pump(120, 8, 4000000);
-    assert_int_equal(stand_in_stored(bullad.service), 120);
-    pump(2000, 64, 60000);
+    pump(DAEMON_COUNT(120), 8, 4000000);
+    assert_int_equal(stand_in_stored(bullad.service), DAEMON_COUNT(120));
+    pump(DAEMON_COUNT(2000), 64, 60000);
     finish();
 }
 

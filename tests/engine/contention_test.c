@@ -38,11 +38,11 @@ static void bullad_keeps_small_and_large_apart_when_both_wait(void **state)
     const struct pump mixed = {.daemon = &bullad,
                                .sizes = sizes,
                                .sizes_count = ARRAY_COUNT(sizes),
-                               .count = 320,
+                               .count = DAEMON_COUNT(320),
                                .held_max = 64,
                                .slots_count = 1024};
     pump_run(&mixed);
-    assert_int_equal(stand_in_stored(bullad.service), 320);
+    assert_int_equal(stand_in_stored(bullad.service), DAEMON_COUNT(320));
     finish();
 }
 
@@ -448,7 +448,7 @@ static void bullad_seals_for_the_honest_beside_a_vandal_and_a_hoarder(void **sta
     const struct pump pump = {.daemon = &bullad,
                               .sizes = sizes,
                               .sizes_count = ARRAY_COUNT(sizes),
-                              .count = 300,
+                              .count = DAEMON_COUNT(300),
                               .held_max = 8,
                               .opens = true};
     pump_run(&pump);

@@ -24,7 +24,7 @@
 #define PAUSE_MS   10
 #define MAILS      8
 #define MAIL_BYTES 4096
-#define CROWD      8000
+#define CROWD      3000 /* more than WAITING_EMITS_MAX, twice over */
 #define SLOTS      512
 #define QUICK_NS   (4 * NS_PER_S) /* of four that would wait 2 s each */
 

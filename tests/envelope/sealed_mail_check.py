@@ -8,6 +8,7 @@ import email
 import email.header
 import email.policy
 import email.utils
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ ALLOWED = {
     "from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id", "in-reply-to",
     "references", "auto-submitted", "mime-version", "content-type",
 }
+STEP = int(os.environ.get("BULLA_SEALED_MAIL_STEP", "1"))  # every n-th mail is read
 OWN = {"env@sender.example", "env@recipient.example", "MAILER-DAEMON@mail.example.com"}
 
 
@@ -129,11 +131,12 @@ def main():
             original_bytes, sealed_bytes, hidden = map(int, line.split())
             original = emit.stdout.read(original_bytes)
             sealed = emit.stdout.read(sealed_bytes)
-            subjects += check(mails, original, sealed, hidden == 1)
+            if mails % STEP == 0:
+                subjects += check(mails, original, sealed, hidden == 1)
             mails += 1
     if emit.returncode != 0 or mails < 300:
         sys.exit(f"sealed_mail_emit gave {mails} mails and status {emit.returncode}")
-    print(f"{mails} sealed mails, {subjects} subjects compared")
+    print(f"{mails} sealed mails, every {STEP}. read, {subjects} subjects compared")
     if missing:
         print("skipped: no corpus")
         sys.exit(77)
