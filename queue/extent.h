@@ -21,8 +21,8 @@
 #define EXTENT_NONE          UINT64_MAX
 
 struct extent_free {
-    uint64_t offset;
-    uint64_t bytes;
+    uint32_t first; /* granule */
+    uint32_t count;
 };
 
 struct extent {
@@ -30,7 +30,10 @@ struct extent {
     uint32_t free_count;
     uint32_t taken_count;
     uint32_t extents_max;
-    uint64_t arena_bytes;
+    uint32_t arena_granules;
+    /* The first so many gaps are smaller than that: nobody who needs as much looks there. */
+    uint32_t skip_count;
+    uint32_t skip_granules;
 };
 
 /* `free` has room for extents_max + 1; borrowed until the extent is forgotten. */

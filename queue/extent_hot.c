@@ -11,14 +11,16 @@ void extent_init(struct extent *extent, struct extent_free *free, uint32_t exten
     ASSERT(free != NULL);
     ASSERT(extents_max > 0);
     ASSERT(arena_bytes > 0 && arena_bytes % EXTENT_GRANULE_BYTES == 0);
+    ASSERT(arena_bytes / EXTENT_GRANULE_BYTES <= UINT32_MAX);
+    const uint32_t all = (uint32_t)(arena_bytes / EXTENT_GRANULE_BYTES);
     *extent = (struct extent){
-        .free = free, .free_count = 1, .extents_max = extents_max, .arena_bytes = arena_bytes};
-    free[0] = (struct extent_free){.offset = 0, .bytes = arena_bytes};
+        .free = free, .free_count = 1, .extents_max = extents_max, .arena_granules = all};
+    free[0] = (struct extent_free){.first = 0, .count = all};
 }
 
 static uint64_t granules(uint64_t bytes)
 {
-    return (bytes + EXTENT_GRANULE_BYTES - 1) / EXTENT_GRANULE_BYTES * EXTENT_GRANULE_BYTES;
+    return bytes / EXTENT_GRANULE_BYTES + (bytes % EXTENT_GRANULE_BYTES != 0);
 }
 
 static void free_remove(struct extent *extent, uint32_t index)
@@ -29,45 +31,47 @@ static void free_remove(struct extent *extent, uint32_t index)
             (extent->free_count - index) * sizeof(extent->free[0]));
 }
 
-static void free_insert(struct extent *extent, uint32_t index, uint64_t offset, uint64_t bytes)
+static void free_insert(struct extent *extent, uint32_t index, uint32_t first, uint32_t count)
 {
     /* k ranges out leave at most k + 1 gaps, so the caller's extents_max + 1 always suffice. */
     ASSERT(extent->free_count <= extent->extents_max);
     memmove(&extent->free[index + 1], &extent->free[index],
             (extent->free_count - index) * sizeof(extent->free[0]));
-    extent->free[index] = (struct extent_free){.offset = offset, .bytes = bytes};
+    extent->free[index] = (struct extent_free){.first = first, .count = count};
     extent->free_count++;
 }
 
 HOT uint64_t extent_take(struct extent *extent, uint64_t bytes)
 {
     ASSERT(bytes > 0);
-    if (extent->taken_count == extent->extents_max || bytes > extent->arena_bytes)
+    const uint64_t need = granules(bytes);
+    if (extent->taken_count == extent->extents_max || need > extent->arena_granules)
         return EXTENT_NONE;
-    const uint64_t need_bytes = granules(bytes);
-    for (uint32_t n = 0; n < extent->free_count; n++) {
-        struct extent_free *gap = &extent->free[n];
-        if (gap->bytes < need_bytes)
-            continue;
-        const uint64_t offset = gap->offset;
-        gap->offset += need_bytes;
-        gap->bytes -= need_bytes;
-        if (gap->bytes == 0)
-            free_remove(extent, n);
-        extent->taken_count++;
-        return offset;
-    }
-    return EXTENT_NONE;
+    uint32_t n = need >= extent->skip_granules ? extent->skip_count : 0;
+    while (n < extent->free_count && extent->free[n].count < need)
+        n++;
+    extent->skip_count = n;
+    extent->skip_granules = (uint32_t)need;
+    if (n == extent->free_count)
+        return EXTENT_NONE;
+    struct extent_free *gap = &extent->free[n];
+    const uint64_t first = gap->first;
+    gap->first += (uint32_t)need;
+    gap->count -= (uint32_t)need;
+    if (gap->count == 0)
+        free_remove(extent, n);
+    extent->taken_count++;
+    return first * EXTENT_GRANULE_BYTES;
 }
 
-/* The first gap at or above `offset`. */
-static uint32_t free_find(const struct extent *extent, uint64_t offset)
+/* The first gap at or above `first`. */
+static uint32_t free_find(const struct extent *extent, uint32_t first)
 {
     uint32_t low = 0;
     uint32_t high = extent->free_count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (extent->free[middle].offset < offset)
+        if (extent->free[middle].first < first)
             low = middle + 1;
         else
             high = middle;
@@ -75,46 +79,63 @@ static uint32_t free_find(const struct extent *extent, uint64_t offset)
     return low;
 }
 
-/* Returns [offset, + bytes) to the gaps and joins it with its neighbours. */
-static void free_join(struct extent *extent, uint64_t offset, uint64_t bytes)
+/* What was skipped may be large enough now. */
+static void free_grown(struct extent *extent, uint32_t index)
 {
-    ASSERT(offset % EXTENT_GRANULE_BYTES == 0);
-    ASSERT(offset < extent->arena_bytes && bytes <= extent->arena_bytes - offset);
-    const uint32_t next = free_find(extent, offset);
+    if (index < extent->skip_count && extent->free[index].count >= extent->skip_granules)
+        extent->skip_count = index;
+}
+
+/* Returns granules_count granules, `from` on, to the gaps and joins them with their neighbours. */
+static void free_join(struct extent *extent, uint64_t from, uint64_t granules_count)
+{
+    ASSERT(from < extent->arena_granules);
+    ASSERT(granules_count <= extent->arena_granules - from);
+    const uint32_t first = (uint32_t)from;
+    const uint32_t count = (uint32_t)granules_count;
+    const uint32_t next = free_find(extent, first);
     struct extent_free *above = next < extent->free_count ? &extent->free[next] : NULL;
     struct extent_free *below = next > 0 ? &extent->free[next - 1] : NULL;
-    ASSERT(above == NULL || offset + bytes <= above->offset);        /* was not free */
-    ASSERT(below == NULL || below->offset + below->bytes <= offset); /* was not free */
+    ASSERT(above == NULL || first + count <= above->first);        /* was not free */
+    ASSERT(below == NULL || below->first + below->count <= first); /* was not free */
 
-    const bool joins_above = above != NULL && offset + bytes == above->offset;
-    const bool joins_below = below != NULL && below->offset + below->bytes == offset;
+    const bool joins_above = above != NULL && first + count == above->first;
+    const bool joins_below = below != NULL && below->first + below->count == first;
     if (joins_above && joins_below) {
-        below->bytes += bytes + above->bytes;
+        below->count += count + above->count;
         free_remove(extent, next);
+        extent->skip_count -= next < extent->skip_count ? 1 : 0;
+        free_grown(extent, next - 1);
     } else if (joins_above) {
-        above->offset = offset;
-        above->bytes += bytes;
+        above->first = first;
+        above->count += count;
+        free_grown(extent, next);
     } else if (joins_below) {
-        below->bytes += bytes;
+        below->count += count;
+        free_grown(extent, next - 1);
     } else {
-        free_insert(extent, next, offset, bytes);
+        free_insert(extent, next, first, count);
+        extent->skip_count += next < extent->skip_count ? 1 : 0;
+        free_grown(extent, next);
     }
 }
 
 HOT void extent_trim(struct extent *extent, uint64_t offset, uint64_t bytes, uint64_t keep_bytes)
 {
+    ASSERT(offset % EXTENT_GRANULE_BYTES == 0);
     ASSERT(keep_bytes > 0);
     ASSERT(keep_bytes <= bytes);
-    const uint64_t taken_bytes = granules(bytes);
-    const uint64_t kept_bytes = granules(keep_bytes);
-    if (kept_bytes < taken_bytes)
-        free_join(extent, offset + kept_bytes, taken_bytes - kept_bytes);
+    const uint64_t taken = granules(bytes);
+    const uint64_t kept = granules(keep_bytes);
+    if (kept < taken)
+        free_join(extent, offset / EXTENT_GRANULE_BYTES + kept, taken - kept);
 }
 
 HOT void extent_give(struct extent *extent, uint64_t offset, uint64_t bytes)
 {
+    ASSERT(offset % EXTENT_GRANULE_BYTES == 0);
     ASSERT(bytes > 0);
     ASSERT(extent->taken_count > 0);
-    free_join(extent, offset, granules(bytes));
+    free_join(extent, offset / EXTENT_GRANULE_BYTES, granules(bytes));
     extent->taken_count--;
 }
