@@ -1,6 +1,8 @@
 #include "queue/crc32c.h"
 
 #include <immintrin.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 
 #define POLYNOMIAL UINT32_C(0x82f63b78) /* reflected */
@@ -89,40 +91,67 @@ WIDE static inline __m512i folded(__m512i lanes, __m512i factors, __m512i onto)
     return _mm512_ternarylogic_epi64(first, second, onto, 0x96); /* all three, xor */
 }
 
-/* Of WIDE_BYTES at least; what is over stays. */
-WIDE static uint64_t wide_parts(uint32_t state, const uint8_t **at_from, size_t *bytes_left)
+/* Sixty-four bytes, which are written too where somebody wants them: a whole line, so that what
+ * stood there need not be fetched first. */
+WIDE static inline __m512i taken(const uint8_t *at, uint8_t *dst, size_t n)
+{
+    const __m512i bytes = _mm512_loadu_si512(at + n);
+    if (dst != NULL)
+        _mm512_stream_si512((__m512i *)(void *)(dst + n), bytes);
+    return bytes;
+}
+
+/* Of WIDE_BYTES at least; returns how many were taken, the rest is less than a register. */
+WIDE static inline size_t wide_parts(uint32_t *state, uint8_t *dst, const uint8_t *at, size_t bytes)
 {
     const __m512i wide = _mm512_set_epi64(WIDE_SECOND, WIDE_FIRST, WIDE_SECOND, WIDE_FIRST,
                                           WIDE_SECOND, WIDE_FIRST, WIDE_SECOND, WIDE_FIRST);
     const __m512i narrow =
         _mm512_set_epi64(REGISTER_SECOND, REGISTER_FIRST, REGISTER_SECOND, REGISTER_FIRST,
                          REGISTER_SECOND, REGISTER_FIRST, REGISTER_SECOND, REGISTER_FIRST);
-    const uint8_t *at = *at_from;
-    size_t bytes = *bytes_left;
     __m512i sums[4];
     for (uint32_t n = 0; n < 4; n++)
-        sums[n] = _mm512_loadu_si512(at + n * REGISTER_BYTES);
-    sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)state)));
-    for (at += WIDE_BYTES, bytes -= WIDE_BYTES; bytes >= WIDE_BYTES; bytes -= WIDE_BYTES) {
+        sums[n] = taken(at, dst, n * REGISTER_BYTES);
+    sums[0] = _mm512_xor_si512(sums[0], _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)*state)));
+    size_t done = WIDE_BYTES;
+    for (; bytes - done >= WIDE_BYTES; done += WIDE_BYTES)
         for (uint32_t n = 0; n < 4; n++)
-            sums[n] = folded(sums[n], wide, _mm512_loadu_si512(at + n * REGISTER_BYTES));
-        at += WIDE_BYTES;
-    }
+            sums[n] = folded(sums[n], wide, taken(at, dst, done + n * REGISTER_BYTES));
     __m512i sum = sums[0];
     for (uint32_t n = 1; n < 4; n++)
         sum = folded(sum, narrow, sums[n]);
-    for (; bytes >= REGISTER_BYTES; bytes -= REGISTER_BYTES) {
-        sum = folded(sum, narrow, _mm512_loadu_si512(at));
-        at += REGISTER_BYTES;
-    }
+    for (; bytes - done >= REGISTER_BYTES; done += REGISTER_BYTES)
+        sum = folded(sum, narrow, taken(at, dst, done));
     uint64_t eights[8];
     _mm512_storeu_si512(eights, sum);
     uint64_t left = 0;
     for (uint32_t n = 0; n < 8; n++)
         left = _mm_crc32_u64(left, eights[n]);
-    *at_from = at;
-    *bytes_left = bytes;
-    return left;
+    *state = (uint32_t)left;
+    return done;
+}
+
+WIDE static uint32_t wide_sum(uint32_t crc, const uint8_t *at, size_t bytes)
+{
+    uint32_t state = ~crc;
+    const size_t done = wide_parts(&state, NULL, at, bytes);
+    return crc32c_sse42(~state, at + done, bytes - done);
+}
+
+/* The whole lines of the copy are written as such; what is before and behind them is not. */
+WIDE static uint32_t wide_copy(uint32_t crc, uint8_t *dst, const uint8_t *at, size_t bytes)
+{
+    const size_t before = (size_t)(-(uintptr_t)dst) % REGISTER_BYTES;
+    memcpy(dst, at, before);
+    uint32_t state = ~crc32c_sse42(crc, dst, before);
+    const size_t done = before + wide_parts(&state, dst + before, at + before, bytes - before);
+    memcpy(dst + done, at + done, bytes - done);
+    return crc32c_sse42(~state, dst + done, bytes - done);
+}
+
+static bool has_wide(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
 }
 
 uint32_t crc32c_narrow(uint32_t crc, const void *at, size_t bytes)
@@ -134,10 +163,19 @@ uint32_t crc32c_narrow(uint32_t crc, const void *at, size_t bytes)
 
 uint32_t crc32c(uint32_t crc, const void *at, size_t bytes)
 {
-    if (bytes < WIDE_BYTES || !__builtin_cpu_supports("avx512f") ||
-        !__builtin_cpu_supports("vpclmulqdq"))
-        return crc32c_narrow(crc, at, bytes);
-    const uint8_t *left = at;
-    const uint64_t state = wide_parts(~crc, &left, &bytes);
-    return crc32c_sse42(~(uint32_t)state, left, bytes);
+    return bytes >= WIDE_BYTES && has_wide() ? wide_sum(crc, at, bytes)
+                                             : crc32c_narrow(crc, at, bytes);
+}
+
+uint32_t crc32c_copy_out(uint32_t crc, void *dst, const void *from, size_t bytes)
+{
+    if (bytes >= WIDE_BYTES + REGISTER_BYTES && has_wide())
+        return wide_copy(crc, dst, from, bytes);
+    memcpy(dst, from, bytes);
+    return crc32c_narrow(crc, dst, bytes);
+}
+
+void crc32c_copied_out(void)
+{
+    _mm_sfence();
 }

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define LANES_MAX       128 /* of one worker: its own and former ones                      */
-#define GROUP_BYTES     ((size_t)256 << 10)
+#define GROUP_BYTES     ((size_t)320 << 10) /* a worker's vector of 4 KiB mail, sealed, fits */
 #define GROUPS_MAX      32
 #define GROUPS_EARLY    2                  /* so many may be out however small they are  */
 #define GROUP_BYTES_MIN ((size_t)96 << 10) /* beyond those, a group waits to be so large */

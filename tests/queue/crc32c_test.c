@@ -63,6 +63,30 @@ static void fast_equals_plain_over_long_pieces(void **state)
         }
 }
 
+static void a_copy_is_whole_and_summed_at_every_length(void **state)
+{
+    (void)state;
+    uint8_t bytes[1024];
+    uint8_t copy[1024];
+    uint8_t expected[1024];
+    uint32_t x = 3;
+    for (size_t n = 0; n < sizeof(bytes); n++) {
+        x = x * 1664525 + 1013904223;
+        bytes[n] = (uint8_t)(x >> 24);
+    }
+    for (size_t length = 0; length <= 1000; length++) {
+        const size_t from = length % 17;
+        const size_t to = length % 23;
+        memset(copy, 0xa5, sizeof(copy));
+        memset(expected, 0xa5, sizeof(expected));
+        memcpy(expected + to, bytes + from, length);
+        assert_int_equal(crc32c_copy_out(7, copy + to, bytes + from, length),
+                         crc32c_plain(7, bytes + from, length));
+        crc32c_copied_out();
+        assert_memory_equal(copy, expected, sizeof(copy)); /* and nothing beside it */
+    }
+}
+
 static void spans_in_turn_are_the_whole(void **state)
 {
     (void)state;
@@ -90,6 +114,7 @@ int main(void)
         cmocka_unit_test(published_vectors_match),
         cmocka_unit_test(fast_equals_plain_at_every_length_and_alignment),
         cmocka_unit_test(fast_equals_plain_over_long_pieces),
+        cmocka_unit_test(a_copy_is_whole_and_summed_at_every_length),
         cmocka_unit_test(spans_in_turn_are_the_whole),
         cmocka_unit_test(every_flipped_bit_is_told),
     };
