@@ -7,7 +7,7 @@
 
 #define UNREAD_TRIES   8                       /* of which one says so in the log */
 #define DONES_MAX      64                      /* of one collector, at a time ...   */
-#define DONES_FEW      16                      /* ... while new mail must not wait  */
+#define DONES_FEW      8                       /* ... while new mail must not wait  */
 #define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail */
 
 _Static_assert(sizeof(struct ipc_span) <= WAITING_TABLE_BYTES, "the table fits");

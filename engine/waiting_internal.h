@@ -26,10 +26,10 @@
 #define WAITING_READY_MAX                                                                          \
     64 /* that collectors are about to take, before more keys are asked for                        \
         */
-#define WAITING_EVENTS_FEW   24                   /* a pass, while new mail must not wait ...     */
+#define WAITING_EVENTS_FEW   8                    /* a pass, while new mail must not wait ...     */
 #define WAITING_EVENTS_PUTS  64                   /* ... unless it is new mail that is stored     */
 #define WAITING_FEW          4                    /* a budget up to this says so                  */
-#define WAITING_READ_BYTES   ((uint64_t)16 << 10) /* that a mail of the budget stands for */
+#define WAITING_READ_BYTES   ((uint64_t)12 << 10) /* that a mail of the budget stands for */
 #define WAITING_ENDS_MAX     64   /* of either wheel, a pass                       */
 #define WAITING_SMALL_BYTES  2048 /* of a head, and of the record in it            */
 #define WAITING_LARGE_MAX    4    /* heads over that, on their way to a key service */

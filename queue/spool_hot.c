@@ -401,10 +401,22 @@ static uint64_t line_bytes(const struct line *line)
     return bytes;
 }
 
-/* Few may be out however small; more only when they are worth a command of the disk. */
+static bool line_waits(const struct line *line)
+{
+    return line->encoded < line->next;
+}
+
+/* Few may be out however small; more only when they are worth a command of the disk. Notes alone
+ * are what nobody waits for: they go together, when nothing is out. */
 static bool group_is_due(const struct lane *lane)
 {
-    if (lane->group_next - lane->group_acked < GROUPS_EARLY || lane->cursor.active)
+    const uint64_t out = lane->group_next - lane->group_acked;
+    if (out == 0 || lane->cursor.active)
+        return true;
+    if (lane->state == LANE_OPEN && !line_waits(&lane->lines[LINE_MAIL]) &&
+        !line_waits(&lane->lines[LINE_URGENT]))
+        return lane->op_next - lane->op_encoded >= NOTES_MAX;
+    if (out < GROUPS_EARLY)
         return true;
     const uint64_t bytes =
         line_bytes(&lane->lines[LINE_MAIL]) + line_bytes(&lane->lines[LINE_URGENT]);

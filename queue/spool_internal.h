@@ -20,7 +20,8 @@
 #define GROUPS_MAX      32
 #define GROUPS_EARLY    2                  /* so many may be out however small they are  */
 #define GROUP_BYTES_MIN ((size_t)96 << 10) /* beyond those, a group waits to be so large */
-#define READ_BYTES      ((size_t)64 << 10)
+#define READ_BYTES      ((size_t)128 << 10)
+#define READ_TAKES      ((uint64_t)4 << 10) /* a read takes as much of a run as so many bytes more */
 #define READS_MAX       128
 #define PIECES_MAX      128 /* of READ_BYTES each: what reads share     */
 #define AHEADS_MAX      4   /* runs through the log that are kept apart */

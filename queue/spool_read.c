@@ -320,6 +320,7 @@ static void read_take(struct spool *spool, struct read *read)
     uint64_t left;
     const uint8_t *at = piece_bytes(spool, read, &left);
     left = MIN(left, read->bytes - read->done);
+    spool->read_taken += READ_TAKES;
     int64_t took = 0;
     while (left > 0 && !head_is_enough(read)) { /* every pass takes some */
         took = take_some(read, at, left);

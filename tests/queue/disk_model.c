@@ -569,6 +569,11 @@ void disk_model_fail(struct disk_model *model, enum disk_model_fault fault, uint
     model->fault_count = count;
 }
 
+void disk_model_slow(struct disk_model *model, uint32_t slowness)
+{
+    model->config.slowness = slowness;
+}
+
 uint64_t disk_model_submitted(const struct disk_model *model)
 {
     return model->submitted_count;

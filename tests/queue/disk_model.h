@@ -35,6 +35,8 @@ struct disk_model_config {
 
 struct disk_model *disk_model_open(const struct disk_model_config *config);
 struct disk *disk_model_disk(struct disk_model *model);
+/* Another slowness from now on; 16: nothing ends but for those who wait. */
+void disk_model_slow(struct disk_model *model, uint32_t slowness);
 
 /* What a cut does with that which is not durable. */
 enum disk_model_cut {

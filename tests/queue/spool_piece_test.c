@@ -1,4 +1,4 @@
-/* Reads of neighbours share what is read of the disk, and no fault of it. */
+/* Neighbours share what is read of the disk, and no fault of it; notes share what is written. */
 #include "base/assert.h"
 #include "queue/spool.h"
 #include "tests/queue/disk_model.h"
@@ -17,7 +17,7 @@
 #define RECORDS       24
 #define HEAD_BYTES    100
 #define BODY_BYTES    6000
-#define REQUESTS_MAX  8     /* for 150 KB, at most: pieces of 64 KiB, and the first one's own */
+#define REQUESTS_MAX  4     /* for 150 KB, at most: pieces of 128 KiB, and the first one's own */
 #define RUNS_MAX      10000 /* a bound, not a timing */
 #define EVENTS_MAX    64
 
@@ -170,12 +170,28 @@ static void a_run_takes_its_share_and_one_at_least(void **state)
     assert_false(spool_is_ready(spool));
 }
 
+static void notes_alone_are_written_one_after_the_other(void **state)
+{
+    (void)state;
+    const uint64_t before = disk_model_submitted(model);
+    disk_model_slow(model, 16);
+    for (uint32_t n = 0; n < RECORDS; n++) {
+        assert_true(spool_forget(spool, places[n], n));
+        assert_int_equal(run(), 0);
+    }
+    assert_int_equal(disk_model_submitted(model) - before, 1);
+    disk_model_slow(model, 0);
+    run_until(RECORDS);
+    assert_int_equal(disk_model_submitted(model) - before, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(neighbours_come_in_one_request, begin, end),
         cmocka_unit_test_setup_teardown(a_fault_is_one_reads_at_the_most, begin, end),
         cmocka_unit_test_setup_teardown(a_run_takes_its_share_and_one_at_least, begin, end),
+        cmocka_unit_test_setup_teardown(notes_alone_are_written_one_after_the_other, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
