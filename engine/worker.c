@@ -581,6 +581,7 @@ static void worker_loop(struct worker *worker)
         if (!adopted || worker->snapshot != before)
             adopted = worker_adopt_snapshots(worker);
         const uint32_t done = worker_pass(worker);
+        worker_spool_let_in(worker);
         worker_run_errand(worker);
         worker_release_ended(worker);
         counter_set(worker, COUNTER_JOBS, worker->config.jobs_count - worker->jobs_free_count);

@@ -297,6 +297,9 @@ HOT uint32_t worker_spool_run(struct worker *worker);
 MUST_USE int worker_spool_open(struct worker *worker);
 /* After the key threads: they read what waits. */
 void worker_spool_close(struct worker *worker);
+/* The kernel ends durable writes in a thread of this processor, which would wait for the end of our
+ * time slice: it goes first, once a turn, while somebody waits for the disk. No call otherwise. */
+void worker_spool_let_in(const struct worker *worker);
 
 /* answer.c: the words for a verdict; returns bytes written, ≤ IPC_TEXT_BYTES_MAX. */
 uint32_t answer_text(const struct worker *worker, const struct job *job,

@@ -3,6 +3,7 @@
 #include "engine/spool_key.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +117,12 @@ void worker_spool_close(struct worker *worker)
     if (worker->spool != NULL && is_quiet)
         spool_free(worker->spool);
     worker->spool = NULL;
+}
+
+void worker_spool_let_in(const struct worker *worker)
+{
+    if (worker->waiting != NULL && waiting_counts(worker->waiting)->states[WAITING_STORING] > 0)
+        (void)sched_yield();
 }
 
 static bool op_key_up(void *user, uint32_t key_service)
