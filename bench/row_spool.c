@@ -29,7 +29,7 @@
 #define SPOOL_RUNS_MAX       5
 #define SPOOL_SLOTS          1024               /* of the client that fills the spool */
 #define SPOOL_COLLECTS       256                /* emissions under way                */
-#define SPOOL_COLLECT_MAX    32                 /* between two looks at new mail      */
+#define SPOOL_COLLECT_MAX    4                  /* between two looks at new mail      */
 #define SPOOL_NEW_PER_S      5000               /* new mail beside the drain          */
 #define SPOOL_AWAY_NS        (1200 * NS_PER_MS) /* workers know by then that keys are away */
 #define SPOOL_BACK_NS        (5 * NS_PER_S)     /* for the first of what waited to come out */
