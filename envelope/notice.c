@@ -2,6 +2,7 @@
 
 #include "base/assert.h"
 #include "envelope/address.h"
+#include "envelope/address_report.h"
 #include "envelope/date.h"
 #include "envelope/encoded_word.h"
 #include "envelope/notice_internal.h"
@@ -23,7 +24,6 @@
 #define DAY_BYTES           20   /* "2026-11-21 21:15 UTC"                                     */
 #define MSGID_BYTES_MAX     500  /* OUTER_MSGID_BYTES_MAX                                      */
 #define LINE_CHARS_MAX      998  /* RFC 5322, 2.1.1                                            */
-#define ADDRESS_CHARS_MAX   900  /* of an address as RFC 6533 writes it, in one line           */
 #define HEADER_LITERALS_MAX 2048 /* all that stands around values in header and parts          */
 #define REPORT_LITERALS_MAX 256  /* around an address and the remote's text                    */
 #define NOTICE_UNIX_S_MAX   INT64_C(253402300799) /* the year 9999 ends                        */
@@ -365,36 +365,6 @@ static void write_header(struct writer *writer, const struct notice *notice,
 
 /* ── the report ────────────────────────────────────────────────────────────────────────────── */
 
-static bool is_visible_ascii(const uint8_t *src, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        if (src[i] <= ' ' || src[i] > '~')
-            return false;
-    }
-    return bytes > 0;
-}
-
-/* RFC 6533, 3: utf-8-addr-xtext, all of it ASCII. */
-static void write_utf8_address(struct writer *writer, const uint8_t *src, size_t bytes)
-{
-    const uint8_t *at = src;
-    const uint8_t *end = src + bytes;
-    const uint8_t *limit = writer->at + ADDRESS_CHARS_MAX;
-    while (at < end) {
-        uint32_t code_point = text_next(&at, end);
-        char escape[16];
-        if (code_point == TEXT_MALFORMED)
-            code_point = TEXT_REPLACEMENT;
-        const bool plain = code_point > ' ' && code_point <= '~' && code_point != '\\' &&
-                           code_point != '+' && code_point != '=';
-        const int chars = plain ? snprintf(escape, sizeof(escape), "%c", (char)code_point)
-                                : snprintf(escape, sizeof(escape), "\\x{%02X}", code_point);
-        if (writer->at + chars > limit)
-            break;
-        writer_copy(writer, escape, (size_t)chars);
-    }
-}
-
 static void write_diagnostic(struct writer *writer, const struct notice_message *message)
 {
     const char *remote = message->remote_text;
@@ -431,6 +401,7 @@ static void write_report(struct writer *writer, const struct notice *notice,
 {
     const uint8_t *address;
     size_t address_bytes;
+    uint8_t typed[ADDRESS_REPORT_CHARS_MAX];
     uint32_t offset = 0;
     writer_literal(writer, "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; ");
     writer_copy(writer, notice->host, notice->host_bytes);
@@ -439,13 +410,8 @@ static void write_report(struct writer *writer, const struct notice *notice,
     for (uint32_t n = facts->recipients_count; n > 0; n--) {
         if (!next_recipient(message, &offset, &address, &address_bytes))
             break;
-        if (is_visible_ascii(address, address_bytes)) {
-            writer_literal(writer, "\r\nFinal-Recipient: rfc822; ");
-            writer_copy(writer, address, address_bytes);
-        } else {
-            writer_literal(writer, "\r\nFinal-Recipient: utf-8; ");
-            write_utf8_address(writer, address, address_bytes);
-        }
+        writer_literal(writer, "\r\nFinal-Recipient: ");
+        writer_copy(writer, typed, address_report_write(typed, address, address_bytes));
         writer_literal(writer, "\r\nAction: failed\r\n");
         write_status(writer, message);
         write_diagnostic(writer, message);
@@ -504,7 +470,7 @@ size_t notice_bytes_max(const struct notice *notice, const struct notice_message
     return HEADER_LITERALS_MAX + notice->subject_line_bytes + 4 * HOST_BYTES_MAX + MSGID_BYTES_MAX +
            encoded_word_write_bytes_max(facts.sender_bytes) + ADDRESS_BYTES_MAX +
            template_bytes_max(notice->text, values) +
-           facts.recipients_count * (REPORT_LITERALS_MAX + ADDRESS_CHARS_MAX + remote) +
+           facts.recipients_count * (REPORT_LITERALS_MAX + ADDRESS_REPORT_CHARS_MAX + remote) +
            2 * (size_t)facts.header.header_bytes;
 }
 

@@ -151,6 +151,11 @@ const char *pages_locale_name(uint32_t locale)
     return locales[locale];
 }
 
+bool pages_right_to_left(uint32_t locale)
+{
+    return strcmp(pages_locale_name(locale), "ar") == 0;
+}
+
 uint32_t pages_locale(const char *accept_language)
 {
     uint32_t best = 0;
@@ -291,8 +296,7 @@ static bool write_marker(struct page_writer *writer, const struct pages *pages, 
         return true;
     }
     if (strcmp(name, "#dir") == 0) {
-        const bool right_to_left = strcmp(locales[locale], "ar") == 0;
-        write_bytes(writer, right_to_left ? "rtl" : "ltr", 3);
+        write_bytes(writer, pages_right_to_left(locale) ? "rtl" : "ltr", 3);
         return true;
     }
     if (name[0] == '=') { /* a value of each request */

@@ -53,6 +53,7 @@ void pages_close(struct pages *pages); /* NULL is harmless */
 /* The index of the best locale for an Accept-Language value; 0 is English. */
 uint32_t pages_locale(const char *accept_language);
 const char *pages_locale_name(uint32_t locale);
+bool pages_right_to_left(uint32_t locale);
 
 /* `path` where it is a page's, or a page's and a name behind it; else "/". */
 const char *pages_path(const char *path);

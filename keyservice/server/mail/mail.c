@@ -3,7 +3,6 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "crypto/base64.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,7 +16,6 @@
 
 #define MAIL_ADDRESS_BYTES RELAY_ADDRESS_BYTES
 #define MAIL_NAME_BYTES    64
-#define MAIL_WORD_BYTES    42 /* of text in one encoded word: 76 characters in all */
 
 struct mail_item {
     uint32_t attempts_count;
@@ -42,81 +40,6 @@ struct mail {
     struct relay relay;
     char from[MAIL_ADDRESS_BYTES];
 };
-
-/* Appends the subject as RFC 2047 encoded words, cut between characters; 0 when there is no room.
- */
-static size_t subject_append(char *mail, size_t used, size_t room, const char *subject)
-{
-    size_t left = strlen(subject);
-    const char *at = subject;
-    while (left > 0) {
-        uint8_t word[4 * MAIL_WORD_BYTES + BASE64_SLACK_BYTES];
-        size_t take = MIN(left, (size_t)MAIL_WORD_BYTES);
-        while (take > 0 && take < left && ((unsigned char)at[take] & 0xc0) == 0x80)
-            take--;
-        if (take == 0)
-            return 0;
-        const size_t chars = base64_encode_run(word, (const uint8_t *)at, take);
-        const int n =
-            snprintf(mail + used, room - used, "%s=?UTF-8?B?%.*s?=", at == subject ? "" : "\r\n ",
-                     (int)chars, (const char *)word);
-        if (n < 0 || (size_t)n >= room - used)
-            return 0;
-        used += (size_t)n;
-        at += take;
-        left -= take;
-    }
-    return used;
-}
-
-/* The text with CRLF line ends, as base64 lines. */
-static size_t text_append(char *mail, size_t used, size_t room, const char *text)
-{
-    uint8_t lines[2 * MAIL_TEXT_BYTES_MAX];
-    size_t bytes = 0;
-    for (; *text != '\0' && bytes + 2 < sizeof(lines); text++) {
-        if (*text == '\n')
-            lines[bytes++] = '\r';
-        lines[bytes++] = (uint8_t)*text;
-    }
-    if (*text != '\0' || used + base64_lines_chars(bytes) + BASE64_SLACK_BYTES > room)
-        return 0;
-    return used + base64_encode(base64_codec(isa_best()), (uint8_t *)mail + used, lines, bytes);
-}
-
-size_t mail_format(char mail[MAIL_BYTES_MAX], const char *from, const struct mail_message *message,
-                   const uint8_t unique[16], uint64_t now_unix_ns)
-{
-    char date[64];
-    char hex[33];
-    struct tm utc;
-    const time_t now_s = (time_t)(now_unix_ns / NS_PER_S);
-    if (!relay_address_plain(from) || !relay_address_plain(message->to) ||
-        strlen(message->subject) > MAIL_SUBJECT_BYTES_MAX ||
-        strlen(message->text) > MAIL_TEXT_BYTES_MAX || strpbrk(message->subject, "\r\n") != NULL)
-        return 0;
-    (void)gmtime_r(&now_s, &utc);
-    (void)strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &utc);
-    for (size_t i = 0; i < 16; i++)
-        (void)snprintf(hex + 2 * i, 3, "%02x", unique[i]);
-    int n = snprintf(mail, MAIL_BYTES_MAX,
-                     "From: <%s>\r\nTo: <%s>\r\nDate: %s\r\nMessage-ID: <%s%s>\r\nSubject: ", from,
-                     message->to, date, hex, strrchr(from, '@'));
-    size_t used = n < 0 ? 0 : (size_t)n;
-    used = used == 0 || used >= MAIL_BYTES_MAX
-               ? 0
-               : subject_append(mail, used, MAIL_BYTES_MAX, message->subject);
-    if (used == 0)
-        return 0;
-    n = snprintf(mail + used, MAIL_BYTES_MAX - used,
-                 "\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                 "Content-Transfer-Encoding: base64\r\nContent-Language: %s\r\n"
-                 "Auto-Submitted: auto-generated\r\n\r\n",
-                 message->language);
-    if (n < 0 || (size_t)n >= MAIL_BYTES_MAX - used)
-        return 0;
-    return text_append(mail, used + (size_t)n, MAIL_BYTES_MAX, message->text);
-}
 
 /* Takes the earliest mail that is due, waiting for one; false at the end. */
 static bool item_take(struct mail *mail, struct mail_item *item)

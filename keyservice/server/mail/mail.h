@@ -40,12 +40,21 @@ struct mail_config {
     const char *from; /* address */
 };
 
+/* What a program reads of a message that was opened, beside the text (RFC 8098). */
+struct mail_receipt {
+    const char *reader;   /* address */
+    const char *envelope; /* its id  */
+    uint64_t opened_unix_ms;
+};
+
 /* One mail; UTF-8. */
 struct mail_message {
     const char *to;
     const char *subject;
     const char *text; /* lines end with \n */
     const char *language;
+    const char *about;                  /* a Message-ID, without its brackets; NULL: none */
+    const struct mail_receipt *receipt; /* NULL: the mail is its text                     */
 };
 
 MUST_USE int mail_open(struct mail **mail, const struct mail_config *config);
@@ -57,7 +66,7 @@ const struct relay *mail_relay(const struct mail *mail);
 const char *mail_from(const struct mail *mail);
 
 /* The mail's bytes with CRLF line ends, for the tests too: 0 when it does not fit or an address
- * could break out of its header line. */
+ * could break out of its header line. In mail_format.c. */
 size_t mail_format(char mail[MAIL_BYTES_MAX], const char *from, const struct mail_message *message,
                    const uint8_t unique[16], uint64_t now_unix_ns);
 

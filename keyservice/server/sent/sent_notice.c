@@ -11,17 +11,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 
 #define WHEN_BYTES     32
 #define WHO_HEAD_BYTES 120 /* of a name in a subject line */
 #define URL_BYTES      (CONFIG_TEXT_BYTES + 64)
+#define ABOUT_BYTES    (CONFIG_TEXT_BYTES + 64)
+
+/* U+2068 and U+2069: what stands between them is put in order by itself, whatever is around it. */
+#define ISOLATE     "\xe2\x81\xa8"
+#define ISOLATE_END "\xe2\x81\xa9"
 
 /* A text's {name} and what stands for it. */
 struct value {
     const char *name;
     const char *text;
+    bool isolated; /* it stands within a line of the other direction */
 };
 #define VALUES_COUNT 5
 
@@ -57,16 +64,23 @@ static size_t whole_chars(const char *text, size_t bytes)
     return bytes - at >= follow ? bytes : at - 1;
 }
 
+static size_t append(char *dst, size_t used, size_t room, const char *text)
+{
+    const size_t chars = MIN(strlen(text), room - 1 - used);
+    memcpy(dst + used, text, chars);
+    return used + chars;
+}
+
 /* Cut at `room`, between characters. */
 static void expand(char *dst, size_t room, const char *text, const struct value *values)
 {
     size_t used = 0;
     while (*text != '\0' && used + 1 < room) {
-        const char *put = NULL;
+        const struct value *put = NULL;
         for (size_t i = 0; i < VALUES_COUNT && put == NULL && *text == '{'; i++) {
             const size_t chars = strlen(values[i].name);
             if (strncmp(text + 1, values[i].name, chars) == 0 && text[1 + chars] == '}') {
-                put = values[i].text;
+                put = &values[i];
                 text += chars + 2;
             }
         }
@@ -74,9 +88,9 @@ static void expand(char *dst, size_t room, const char *text, const struct value 
             dst[used++] = *text++;
             continue;
         }
-        const size_t chars = MIN(strlen(put), room - 1 - used);
-        memcpy(dst + used, put, chars);
-        used += chars;
+        used = append(dst, used, room, put->isolated ? ISOLATE : "");
+        used = append(dst, used, room, put->text);
+        used = append(dst, used, room, put->isolated ? ISOLATE_END : "");
     }
     dst[whole_chars(dst, used)] = '\0';
 }
@@ -141,6 +155,8 @@ static int words_fill(const struct service *service, const struct store_notice *
                  : -ENOENT;
     if (rc != 0)
         return rc;
+    if (strcasecmp(words->sender, mail_from(service->mail)) == 0)
+        return -ENOENT; /* the service tells itself nothing */
     *locale = account_language(service, words->sender, 0);
     if (notice->kind == NOTICE_UNREAD)
         rc = unread_list(service, notice->id, words);
@@ -157,34 +173,54 @@ static int words_fill(const struct service *service, const struct store_notice *
     return rc;
 }
 
+/* Addresses and links on lines of their own need no isolation, and a link takes none. */
+static void values_fill(const struct service *service, const struct store_notice *notice,
+                        struct words *words, uint32_t locale, const char *subject)
+{
+    const bool turned = pages_right_to_left(locale);
+    const char *shown =
+        subject[0] != '\0' ? subject : pages_string(service->pages, locale, "no_subject");
+    words->values[0] = (struct value){"who", words->who, turned && notice->kind == NOTICE_OPENED};
+    words->values[1] = (struct value){"when", words->when, turned};
+    words->values[2] = (struct value){"sent", words->sent, turned};
+    words->values[3] = (struct value){"url", words->url, false};
+    words->values[4] = (struct value){"subject", shown, turned};
+}
+
 /* The mail's bytes; 0 when it cannot be written. */
 static size_t mail_make(const struct service *service, const struct store_notice *notice,
-                        struct words *words, uint32_t locale, const char *subject,
-                        char mail[MAIL_BYTES_MAX], const uint8_t unique[OUTBOX_ID_BYTES])
+                        struct words *words, uint32_t locale, char mail[MAIL_BYTES_MAX],
+                        const uint8_t unique[OUTBOX_ID_BYTES])
 {
     char head[MAIL_SUBJECT_BYTES_MAX + 1];
     char text[MAIL_TEXT_BYTES_MAX + 1];
     char who[WHO_HEAD_BYTES];
+    char hex[2 * RECORD_ID_BYTES + 1];
+    char about[ABOUT_BYTES];
     const bool opened = notice->kind == NOTICE_OPENED;
     struct value *values = words->values;
-    values[0] = (struct value){"who", words->who};
-    values[1] = (struct value){"when", words->when};
-    values[2] = (struct value){"sent", words->sent};
-    values[3] = (struct value){"url", words->url};
-    values[4] = (struct value){"subject", subject[0] != '\0'
-                                              ? subject
-                                              : pages_string(service->pages, locale, "no_subject")};
     expand(text, sizeof(text),
            pages_string(service->pages, locale, opened ? "mail_opened_text" : "mail_unread_text"),
            values);
-    expand(who, sizeof(who), "{who}", values);
+    who[whole_chars(who, append(who, 0, sizeof(who), words->who))] = '\0';
     values[0].text = who;
     expand(head, sizeof(head),
            pages_string(service->pages, locale,
                         opened ? "mail_opened_subject" : "mail_unread_subject"),
            values);
-    const struct mail_message message = {
-        .to = words->sender, .subject = head, .text = text, .language = pages_locale_name(locale)};
+    api_to_hex(hex, notice->id, RECORD_ID_BYTES);
+    /* The Message-ID of what was written here; of other mail none is known, and this holds what is
+     * told of one message together. */
+    (void)snprintf(about, sizeof(about), "%s@%s", hex, service->host);
+    const struct mail_receipt receipt = {
+        .reader = notice->address, .envelope = hex, .opened_unix_ms = notice->at_unix_ms};
+    const struct mail_message message = {.to = words->sender,
+                                         .subject = head,
+                                         .text = text,
+                                         .language = pages_locale_name(locale),
+                                         .about = about,
+                                         .receipt = opened && notice->address[0] != '\0' ? &receipt
+                                                                                         : NULL};
     return mail_format(mail, mail_from(service->mail), &message, unique, clock_unix_ns());
 }
 
@@ -205,8 +241,10 @@ static int notice_send(struct service *service, const struct store_notice *notic
         rc = words_fill(service, notice, words, &locale);
     if (rc == 0)
         rc = store_envelope_get(service->store, notice->id, &envelope);
-    if (rc == 0)
-        mail_bytes = mail_make(service, notice, words, locale, envelope.subject, mail, unique);
+    if (rc == 0) {
+        values_fill(service, notice, words, locale, envelope.subject);
+        mail_bytes = mail_make(service, notice, words, locale, mail, unique);
+    }
     const bool dropped = rc == -EBADMSG || (rc == 0 && mail_bytes == 0);
     if (dropped)
         log_line(LOG_LEVEL_WARNING, "notice_dropped", "number=%llu",

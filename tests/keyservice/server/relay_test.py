@@ -1,10 +1,12 @@
 """The service's own mail through a relay that takes it, is away, refuses, hangs, and encrypts."""
 import base64
+import contextlib
 import email
 import email.policy
 import os
 import re
 import socket
+import sqlite3
 import ssl
 import tempfile
 import threading
@@ -233,6 +235,32 @@ class Delivery(Case):
         self.assertEqual(self.service.stop(), 0)
         self.assertEqual(relay.mails, [])
         self.assertEqual(self.service.log_text().count("mail_dropped"), 2)
+
+
+class Receipts(Case):
+    def test_one_that_cannot_be_delivered_is_told_to_nobody(self):
+        relay = Relay(["never"])
+        self.start(relay)
+        self.service.account(USER, PASSWORD)
+        browser = keyd.Browser(self.service)
+        self.assertEqual(browser.sign_in(USER, PASSWORD).status, 200)
+        # The service's own address gets nothing, were it a sender.
+        for sender in ("KEYS@company.example", "gone@company.example"):
+            identity = keyd.envelope_id()
+            record = keyd.record(identity, sender=sender, flags=1, to=(USER,))
+            self.assertEqual(self.service.store(keyd.batch(record)).status, 200)
+            answer = browser.call("POST", "/v1/release",
+                                  {"m": identity.hex(), "pub": keyd.public_key()})
+            self.assertEqual(answer.status, 200, answer.body)
+        self.wait_log("outbox_dropped")
+        with contextlib.closing(sqlite3.connect(self.service.path("keys.db"), keyd.WAIT_S)) as rows:
+            self.wait(lambda: rows.execute("SELECT count(*) FROM notice").fetchone() == (0,),
+                      "a notice waits")
+            self.assertEqual(rows.execute("SELECT count(*) FROM outbox_to").fetchone(), (0,))
+        self.assertEqual(len(relay.sessions), 1)
+        envelope = [line.split(b":")[1].split(b">")[0] for line in relay.sessions[0]
+                    if line[:4].upper() in (b"MAIL", b"RCPT")]
+        self.assertEqual(envelope, [b"<", b"<gone@company.example"], "the null sender")
 
 
 class Encryption(Case):

@@ -1,5 +1,6 @@
 """What a sender does with what he sent: lists, locks, dates, each biting at the next release."""
 import contextlib
+import email.utils
 import sqlite3
 import time
 
@@ -230,6 +231,70 @@ class Sent(keyd.Case):
             self.assertGreater(len(text.encode()), 4000)
             self.assertNotIn("\ufffd", text)
 
+    def receipt_text(self, mail, identity):
+        """RFC 8098: what a person reads; what a program reads is looked at."""
+        self.assertEqual(mail.get_content_type(), "multipart/report")
+        self.assertEqual(mail.get_param("report-type"), "disposition-notification")
+        self.assertEqual(mail["Auto-Submitted"], "auto-replied")
+        self.assertEqual(mail["References"], f"<{identity}@localhost>")
+        self.assertEqual(mail.defects, [])
+        person, program = mail.iter_parts()
+        self.assertEqual((person.get_content_type(), person.get_content_charset()),
+                         ("text/plain", "utf-8"))
+        self.assertEqual(program.get_content_type(), "message/disposition-notification")
+        fields = program.get_payload(0)
+        kind, address = fields["Final-Recipient"].split("; ")
+        self.assertIn(kind, ("rfc822", "utf-8"))
+        self.assertIn(address.replace("\\x{F6}", "ö"), person.get_content())
+        self.assertEqual(fields["Disposition"],
+                         "manual-action/MDN-sent-automatically; displayed")
+        self.assertEqual(fields["Reporting-UA"], "localhost; bulla-keyd")
+        self.assertEqual(fields["X-Bulla-Envelope"], identity)
+        opened = email.utils.parsedate_to_datetime(fields["X-Bulla-Opened"]).timestamp()
+        self.assertLess(abs(opened - now() / 1000), keyd.WAIT_S)
+        return person.get_content()
+
+    def receipt(self, language, reader, **stored):
+        """One receipt in a sender's language: its subject, and its text."""
+        sender = f"{language}{keyd.secrets.token_hex(4)}@example.com"
+        self.service.account(sender, PASSWORD)
+        browser = keyd.Browser(self.service)
+        self.assertEqual(browser.sign_in(sender, PASSWORD).status, 200)
+        self.assertEqual(browser.call("POST", "/v1/language", {"language": language}).status, 200)
+        identity = self.stored(sender=sender, flags=1, to=(reader,), **stored)
+        self.assertEqual(self.release(identity, reader).status, 200)
+        mail = self.service.mail(sender)
+        self.assertEqual(next(mail.iter_parts())["Content-Language"], language)
+        return mail["Subject"], self.receipt_text(mail, identity)
+
+    def test_a_receipt_speaks_the_senders_language(self):
+        self.assertEqual(self.receipt("de", BOB)[0], f"{BOB} hat Ihre versiegelte Nachricht geöffnet")
+        subject, text = self.receipt("ar", BOB, subject="Q3 (final)")
+        self.assertEqual(subject, f"فتح \u2068{BOB}\u2069 رسالتك المختومة")
+        self.assertIn("    الموضوع: \u2068Q3 (final)\u2069\n", text.replace("\r\n", "\n"))
+        self.assertEqual(text.count("\u2068"), text.count("\u2069"))
+        self.assertRegex(text, r"(?m)^https://\S+/sent\?m=[0-9a-f]{32}\s*$")
+
+    def test_a_receipt_names_an_address_that_is_not_ascii(self):
+        reader = "j\u00f6rg@example.org"
+        self.service.account(reader, PASSWORD)
+        self.browsers[reader] = keyd.Browser(self.service)
+        self.assertEqual(self.browsers[reader].sign_in(reader, PASSWORD).status, 200)
+        _, text = self.receipt("en", reader, subject="")
+        self.assertIn(reader, text)
+        self.assertIn("(no subject)", text)
+
+    def test_whoever_needs_no_account_is_told_of_without_a_name(self):
+        sender = f"nobody{keyd.secrets.token_hex(4)}@example.com"
+        identity = self.stored(sender=sender, flags=1, level=keyd.NONE)
+        answer = keyd.Browser(self.service).call("POST", "/v1/release",
+                                                 {"m": identity, "pub": keyd.public_key()})
+        self.assertEqual(answer.status, 200)
+        mail = self.service.mail(sender)
+        self.assertEqual((mail.get_content_type(), mail["Auto-Submitted"]),
+                         ("text/plain", "auto-generated"))
+        self.assertIn("Somebody without an account", mail["Subject"])
+
     def test_a_receipt_is_mailed_once_for_each_reader(self):
         sender = f"receipts{keyd.secrets.token_hex(4)}@example.com"
         identity = self.stored(sender=sender, flags=1, to=(BOB, CAROL), subject="Zahlen für März")
@@ -240,9 +305,9 @@ class Sent(keyd.Case):
         self.assertEqual(sorted(mail["Subject"] for mail in mails),
                          [f"{BOB} opened your sealed message",
                           f"{CAROL} opened your sealed message"])
-        self.assertEqual(mails[0]["Auto-Submitted"], "auto-generated")
-        self.assertIn("Zahlen für März", mails[0].get_content())
-        self.assertIn(f"/sent?m={identity}", mails[0].get_content())
+        for mail in mails:
+            self.assertIn("Zahlen für März", self.receipt_text(mail, identity))
+            self.assertIn(f"/sent?m={identity}", self.receipt_text(mail, identity))
         other = self.stored(sender=sender)
         self.assertEqual(self.release(other).status, 200)
         self.assertEqual(len(self.service.mails(sender)), 2)
@@ -288,6 +353,8 @@ class Sent(keyd.Case):
         self.assertNotIn(BOB, text)
         self.assertIn(f"    {CAROL}\n    dan@example.org\n", text.replace("\r\n", "\n"))
         self.assertIn("(no subject)", text)
+        self.assertEqual((mail.get_content_type(), mail["Auto-Submitted"], mail["References"]),
+                         ("text/plain", "auto-generated", f"<{identity}@localhost>"))
 
     def test_reports_count_what_happened(self):
         domain = f"d{keyd.secrets.token_hex(4)}.example"
