@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
 import './support/node18.mjs';
 import { DIST, SOURCE, WEB_BUILD } from './support/paths.mjs';
 import { decodeTransfer } from '../../web/opener/transfer.js';
+import { assemblePages } from '../../web/pages.mjs';
 
 const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
 // The whole fixed part, notification and header with it, is held by tests/envelope/notification_test.c.
@@ -122,4 +123,32 @@ test('only_aes_192_carries_a_cipher_of_its_own', () => {
     assert.ok(size('aes256') <= SCRIPT_BYTES_MAX, `the script has grown to ${size('aes256')} bytes`);
     assert.match(readFileSync(join(WEB_BUILD, 'opener/opener-aes192.js'), 'latin1'), /noble-ciphers/);
     assert.doesNotMatch(readFileSync(join(WEB_BUILD, 'opener/opener-aes256.js'), 'latin1'), /noble/);
+});
+
+// A page of one part, with these parts there; what the page is then.
+function assembled(body, parts) {
+    const folder = mkdtempSync(join(tmpdir(), 'bulla-pages-'));
+    try {
+        mkdirSync(join(folder, 'parts'));
+        writeFileSync(join(folder, 'shell.html'), '<title>{{@title}}</title>\n{{@head}}{{@body}}');
+        writeFileSync(join(folder, 'one.html'), `<!-- page title=name -->\n${body}`);
+        for (const [name, text] of Object.entries(parts))
+            writeFileSync(join(folder, 'parts', `${name}.html`), text);
+        assemblePages(folder);
+        assert.deepEqual(readdirSync(folder), ['one.html']);
+        return readFileSync(join(folder, 'one.html'), 'utf8').split('\n').slice(2).join('\n');
+    } finally {
+        rmSync(folder, { recursive: true });
+    }
+}
+
+test('a_part_holds_parts_and_hands_its_values_on', () => {
+    const parts = { outer: '<p id={{@id}}>\n{{>inner id={{@id}} word=hello}}\n', inner: '<a id={{@id}}-a>{{{{@word}}}}</a>\n' };
+    assert.equal(assembled('{{>outer id=x}}\n', parts), '<p id=x>\n<a id=x-a>{{hello}}</a>\n');
+});
+
+test('parts_without_an_end_or_a_value_are_refused', () => {
+    assert.throws(() => assembled('{{>round}}\n', { round: '<p>\n{{>round}}\n' }), /deep/);
+    assert.throws(() => assembled('{{>one}}\n', { one: '{{@gone}}\n' }), /no value for "gone"/);
+    assert.throws(() => assembled('<p>{{>one}}</p>\n', { one: 'x\n' }), /end its line/);
 });
