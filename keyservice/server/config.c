@@ -242,6 +242,23 @@ static int write_fill(struct config *config, cfg_t *cfg, char *why)
     return rc != 0 ? rc : count_set(&config->write_size_mib, cfg, "write_size", 1, 40, why);
 }
 
+static int receive_fill(struct config *config, cfg_t *cfg, char *why)
+{
+    const int rc = text_set(config->receive_address, sizeof(config->receive_address), cfg,
+                            "receive_address", why);
+    if (rc != 0 || config->receive_address[0] == '\0')
+        return rc;
+    if (!relay_address_plain(config->receive_address)) {
+        (void)snprintf(why, CONFIG_WHY_BYTES, "receive_address: write an address");
+        return -EINVAL;
+    }
+    if (config->public_url[0] == '\0') {
+        (void)snprintf(why, CONFIG_WHY_BYTES, "receive_address: public_url must be set, too");
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int config_fill(struct config *config, cfg_t *cfg, const char *folder, char *why)
 {
     int rc = paths_fill(config, cfg, folder, why);
@@ -264,6 +281,8 @@ static int config_fill(struct config *config, cfg_t *cfg, const char *folder, ch
         rc = text_set(config->mail_from, sizeof(config->mail_from), cfg, "mail_from", why);
     if (rc == 0)
         rc = write_fill(config, cfg, why);
+    if (rc == 0)
+        rc = receive_fill(config, cfg, why);
     if (rc == 0)
         rc = time_set(&config->session_idle_s, cfg, "session_idle", why);
     if (rc == 0)
@@ -333,6 +352,7 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR_LIST("write_domains", "{}", CFGF_NONE),
         CFG_STR("contact_mailbox", "", CFGF_NONE),
         CFG_INT("write_size", 25, CFGF_NONE),
+        CFG_STR("receive_address", "", CFGF_NONE),
         CFG_STR("session_idle", "30min", CFGF_NONE),
         CFG_STR("session_life", "12h", CFGF_NONE),
         CFG_STR("request_head_time", "20s", CFGF_NONE),

@@ -47,6 +47,8 @@ struct config {
     enum config_confine confine;
     char write_domains[CONFIG_DOMAINS_MAX][CONFIG_TEXT_BYTES]; /* lower case; "": none further */
     char contact_mailbox[CONFIG_TEXT_BYTES];                   /* "": no such form            */
+    char receive_address[CONFIG_TEXT_BYTES]; /* "": no mail is taken in; docs/keyservice/receive.md
+                                              */
     uint32_t write_size_mib;
     uint32_t session_idle_s;
     uint32_t session_life_s;

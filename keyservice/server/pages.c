@@ -17,6 +17,7 @@
 #define PAGES_ACCEPT_MAX 16         /* languages of Accept-Language that are looked at */
 #define PAGES_ONLINE     "/online"  /* and whatever handle stands behind it */
 #define PAGES_CONTACT    "/contact" /* and whatever profile stands behind it */
+#define PAGES_LINK       "/link"    /* and whatever token stands behind it */
 #define PAGES_PATH       "path"     /* of the request: where its page leads back to */
 #define PAGES_HERE       "{{=" PAGES_PATH "}}"
 #define PAGES_NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
@@ -65,8 +66,8 @@ static const struct {
 
 /* The folders of web/pages/strings/. Every page has those of the first, and the others that it
  * names. */
-static const char *const string_parts[] = {"core",  "account", "read",  "admin",
-                                           "write", "sent",    "report"};
+static const char *const string_parts[] = {"core",  "account", "read",   "admin",
+                                           "write", "sent",    "report", "link"};
 #define PARTS_COUNT ARRAY_COUNT(string_parts)
 
 static const char *const notice_names[PAGES_NOTICES_COUNT] = {
@@ -82,6 +83,7 @@ static const char *const plain_assets[PAGES_PLAINS_COUNT] = {
     [PAGES_PLAIN_CODE] = "pages/plain_code.html",
     [PAGES_PLAIN_MESSAGE] = "pages/plain_message.html",
     [PAGES_PLAIN_SHOWN] = "pages/plain_shown.html",
+    [PAGES_PLAIN_LINK] = "pages/plain_link.html",
 };
 
 static const struct {
@@ -116,7 +118,8 @@ struct page_writer {
 
 static bool page_has_more(const char *page)
 {
-    return strcmp(page, PAGES_ONLINE) == 0 || strcmp(page, PAGES_CONTACT) == 0;
+    return strcmp(page, PAGES_ONLINE) == 0 || strcmp(page, PAGES_CONTACT) == 0 ||
+           strcmp(page, PAGES_LINK) == 0;
 }
 
 /* Where the page leads back to when its language is changed: it, or whatever of it is asked for. */
@@ -142,7 +145,7 @@ const char *pages_path(const char *path)
     for (size_t page = 0; page < PAGES_COUNT; page++)
         if (page_names(page_list[page].path, path))
             return path;
-    return "/";
+    return page_names(PAGES_LINK, path) ? path : "/";
 }
 
 const char *pages_locale_name(uint32_t locale)
@@ -398,6 +401,7 @@ static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
         "mail_password_text",   "mail_factor_subject", "mail_factor_text",
         "mail_passkey_subject", "mail_passkey_text",   "mail_reset_ask_subject",
         "mail_reset_ask_text",  "mail_failed_subject", "mail_failed_text",
+        "mail_link_subject",    "mail_link_text",
     };
     for (uint32_t i = 0; i < PAGES_LOCALES_COUNT; i++) {
         pages->strings[i] = json_object();

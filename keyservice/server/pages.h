@@ -35,8 +35,9 @@ enum pages_plain {
     PAGES_PLAIN_CODE,
     PAGES_PLAIN_MESSAGE,
     PAGES_PLAIN_SHOWN,
+    PAGES_PLAIN_LINK,
 };
-#define PAGES_PLAINS_COUNT 5
+#define PAGES_PLAINS_COUNT 6
 
 /* What stands for {{=name}} in one of them. */
 struct pages_value {

@@ -124,7 +124,8 @@ static char *line_of(struct plain *plain, enum mailview_tag tag)
     case MAILVIEW_CUT:
     case MAILVIEW_FILE:
     case MAILVIEW_NAME:
-    case MAILVIEW_BYTES: return NULL;
+    case MAILVIEW_BYTES:
+    case MAILVIEW_ENVELOPE: return NULL;
     }
     return NULL;
 }

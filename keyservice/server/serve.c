@@ -10,6 +10,7 @@
 #include "keyservice/server/sent/sent.h"
 #include "keyservice/server/serve_confine.h"
 #include "keyservice/server/service.h"
+#include "keyservice/server/store/store_link.h"
 #include "keyservice/server/store/store_parked.h"
 #include "keyservice/server/store/store_rewrap.h"
 #include "keyservice/server/store/store_shared.h"
@@ -89,6 +90,8 @@ static const struct http_route public_routes[] = {
     {"POST", "/online", HTTP_FAST, false, ONLINE_BODY_BYTES_MAX, api_online_post},
     {"GET", "/v1/online/", HTTP_FAST, false, 0, api_online_look},
     {"POST", "/v1/online/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_online_open},
+    {"GET", "/link/", HTTP_FAST, false, 0, api_link_get},
+    {"POST", "/link/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_link_post},
     {"POST", "/online/", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_plain_post},
     {"GET", "/v1/admin/users", HTTP_FAST, false, 0, api_admin_users},
     {"POST", "/v1/admin/users", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_admin_user_add},
@@ -445,6 +448,12 @@ static int outbox_tend(void *context)
     return outbox_prune(service->store, api_now_ms());
 }
 
+static int link_tend(void *context)
+{
+    const struct service *service = context;
+    return store_link_prune(service->store, api_now_ms());
+}
+
 /* What is done of the database; what is this process's own is done by serve_wait(). */
 static int tend_begin(struct serve *serve)
 {
@@ -456,6 +465,8 @@ static int tend_begin(struct serve *serve)
         rc = tend_add(service->tend, "shared_prune", SERVE_PRUNE_S, shared_prune, service);
     if (rc == 0)
         rc = tend_add(service->tend, "outbox_prune", SERVE_PRUNE_S, outbox_tend, service);
+    if (rc == 0)
+        rc = tend_add(service->tend, "link_prune", SERVE_PRUNE_S, link_tend, service);
     if (rc == 0)
         rc = tend_add(service->tend, "rewrap", SERVE_REWRAP_S, rewrap_tend, service);
     if (rc == 0)

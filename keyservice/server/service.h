@@ -59,6 +59,9 @@ http_handle api_open_pickup;
 http_handle api_open_pickup_head;
 http_handle api_open_envelope;
 http_handle api_open_release;
+/* api_link.c */
+http_handle api_link_get;
+http_handle api_link_post;
 /* api_online.c */
 http_handle api_online_post;
 http_handle api_online_look;

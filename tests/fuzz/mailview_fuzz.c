@@ -1,10 +1,11 @@
 /* fuzz: links keyd envelope */
 /* What pages without scripts are made of: a mail, its HTML, its items, and the forms that come
- * back. */
+ * back; and what a mail that came to the service itself is taken for. */
 #include "base/assert.h"
 #include "keyservice/server/http/form.h"
 #include "keyservice/server/mail/html_text.h"
 #include "keyservice/server/mail/mailview.h"
+#include "keyservice/server/mail/received.h"
 #include "keyservice/server/plain.h"
 
 #include <errno.h>
@@ -52,6 +53,22 @@ static void form_show(const uint8_t *data, size_t bytes)
     ASSERT(strnlen(act, sizeof(act)) < sizeof(act));
 }
 
+/* What is made of a mail fits; what a stranger's items say is within bounds. */
+static void received_show(const uint8_t *data, size_t bytes, uint8_t *items, size_t room)
+{
+    struct received received;
+    size_t written = 0;
+    int rc = received_read(&received, data, bytes);
+    ASSERT(rc == 0 || rc == -EBADMSG);
+    if (rc == 0)
+        ASSERT(received.sealed_bytes <= bytes && strchr(received.address, '@') != NULL);
+    rc = mailview_write(items, room, &written, data, bytes, RECEIVED_PART);
+    ASSERT(rc == 0 || rc == -EBADMSG || rc == -ENOENT || rc == -EFBIG);
+    if (rc == 0)
+        rc = received_read(&received, items, written);
+    ASSERT(rc <= 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static bool ready;
@@ -63,6 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     items_show(data, bytes);
     html_show(data, bytes);
     form_show(data, bytes);
+    if (bytes <= MAIL_BYTES)
+        received_show(data, bytes, items, sizeof(items));
     for (uint32_t part = 0; part < 2 && bytes <= MAIL_BYTES; part++) {
         const int rc = mailview_write(items, sizeof(items), &written, data, bytes, part);
         ASSERT(rc == 0 || rc == -EBADMSG || rc == -ENOENT || rc == -EFBIG);

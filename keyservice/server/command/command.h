@@ -27,6 +27,7 @@ int command_envelope(int argc, char **argv);
 int command_backup(int argc, char **argv);
 int command_restore(int argc, char **argv);
 int command_move(int argc, char **argv);
+int command_receive(int argc, char **argv);
 int command_audit(int argc, char **argv);
 int command_master_key(int argc, char **argv);
 int command_role(int argc, char **argv);

@@ -18,7 +18,7 @@ static const struct {
     {"move", command_move},         {"master-key", command_master_key},
     {"role", command_role},         {"profile", command_profile},
     {"token", command_token},       {"retention", command_retention},
-    {"report", command_report},
+    {"report", command_report},     {"receive", command_receive},
 };
 
 /* No core, no debugger of the same user, no file that others may read. */
@@ -41,6 +41,7 @@ static void usage_print(FILE *file)
                 "  master-key add|list|status|rewrap|retire  a new master key, and old ones' end\n"
                 "  role list|grant|revoke       who may administer\n"
                 "  profile list|show|set|remove what is shown and kept for a profile's envelopes\n"
+                "  receive < MAIL               from the mail server: a link to a forwarded mail\n"
                 "  token list|add|revoke        what programs sign their calls with\n"
                 "  retention [--dry-run]        destroy keys that are kept no longer\n"
                 "  backup FILE, restore FILE    the database, while it is in use, and back\n"

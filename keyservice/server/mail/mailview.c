@@ -4,27 +4,20 @@
 #include "base/bytes.h"
 #include "envelope/text.h"
 #include "keyservice/server/mail/html_text.h"
+#include "keyservice/server/mail/mailview_items.h"
+#include "keyservice/server/mail/received.h"
 
 #include <errno.h>
 #include <gmime/gmime.h>
 #include <iconv.h>
 #include <string.h>
 
-#define ITEM_HEAD_BYTES 5 /* the tag and a length, little-endian */
 #define TYPE_CHARS_MAX  5
 #define BLANK_BYTES_MAX 2 /* a text of no more says nothing */
 
-/* Items as they are written. */
-struct items {
-    uint8_t *dst;
-    size_t bytes;
-    size_t room;
-    bool full;
-};
-
 /* The mail while its parts are gone through, in its order. */
 struct walk {
-    struct items *items;
+    struct mailview_items *items;
     uint32_t wanted; /* part; 0: the message itself */
     uint32_t files_count;
     size_t text_bytes;
@@ -59,10 +52,11 @@ void mailview_init(void)
     (void)kept;
 }
 
-static void item_write(struct items *items, enum mailview_tag tag, const void *bytes_at,
-                       size_t bytes)
+void mailview_item_write(struct mailview_items *items, enum mailview_tag tag, const void *bytes_at,
+                         size_t bytes)
 {
-    if (items->full || bytes > UINT32_MAX || ITEM_HEAD_BYTES + bytes > items->room - items->bytes) {
+    if (items->full || bytes > UINT32_MAX ||
+        MAILVIEW_ITEM_HEAD_BYTES + bytes > items->room - items->bytes) {
         items->full = true;
         return;
     }
@@ -70,27 +64,28 @@ static void item_write(struct items *items, enum mailview_tag tag, const void *b
     head[0] = (uint8_t)tag;
     bytes_store_le32(head + 1, (uint32_t)bytes);
     if (bytes > 0) /* memmove: a text is written where it will stand */
-        memmove(head + ITEM_HEAD_BYTES, bytes_at, bytes);
-    items->bytes += ITEM_HEAD_BYTES + bytes;
+        memmove(head + MAILVIEW_ITEM_HEAD_BYTES, bytes_at, bytes);
+    items->bytes += MAILVIEW_ITEM_HEAD_BYTES + bytes;
 }
 
 bool mailview_next(struct mailview_item *item, const uint8_t *items, size_t items_bytes,
                    size_t *offset)
 {
-    if (*offset > items_bytes || items_bytes - *offset < ITEM_HEAD_BYTES)
+    if (*offset > items_bytes || items_bytes - *offset < MAILVIEW_ITEM_HEAD_BYTES)
         return false;
     const uint8_t *head = items + *offset;
     const uint32_t bytes = bytes_load_le32(head + 1);
-    if (bytes > items_bytes - *offset - ITEM_HEAD_BYTES)
+    if (bytes > items_bytes - *offset - MAILVIEW_ITEM_HEAD_BYTES)
         return false;
-    *item = (struct mailview_item){
-        .tag = (enum mailview_tag)head[0], .bytes_at = head + ITEM_HEAD_BYTES, .bytes = bytes};
-    *offset += ITEM_HEAD_BYTES + (size_t)bytes;
+    *item = (struct mailview_item){.tag = (enum mailview_tag)head[0],
+                                   .bytes_at = head + MAILVIEW_ITEM_HEAD_BYTES,
+                                   .bytes = bytes};
+    *offset += MAILVIEW_ITEM_HEAD_BYTES + (size_t)bytes;
     return true;
 }
 
 /* A header field, decoded, as one clean line; nothing where there is none. */
-static void field_write(struct items *items, enum mailview_tag tag, GMimeMessage *message,
+static void field_write(struct mailview_items *items, enum mailview_tag tag, GMimeMessage *message,
                         const char *name)
 {
     uint8_t line[MAILVIEW_LINE_BYTES_MAX];
@@ -100,11 +95,11 @@ static void field_write(struct items *items, enum mailview_tag tag, GMimeMessage
         return;
     text_put_utf8(&text, (const uint8_t *)value, strlen(value));
     if (text.bytes > 0)
-        item_write(items, tag, line, text.bytes);
+        mailview_item_write(items, tag, line, text.bytes);
 }
 
 /* What a part holds, decoded; NULL without memory. The caller frees it. */
-static GByteArray *part_bytes(GMimeObject *object)
+GByteArray *mailview_part_bytes(GMimeObject *object)
 {
     GMimeStream *stream = g_mime_stream_mem_new();
     GMimeFormatOptions *options = g_mime_format_options_new();
@@ -149,13 +144,13 @@ static char *text_decode(const GByteArray *raw, const char *charset)
 /* One body, as text, within what all of them may have. */
 static void body_write(struct walk *walk, GMimeObject *object, bool html)
 {
-    struct items *items = walk->items;
+    struct mailview_items *items = walk->items;
     const size_t room = MAILVIEW_TEXT_BYTES_MAX - walk->text_bytes;
-    if (items->full || items->room - items->bytes < ITEM_HEAD_BYTES + room || room == 0) {
+    if (items->full || items->room - items->bytes < MAILVIEW_ITEM_HEAD_BYTES + room || room == 0) {
         walk->cut = true;
         return;
     }
-    GByteArray *raw = part_bytes(object);
+    GByteArray *raw = mailview_part_bytes(object);
     if (raw->len > MAILVIEW_TEXT_BYTES_MAX) { /* what is cut off could not be shown anyway */
         g_byte_array_set_size(raw, MAILVIEW_TEXT_BYTES_MAX);
         walk->cut = true;
@@ -164,7 +159,8 @@ static void body_write(struct walk *walk, GMimeObject *object, bool html)
         raw->len == 0
             ? NULL
             : text_decode(raw, g_mime_object_get_content_type_parameter(object, "charset"));
-    struct html_text text = {.dst = items->dst + items->bytes + ITEM_HEAD_BYTES, .room = room};
+    struct html_text text = {.dst = items->dst + items->bytes + MAILVIEW_ITEM_HEAD_BYTES,
+                             .room = room};
     if (decoded != NULL && html)
         html_text_write(&text, (const uint8_t *)decoded, strlen(decoded));
     else if (decoded != NULL)
@@ -172,7 +168,7 @@ static void body_write(struct walk *walk, GMimeObject *object, bool html)
     walk->cut = walk->cut || text.cut;
     walk->text_bytes += text.bytes;
     if (text.bytes > 0)
-        item_write(items, MAILVIEW_TEXT, text.dst, text.bytes);
+        mailview_item_write(items, MAILVIEW_TEXT, text.dst, text.bytes);
     g_free(decoded);
     g_byte_array_free(raw, TRUE);
 }
@@ -245,11 +241,12 @@ static void file_write(struct walk *walk, GMimeObject *object)
     if (walk->wanted != 0 && walk->wanted != walk->files_count)
         return;
     name_read(name, object, walk->files_count);
-    item_write(walk->items, walk->wanted == 0 ? MAILVIEW_FILE : MAILVIEW_NAME, name, strlen(name));
+    mailview_item_write(walk->items, walk->wanted == 0 ? MAILVIEW_FILE : MAILVIEW_NAME, name,
+                        strlen(name));
     if (walk->wanted == 0)
         return;
-    GByteArray *bytes = part_bytes(object);
-    item_write(walk->items, MAILVIEW_BYTES, bytes->data, bytes->len);
+    GByteArray *bytes = mailview_part_bytes(object);
+    mailview_item_write(walk->items, MAILVIEW_BYTES, bytes->data, bytes->len);
     g_byte_array_free(bytes, TRUE);
     walk->found = true;
 }
@@ -324,17 +321,25 @@ static void walk_parts(struct walk *walk, GMimeObject *root)
     walk->cut = walk->cut || left_count > 0;
 }
 
-int mailview_write(uint8_t *dst, size_t room, size_t *written, const uint8_t *mail,
-                   size_t mail_bytes, uint32_t part)
+GMimeMessage *mailview_parse(const uint8_t *mail, size_t mail_bytes)
 {
-    struct items items = {.dst = dst, .room = room};
-    struct walk walk = {.items = &items, .wanted = part};
     GMimeStream *stream = g_mime_stream_mem_new_with_buffer((const char *)mail, mail_bytes);
     GMimeParser *parser = g_mime_parser_new_with_stream(stream);
     g_mime_parser_set_persist_stream(parser, TRUE);
     GMimeMessage *message = g_mime_parser_construct_message(parser, NULL);
     g_object_unref(parser);
     g_object_unref(stream);
+    return message;
+}
+
+int mailview_write(uint8_t *dst, size_t room, size_t *written, const uint8_t *mail,
+                   size_t mail_bytes, uint32_t part)
+{
+    struct mailview_items items = {.dst = dst, .room = room};
+    struct walk walk = {.items = &items, .wanted = part};
+    if (part == RECEIVED_PART)
+        return received_write(dst, room, written, mail, mail_bytes);
+    GMimeMessage *message = mailview_parse(mail, mail_bytes);
     if (message == NULL)
         return -EBADMSG;
     if (part == 0) {
@@ -350,7 +355,7 @@ int mailview_write(uint8_t *dst, size_t room, size_t *written, const uint8_t *ma
     if (root != NULL)
         walk_parts(&walk, root);
     if (part == 0 && walk.cut)
-        item_write(&items, MAILVIEW_CUT, "", 0);
+        mailview_item_write(&items, MAILVIEW_CUT, "", 0);
     g_object_unref(message);
     if (part != 0 && !walk.found)
         return -ENOENT;

@@ -40,6 +40,7 @@ enum mailview_tag {
     MAILVIEW_FILE = 'a', /* the name of the next part */
     MAILVIEW_NAME = 'n', /* of the part that was asked for, and its bytes */
     MAILVIEW_BYTES = 'b',
+    MAILVIEW_ENVELOPE = 'e', /* of a mail that came here: received.h */
 };
 
 struct mailview_item {

@@ -155,7 +155,8 @@ static int past_forget(const char *path, bool keep_outbox, struct store_restored
     *restored = (struct store_restored){.mails_count = 0};
     bool fine = sqlite3_exec(db,
                              "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM session;"
-                             "DELETE FROM pending; DELETE FROM enrol; DELETE FROM reset",
+                             "DELETE FROM pending; DELETE FROM enrol; DELETE FROM reset;"
+                             "DELETE FROM link; DELETE FROM link_part",
                              NULL, NULL, NULL) == SQLITE_OK;
     if (fine && !keep_outbox)
         fine = count_read(db, "SELECT count(DISTINCT id) FROM outbox_to", &restored->mails_count) &&

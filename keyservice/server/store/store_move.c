@@ -67,6 +67,8 @@ static const struct {
     {"passkey", MOVE_ROWS},
     {"device", MOVE_ROWS},
     {"spent", MOVE_ROWS},
+    {"link", MOVE_ROWS},
+    {"link_part", MOVE_ROWS},
     {"audit", MOVE_AUDIT},
     {"audit_head", MOVE_EPHEMERAL},
     {"guess", MOVE_EPHEMERAL},

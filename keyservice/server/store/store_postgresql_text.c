@@ -428,6 +428,26 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_SPENT_PRUNE] =
         "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE expires < $1 LIMIT"
         " $2)",
+    /* --- link --- */
+    [SQL_LINK_ADD] = "INSERT INTO link (name, envelope, address, suite, bytes, expires, state)"
+                     " VALUES ($1, $2, $3, $4, $5, $6, 0)",
+    [SQL_LINK_COUNT] =
+        "SELECT count(*), coalesce(sum(bytes), 0)::bigint, (SELECT count(*) FROM link"
+        " WHERE address = $2 AND expires > $1) FROM link WHERE expires > $1",
+    [SQL_LINK_READY] = "UPDATE link SET state = 1 WHERE name = $1 AND state = 0",
+    [SQL_LINK_LOOK] = "SELECT bytes FROM link WHERE name = $1 AND state = 1 AND expires > $2",
+    [SQL_LINK_TAKE] = "UPDATE link SET state = 2 WHERE name = $1 AND state = 1 AND expires > $2",
+    [SQL_LINK_GET] = "SELECT envelope, address, suite, bytes FROM link WHERE name = $1",
+    [SQL_LINK_GIVE] = "UPDATE link SET state = 1 WHERE name = $1 AND state = 2",
+    [SQL_LINK_SPEND] = "UPDATE link SET state = 3, bytes = 0 WHERE name = $1 AND state = 2",
+    [SQL_LINK_REMOVE] = "DELETE FROM link WHERE name = $1",
+    [SQL_LINK_PRUNE] = "DELETE FROM link WHERE name IN (SELECT name FROM link"
+                       " WHERE expires <= $1 ORDER BY expires, name LIMIT $2)",
+    [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) VALUES ($1, $2, $3)",
+    [SQL_LINK_PART_GET] = "SELECT bytes FROM link_part WHERE name = $1 AND place = $2",
+    [SQL_LINK_PARTS_REMOVE] = "DELETE FROM link_part WHERE name = $1",
+    [SQL_LINK_PARTS_PRUNE] = "DELETE FROM link_part WHERE name IN (SELECT name FROM link"
+                             " WHERE expires <= $1 ORDER BY expires, name LIMIT $2)",
 };
 
 /* Each step takes the schema one version up; a step that was released is never changed. */
@@ -560,7 +580,16 @@ static const char *const schema_steps[] = {
      * were left out so far. */
     "ALTER TABLE wrapping ADD COLUMN retired bigint NOT NULL DEFAULT 0;"
     "ALTER TABLE rewrap ADD COLUMN factors bigint NOT NULL DEFAULT 0;"
-    "UPDATE rewrap SET done = 0;",
+    "UPDATE rewrap SET done = 0;"
+    /* Version 3, link: docs/keyservice/receive.md. */
+    "CREATE TABLE link (name bytea PRIMARY KEY, envelope bytea NOT NULL, address bytea NOT NULL,"
+    " suite bigint NOT NULL, bytes bigint NOT NULL, expires bigint NOT NULL,"
+    " state bigint NOT NULL);"
+    "CREATE INDEX link_address ON link (address, expires);"
+    "CREATE INDEX link_expires ON link (expires, bytes);"
+    "CREATE TABLE link_part (name bytea NOT NULL REFERENCES link ON DELETE CASCADE,"
+    " place bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (name, place));"
+    "ALTER TABLE link_part ALTER bytes SET STORAGE EXTERNAL;",
 };
 
 /* One at a time: whoever comes second finds it done. */

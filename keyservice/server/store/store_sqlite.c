@@ -371,6 +371,25 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_SPENT_PRUNE] =
         "DELETE FROM spent WHERE hash IN (SELECT hash FROM spent WHERE expires < ?1 LIMIT"
         " ?2)",
+    /* --- link --- */
+    [SQL_LINK_ADD] = "INSERT INTO link (name, envelope, address, suite, bytes, expires, state)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
+    [SQL_LINK_COUNT] = "SELECT count(*), coalesce(sum(bytes), 0), (SELECT count(*) FROM link"
+                       " WHERE address = ?2 AND expires > ?1) FROM link WHERE expires > ?1",
+    [SQL_LINK_READY] = "UPDATE link SET state = 1 WHERE name = ?1 AND state = 0",
+    [SQL_LINK_LOOK] = "SELECT bytes FROM link WHERE name = ?1 AND state = 1 AND expires > ?2",
+    [SQL_LINK_TAKE] = "UPDATE link SET state = 2 WHERE name = ?1 AND state = 1 AND expires > ?2",
+    [SQL_LINK_GET] = "SELECT envelope, address, suite, bytes FROM link WHERE name = ?1",
+    [SQL_LINK_GIVE] = "UPDATE link SET state = 1 WHERE name = ?1 AND state = 2",
+    [SQL_LINK_SPEND] = "UPDATE link SET state = 3, bytes = 0 WHERE name = ?1 AND state = 2",
+    [SQL_LINK_REMOVE] = "DELETE FROM link WHERE name = ?1",
+    [SQL_LINK_PRUNE] = "DELETE FROM link WHERE name IN (SELECT name FROM link"
+                       " WHERE expires <= ?1 ORDER BY expires, name LIMIT ?2)",
+    [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) VALUES (?1, ?2, ?3)",
+    [SQL_LINK_PART_GET] = "SELECT bytes FROM link_part WHERE name = ?1 AND place = ?2",
+    [SQL_LINK_PARTS_REMOVE] = "DELETE FROM link_part WHERE name = ?1",
+    [SQL_LINK_PARTS_PRUNE] = "DELETE FROM link_part WHERE name IN (SELECT name FROM link"
+                             " WHERE expires <= ?1 ORDER BY expires, name LIMIT ?2)",
 };
 
 /* Once a process, before its first connection. Counting every allocation takes a lock of the whole

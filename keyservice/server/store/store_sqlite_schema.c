@@ -140,7 +140,15 @@ static const char *const schema_steps[] = {
      * were left out so far. */
     "ALTER TABLE wrapping ADD COLUMN retired INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE rewrap ADD COLUMN factors INTEGER NOT NULL DEFAULT 0;"
-    "UPDATE rewrap SET done = 0;",
+    "UPDATE rewrap SET done = 0;"
+    /* Version 4, link: docs/keyservice/receive.md. */
+    "CREATE TABLE link (name BLOB PRIMARY KEY, envelope BLOB NOT NULL, address TEXT NOT NULL,"
+    " suite INTEGER NOT NULL, bytes INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " state INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX link_address ON link (address, expires);"
+    "CREATE INDEX link_expires ON link (expires, bytes);"
+    "CREATE TABLE link_part (name BLOB NOT NULL, place INTEGER NOT NULL, bytes BLOB NOT NULL,"
+    " UNIQUE (name, place));",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */
