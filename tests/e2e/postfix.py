@@ -37,10 +37,10 @@ def missing():
     return f"not here: {', '.join(absent)}" if absent else ""
 
 
-def blocks(kind):
+def blocks(kind, guide=GUIDE):
     """The guide's fenced blocks of this kind, joined."""
-    found = re.findall(rf"^```{re.escape(kind)}\n(.*?)^```$", GUIDE.read_text(), re.M | re.S)
-    assert found, f"{GUIDE} has no block {kind}"
+    found = re.findall(rf"^```{re.escape(kind)}\n(.*?)^```$", guide.read_text(), re.M | re.S)
+    assert found, f"{guide} has no block {kind}"
     return "".join(found)
 
 
