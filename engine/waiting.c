@@ -300,6 +300,7 @@ static void waiting_free(struct waiting *waiting)
     pages_give(waiting->pause_nodes, WAITING_ENTRIES_MAX * sizeof(struct wheel_node));
     pages_give(waiting->ask_heads, ask_bytes());
     pages_give(waiting->emits, WAITING_EMITS_MAX * sizeof(struct waiting_emit));
+    pages_give(waiting->emit_refusals, WAITING_EMITS_MAX * (size_t)IPC_REFUSALS_BYTES_MAX);
     pages_give(waiting->notice_pages, notice_bytes(waiting));
     pages_give(waiting->showing_head, SPOOL_HEAD_BYTES_MAX);
     if (waiting->ask_records != NULL)
@@ -319,6 +320,7 @@ static int waiting_take_pages(struct waiting *waiting)
     waiting->pause_nodes = pages_take(WAITING_ENTRIES_MAX * sizeof(struct wheel_node));
     waiting->ask_heads = pages_take(ask_bytes());
     waiting->emits = pages_take(WAITING_EMITS_MAX * sizeof(struct waiting_emit));
+    waiting->emit_refusals = pages_take(WAITING_EMITS_MAX * (size_t)IPC_REFUSALS_BYTES_MAX);
     waiting->notice_pages = pages_take(notice_bytes(waiting));
     waiting->showing_head = pages_take(SPOOL_HEAD_BYTES_MAX);
     const int rc = secret_pages_open(&secret, ask_bytes());
@@ -328,7 +330,8 @@ static int waiting_take_pages(struct waiting *waiting)
     const bool all = waiting->entries != NULL && waiting->buckets != NULL &&
                      waiting->end_nodes != NULL && waiting->pause_nodes != NULL &&
                      waiting->ask_heads != NULL && waiting->emits != NULL &&
-                     waiting->notice_pages != NULL && waiting->showing_head != NULL;
+                     waiting->emit_refusals != NULL && waiting->notice_pages != NULL &&
+                     waiting->showing_head != NULL;
     return all ? 0 : -ENOMEM;
 }
 

@@ -8,7 +8,8 @@
 #define UNREAD_TRIES   8                       /* of which one says so in the log */
 #define DONES_MAX      64                      /* of one collector, at a time ...   */
 #define DONES_FEW      8                       /* ... while new mail must not wait  */
-#define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail */
+#define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail ... */
+#define EMITS_FREE_FEW (WAITING_EMITS_MAX / 8) /* ... nor what says who was refused */
 
 _Static_assert(sizeof(struct ipc_span) <= WAITING_TABLE_BYTES, "the table fits");
 _Static_assert((WAITING_EMITS_MAX & (WAITING_EMITS_MAX - 1)) == 0, "a number holds a slot");
@@ -269,6 +270,7 @@ static bool emit_begin(struct waiting *waiting)
     emit->entry = index;
     emit->serial = ++waiting->emit_serial;
     emit->text_bytes = 0;
+    emit->refusals_bytes = 0;
     row_unlist(waiting, index);
     row_enter(waiting, index, WAITING_EMITTING);
     entry->slot = slot;
@@ -295,11 +297,41 @@ static void done_sent(struct waiting *waiting, uint32_t index)
     row_forget(waiting, index);
 }
 
+static uint8_t *refusals_at(const struct waiting *waiting, uint32_t slot)
+{
+    return waiting->emit_refusals + (size_t)slot * IPC_REFUSALS_BYTES_MAX;
+}
+
+bool emit_refusals(const struct waiting *waiting, uint32_t slot, struct refusals *refusals)
+{
+    const uint32_t bytes = waiting->emits[slot].refusals_bytes;
+    return bytes > 0 && refusals_read(refusals, refusals_at(waiting, slot), bytes) == 0;
+}
+
+/* What the next hop said, copied once; false: it breaks the contract. */
+static bool done_copy(struct waiting *waiting, const struct channel *channel, uint32_t slot,
+                      const struct ipc_submission *done)
+{
+    struct waiting_emit *emit = &waiting->emits[slot];
+    struct refusals refusals;
+    emit->text_bytes = 0;
+    emit->refusals_bytes = 0;
+    if ((done->flags & IPC_SUBMIT_REFUSALS) == 0) {
+        emit->text_bytes = channel_copy_reply(channel, done, emit->text);
+        return true;
+    }
+    channel_copy_meta(channel, done, refusals_at(waiting, slot));
+    emit->refusals_bytes = done->meta_bytes;
+    return emit_refusals(waiting, slot, &refusals);
+}
+
 /* Its sender is told the text. When many are to be told, the rest is told without: no emission ever
- * waits for a notification. */
+ * waits for a notification. Who was refused is kept for longer, since others have the mail. */
 static void done_keep_text(struct waiting *waiting, uint32_t slot, uint32_t index)
 {
-    if (waiting->emits_free_count >= EMITS_FREE_MIN) {
+    const bool refusals = waiting->emits[slot].refusals_bytes > 0;
+    if (waiting->emits_free_count >=
+        (refusals ? (uint32_t)EMITS_FREE_FEW : (uint32_t)EMITS_FREE_MIN)) {
         waiting->emits[slot].state = EMIT_SAID;
         return;
     }
@@ -339,7 +371,7 @@ static void done_refused(struct waiting *waiting, uint32_t slot, uint32_t index)
     row_forget(waiting, index);
 }
 
-/* False: no emission of this collector has that number. */
+/* False: no emission of this collector has that number, or what it says of it cannot be. */
 static bool done_take(struct waiting *waiting, uint32_t collector_index,
                       const struct ipc_submission *done)
 {
@@ -351,9 +383,9 @@ static bool done_take(struct waiting *waiting, uint32_t collector_index,
     const uint32_t index = emit->entry;
     struct waiting_entry *entry = &waiting->entries[index];
     ASSERT(entry->state == WAITING_EMITTING);
+    if (!done_copy(waiting, waiting->collectors[collector_index].channel, slot, done))
+        return false;
     memcpy(entry->enhanced, done->done_enhanced, sizeof(entry->enhanced));
-    emit->text_bytes =
-        channel_copy_reply(waiting->collectors[collector_index].channel, done, emit->text);
     emit_leave(waiting, emit);
     entry->flags &= (uint8_t)~ENTRY_EMITTED; /* it was said what became of it */
     if (done->done_result == IPC_DONE_LATER) {

@@ -16,6 +16,7 @@
 #include "engine/spool_head.h"
 #include "engine/waiting.h"
 #include "ipc/channel.h"
+#include "ipc/refusals.h"
 #include "keyservice/record.h"
 #include "queue/wheel.h"
 
@@ -128,6 +129,7 @@ struct waiting_emit {
     uint32_t collector;
     uint32_t next; /* of those that its collector has no slot for yet */
     uint32_t text_bytes;
+    uint32_t refusals_bytes; /* of its place in emit_refusals; 0: none */
     uint64_t offset;
     uint8_t *at;
     size_t bytes;
@@ -208,6 +210,7 @@ struct waiting {
     uint32_t emits_out;        /* READING, READ, OUT, ORPHAN */
     uint32_t emit_serial;
     struct waiting_emit *emits;
+    uint8_t *emit_refusals; /* IPC_REFUSALS_BYTES_MAX each; touched by those that have some */
     struct waiting_collector collectors[WAITING_COLLECTORS_MAX];
     uint32_t collector_turn;
 
@@ -262,6 +265,8 @@ uint32_t emit_run(struct waiting *waiting, uint32_t budget);
 void emit_read(struct waiting *waiting, const struct spool_event *event, uint32_t slot);
 /* The text that was kept goes. */
 void emit_give(struct waiting *waiting, uint32_t slot);
+/* False: no recipients were named. */
+bool emit_refusals(const struct waiting *waiting, uint32_t slot, struct refusals *refusals);
 
 /* waiting_notice.c */
 uint32_t notices_run(struct waiting *waiting, uint32_t budget);

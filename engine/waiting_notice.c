@@ -116,6 +116,25 @@ static const struct notice *notice_of(const struct waiting *waiting, const struc
     return profile == NULL ? snapshot->profiles[0].notice : profile->notice;
 }
 
+/* Who was refused, when the mail server has taken the mail for the others. One that says so of
+ * another number of recipients than there are is not believed: all of them are named. */
+static void notice_refusals(const struct refusals *refusals, const struct meta *meta,
+                            struct notice_reply replies[IPC_REPLIES_MAX],
+                            struct notice_message *message)
+{
+    _Static_assert(IPC_REPLY_BYTES_MAX <= NOTICE_REMOTE_BYTES_MAX, "a reply is a remote's text");
+    if (refusals->recipients_count != meta->recipients_count)
+        return;
+    for (uint32_t n = 0; n < refusals->replies_count; n++) {
+        replies[n] = (struct notice_reply){.text = refusals->replies[n].text,
+                                           .text_bytes = refusals->replies[n].text_bytes};
+        memcpy(replies[n].enhanced, refusals->replies[n].enhanced, sizeof(replies[n].enhanced));
+    }
+    message->which = refusals->which;
+    message->which_count = refusals->recipients_count;
+    message->replies = replies;
+}
+
 /* What is written in the mail's place; false: it does not fit. */
 static bool notice_make(struct waiting *waiting, uint32_t slot, const struct spool_head *head)
 {
@@ -124,6 +143,8 @@ static bool notice_make(struct waiting *waiting, uint32_t slot, const struct spo
     const struct waiting_emit *said =
         entry->slot == WAITING_NONE ? NULL : &waiting->emits[entry->slot];
     char remote[NOTICE_REMOTE_BYTES_MAX + 1] = "";
+    struct refusals refusals;
+    struct notice_reply replies[IPC_REPLIES_MAX];
     struct notice_message message = {
         .id = &entry->id,
         .reason = (enum notice_reason)entry->reason,
@@ -140,6 +161,8 @@ static bool notice_make(struct waiting *waiting, uint32_t slot, const struct spo
         memcpy(remote, said->text, MIN(said->text_bytes, (uint32_t)NOTICE_REMOTE_BYTES_MAX));
         message.remote_text = remote;
         memcpy(message.enhanced, entry->enhanced, sizeof(message.enhanced));
+        if (emit_refusals(waiting, entry->slot, &refusals))
+            notice_refusals(&refusals, &head->meta, replies, &message);
     }
     uint8_t *out = notice_out(waiting, slot);
     const struct notice *text = notice_of(waiting, &head->meta);

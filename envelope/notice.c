@@ -174,14 +174,36 @@ static bool next_recipient(const struct notice_message *message, uint32_t *offse
     return true;
 }
 
-static uint32_t count_recipients(const struct notice_message *message)
-{
+/* Walks those that are to be named. */
+struct failed {
+    uint32_t offset;
+    uint32_t recipient; /* of the next one */
     const uint8_t *address;
     size_t address_bytes;
-    uint32_t offset = 0;
+    const struct notice_reply *reply; /* NULL: what is said of all */
+};
+
+static bool next_failed(const struct notice_message *message, struct failed *failed)
+{
+    while (failed->recipient < NOTICE_RECIPIENTS_MAX &&
+           next_recipient(message, &failed->offset, &failed->address, &failed->address_bytes)) {
+        const uint32_t n = failed->recipient++;
+        failed->reply = NULL;
+        if (message->which == NULL)
+            return true;
+        if (n < message->which_count && message->which[n] != 0) {
+            failed->reply = &message->replies[message->which[n] - 1];
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint32_t count_failed(const struct notice_message *message)
+{
+    struct failed failed = {0};
     uint32_t count = 0;
-    while (count < NOTICE_RECIPIENTS_MAX &&
-           next_recipient(message, &offset, &address, &address_bytes))
+    while (next_failed(message, &failed))
         count++;
     return count;
 }
@@ -196,7 +218,7 @@ static struct date date_of(uint64_t unix_ms)
 struct facts {
     struct header header; /* of the outer one */
     const uint8_t *outer;
-    uint32_t recipients_count;
+    uint32_t failed_count; /* recipients that are named */
     size_t msgid_bytes;
     size_t list_bytes;
     uint8_t msgid[MSGID_BYTES_MAX]; /* of the sealed mail, with its brackets; printable ASCII */
@@ -228,20 +250,18 @@ static void read_msgid(struct facts *facts)
 /* Whole addresses, as many as there is room for, then how many more there are. */
 static void list_recipients(struct facts *facts, const struct notice_message *message)
 {
-    const uint8_t *address;
-    size_t address_bytes;
-    uint32_t offset = 0;
+    struct failed failed = {0};
     struct text out = text_make(facts->list, LIST_BYTES_MAX - LIST_REST_BYTES);
-    for (uint32_t n = 0; next_recipient(message, &offset, &address, &address_bytes); n++) {
+    for (uint32_t n = 0; next_failed(message, &failed); n++) {
         const struct text before = out;
         if (n > 0)
             text_put_utf8(&out, (const uint8_t *)", ", 2);
-        text_put_utf8(&out, address, address_bytes);
+        text_put_utf8(&out, failed.address, failed.address_bytes);
         if (!out.cut)
             continue;
         const int rest =
             snprintf((char *)facts->list + before.bytes, LIST_REST_BYTES, "%s\xe2\x80\xa6 (+%u)",
-                     n > 0 ? ", " : "", facts->recipients_count - n);
+                     n > 0 ? ", " : "", facts->failed_count - n);
         facts->list_bytes = before.bytes + (size_t)rest;
         return;
     }
@@ -256,7 +276,7 @@ static void read_facts(struct facts *facts, const struct notice_message *message
     facts->msgid_bytes = 0;
     facts->outer = message->outer_bytes == 0 ? (const uint8_t *)"" : message->outer;
     header_read(&facts->header, facts->outer, outer_bytes, message->outer_bytes);
-    facts->recipients_count = count_recipients(message);
+    facts->failed_count = count_failed(message);
     read_msgid(facts);
     list_recipients(facts, message);
     struct text sender = text_make(facts->sender, sizeof(facts->sender));
@@ -365,25 +385,30 @@ static void write_header(struct writer *writer, const struct notice *notice,
 
 /* ── the report ────────────────────────────────────────────────────────────────────────────── */
 
-static void write_diagnostic(struct writer *writer, const struct notice_message *message)
+/* What is known of one recipient: the mail server's own words, or the reason. */
+static void write_diagnostic(struct writer *writer, const struct notice_message *message,
+                             const struct notice_reply *reply)
 {
-    const char *remote = message->remote_text;
-    if (message->reason != NOTICE_REFUSED || remote == NULL || *remote == '\0') {
+    const char *remote = reply != NULL ? reply->text : message->remote_text;
+    const size_t chars = reply != NULL ? MIN(reply->text_bytes, (uint32_t)NOTICE_REMOTE_BYTES_MAX)
+                         : remote != NULL ? strnlen(remote, NOTICE_REMOTE_BYTES_MAX)
+                                          : 0;
+    if (message->reason != NOTICE_REFUSED || chars == 0) {
         writer_literal(writer, "Diagnostic-Code: X-Bulla; ");
         writer_copy(writer, REASONS[message->reason].diagnostic,
                     strlen(REASONS[message->reason].diagnostic));
     } else {
         writer_literal(writer, "Diagnostic-Code: smtp; ");
-        const size_t chars = strnlen(remote, NOTICE_REMOTE_BYTES_MAX);
         for (size_t i = 0; i < chars; i++)
             writer_byte(writer, remote[i] >= ' ' && remote[i] <= '~' ? (uint8_t)remote[i] : '?');
     }
     writer_literal(writer, "\r\n");
 }
 
-static void write_status(struct writer *writer, const struct notice_message *message)
+static void write_status(struct writer *writer, const struct notice_message *message,
+                         const struct notice_reply *reply)
 {
-    const uint8_t *enhanced = message->enhanced;
+    const uint8_t *enhanced = reply != NULL ? reply->enhanced : message->enhanced;
     /* Of the remote's only what means failure: a relay may say 2 or nonsense. */
     if (message->reason != NOTICE_REFUSED || (enhanced[0] != 4 && enhanced[0] != 5))
         enhanced = REASONS[message->reason].enhanced;
@@ -399,22 +424,21 @@ static void write_status(struct writer *writer, const struct notice_message *mes
 static void write_report(struct writer *writer, const struct notice *notice,
                          const struct notice_message *message, const struct facts *facts)
 {
-    const uint8_t *address;
-    size_t address_bytes;
     uint8_t typed[ADDRESS_REPORT_CHARS_MAX];
-    uint32_t offset = 0;
+    struct failed failed = {0};
     writer_literal(writer, "Content-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; ");
     writer_copy(writer, notice->host, notice->host_bytes);
     writer_literal(writer, "\r\nArrival-Date: ");
     write_date(writer, message->arrived_unix_ms);
-    for (uint32_t n = facts->recipients_count; n > 0; n--) {
-        if (!next_recipient(message, &offset, &address, &address_bytes))
+    for (uint32_t n = facts->failed_count; n > 0; n--) {
+        if (!next_failed(message, &failed))
             break;
         writer_literal(writer, "\r\nFinal-Recipient: ");
-        writer_copy(writer, typed, address_report_write(typed, address, address_bytes));
+        writer_copy(writer, typed,
+                    address_report_write(typed, failed.address, failed.address_bytes));
         writer_literal(writer, "\r\nAction: failed\r\n");
-        write_status(writer, message);
-        write_diagnostic(writer, message);
+        write_status(writer, message, failed.reply);
+        write_diagnostic(writer, message, failed.reply);
         writer_literal(writer, "Last-Attempt-Date: ");
         write_date(writer, message->ended_unix_ms);
     }
@@ -464,13 +488,17 @@ size_t notice_bytes_max(const struct notice *notice, const struct notice_message
     struct facts facts;
     read_facts(&facts, message);
     set_values(values, notice, message, &facts);
-    const size_t remote =
+    size_t remote =
         message->remote_text == NULL ? 0 : strnlen(message->remote_text, NOTICE_REMOTE_BYTES_MAX);
+    struct failed failed = {0};
+    while (next_failed(message, &failed))
+        if (failed.reply != NULL)
+            remote = MAX(remote, (size_t)failed.reply->text_bytes);
     /* A line end of the outer header gains a byte. */
     return HEADER_LITERALS_MAX + notice->subject_line_bytes + 4 * HOST_BYTES_MAX + MSGID_BYTES_MAX +
            encoded_word_write_bytes_max(facts.sender_bytes) + ADDRESS_BYTES_MAX +
            template_bytes_max(notice->text, values) +
-           facts.recipients_count * (REPORT_LITERALS_MAX + ADDRESS_REPORT_CHARS_MAX + remote) +
+           facts.failed_count * (REPORT_LITERALS_MAX + ADDRESS_REPORT_CHARS_MAX + remote) +
            2 * (size_t)facts.header.header_bytes;
 }
 

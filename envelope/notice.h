@@ -63,6 +63,18 @@ struct notice_message {
     size_t outer_bytes;
     const char *remote_text;                 /* NULL: none */
     uint8_t enhanced[NOTICE_ENHANCED_COUNT]; /* of the remote; {0}: none */
+    /* NULL: all recipients failed, for the same. Else, for each of them: 0, it has the mail, and is
+     * not named; or which of the replies it was given, from 1. One at least has failed. */
+    const uint8_t *which;
+    uint32_t which_count; /* of the recipients */
+    const struct notice_reply *replies;
+};
+
+/* What the mail server said of some recipients. */
+struct notice_reply {
+    uint8_t enhanced[NOTICE_ENHANCED_COUNT]; /* {0}: none */
+    const char *text;                        /* may be hostile, and has no NUL */
+    uint32_t text_bytes;                     /* ≤ NOTICE_REMOTE_BYTES_MAX */
 };
 
 /* What notice_write() writes at most. */

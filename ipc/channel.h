@@ -78,7 +78,8 @@ HOT const uint8_t *channel_mail_ahead(const struct channel *channel,
 HOT void channel_copy_meta(const struct channel *channel, const struct ipc_submission *submission,
                            uint8_t *dst);
 
-/* The text of a DONE; what is not printable ASCII becomes '?'. Bytes written. */
+/* The text of a DONE without refusals; what is not printable ASCII becomes '?'. Bytes written. The
+ * refusals of one that has them are its meta. */
 HOT uint32_t channel_copy_reply(const struct channel *channel,
                                 const struct ipc_submission *submission,
                                 char text[IPC_TEXT_BYTES_MAX]);

@@ -43,15 +43,18 @@ static bool done_agrees(uint8_t result, const uint8_t enhanced[3])
 static bool done_is_sound(const struct channel *channel, const struct ipc_submission *submission)
 {
     const struct geometry *client = &channel->client;
-    if (submission->flags != IPC_SUBMIT_DONE ||
+    const bool refusals = submission->flags == (IPC_SUBMIT_DONE | IPC_SUBMIT_REFUSALS);
+    if ((submission->flags != IPC_SUBMIT_DONE && !refusals) ||
         !bytes_are_zero(submission->reserved, sizeof(submission->reserved)) ||
         !done_agrees(submission->done_result, submission->done_enhanced))
         return false;
     if (submission->mail_offset != 0 || submission->mail_bytes != 0 ||
-        submission->meta_bytes > IPC_TEXT_BYTES_MAX)
+        submission->meta_bytes > (refusals ? IPC_REFUSALS_BYTES_MAX : IPC_TEXT_BYTES_MAX))
+        return false;
+    if (refusals && submission->done_result != IPC_DONE_REFUSED)
         return false;
     if (submission->meta_bytes == 0)
-        return submission->meta_offset == 0;
+        return submission->meta_offset == 0 && !refusals;
     return geometry_inside(submission->meta_offset, submission->meta_bytes, client->arena_offset,
                            client->arena_bytes);
 }
@@ -195,7 +198,7 @@ HOT uint32_t channel_copy_reply(const struct channel *channel,
                                 const struct ipc_submission *submission,
                                 char text[IPC_TEXT_BYTES_MAX])
 {
-    ASSERT((submission->flags & IPC_SUBMIT_DONE) != 0);
+    ASSERT(submission->flags == IPC_SUBMIT_DONE);
     ASSERT(submission->meta_bytes <= IPC_TEXT_BYTES_MAX);
     if (submission->meta_bytes == 0)
         return 0;

@@ -35,8 +35,12 @@
 #define IPC_PROFILE_BYTES_MAX 64
 #define IPC_SPANS_MAX         8
 #define IPC_TEXT_BYTES_MAX    512
-#define IPC_OPTIONS_BYTES     32
-#define IPC_OPTION_S_MAX      UINT64_C(3155760000) /* a hundred years */
+#define IPC_REPLIES_MAX       12  /* that one emission's recipients were given */
+#define IPC_REPLY_BYTES_MAX   240 /* of the text of one                        */
+/* All of them: also a place for what a DONE says, in a collector's arena. */
+#define IPC_REFUSALS_BYTES_MAX 4096
+#define IPC_OPTIONS_BYTES      32
+#define IPC_OPTION_S_MAX       UINT64_C(3155760000) /* a hundred years */
 
 /* Bits of ipc_page.asleep. */
 #define IPC_ASLEEP_TAIL UINT32_C(1) /* ring after a new tail                                */
@@ -78,6 +82,9 @@ _Static_assert(offsetof(struct ipc_page, asleep) == 3 * CACHE_LINE, "one writer 
 /* A collector's EMIT_DONE, and nothing else may a collector submit: request_id is the emission's
  * number, meta_bytes those of a reply text, mail_bytes and both offsets of nothing are 0. */
 #define IPC_SUBMIT_DONE UINT32_C(2)
+/* Of a DONE that is refused: some of the recipients were, and the others taken; the meta bytes are
+ * an ipc/refusals.h. */
+#define IPC_SUBMIT_REFUSALS UINT32_C(4)
 struct ipc_submission {
     uint64_t request_id;  /* the client's; returned as it came                       */
     uint64_t meta_offset; /* in the client's memfd, inside the arena                 */

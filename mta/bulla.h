@@ -197,6 +197,21 @@ int bulla_collect_done(struct bulla_collector *collector, const struct bulla_emi
                        enum bulla_emit_result result, const char *enhanced_status,
                        const char *text);
 
+/* What the next hop said of one recipient. */
+struct bulla_refusal {
+    uint32_t recipient;          /* its place in the emission's recipients                   */
+    const char *enhanced_status; /* as for bulla_collect_done() */
+    const char *text;
+};
+
+/*
+ * Instead of it, when some recipients were refused for ever: the next hop has taken the mail for
+ * all others, if there are any, and the notification names those that were refused, each with its
+ * own status. One refusal at least; 0, or -EPIPE.
+ */
+int bulla_collect_refused(struct bulla_collector *collector, const struct bulla_emission *emission,
+                          const struct bulla_refusal *refusals, uint32_t refusals_count);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,7 +5,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-/* Its input memory holds the reply texts: two places a slot (docs/format/shared-memory.md). */
+/* Its input memory holds what the next hop said: two places a slot (docs/format/shared-memory.md).
+ */
 static int session_open(struct collect_session *session, const struct bulla_config *config,
                         uint32_t worker)
 {
@@ -14,7 +15,7 @@ static int session_open(struct collect_session *session, const struct bulla_conf
         own.slots_count = COLLECT_SLOTS_DEFAULT;
     if (own.slots_count > IPC_SLOTS_MAX)
         return -EINVAL;
-    own.input_bytes = (size_t)2 * own.slots_count * IPC_TEXT_BYTES_MAX;
+    own.input_bytes = (size_t)2 * own.slots_count * IPC_REFUSALS_BYTES_MAX;
     const int rc = attachment_open(&session->link, &own, IPC_KIND_COLLECTOR, worker);
     if (rc != 0)
         return rc;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "ipc/meta.h"
+#include "ipc/refusals.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -256,24 +257,18 @@ static struct collect_emission *emission_open(const struct bulla_collector *coll
     return own;
 }
 
-int bulla_collect_done(struct bulla_collector *collector, const struct bulla_emission *emission,
-                       enum bulla_emit_result result, const char *enhanced_status, const char *text)
+/* Where the next DONE's text or refusals stand. */
+static uint64_t said_offset(const struct bulla *link)
 {
-    ASSERT(result >= BULLA_EMIT_SENT && result <= BULLA_EMIT_REFUSED);
-    struct collect_emission *own = emission_open(collector, emission->id);
-    struct bulla *link = collector->sessions[emission->id >> EMISSION_INDEX_BITS].link;
     const uint32_t place = link->submissions.tail & (2 * link->client.slots_count - 1);
-    const uint64_t text_offset = link->client.arena_offset + (uint64_t)place * IPC_TEXT_BYTES_MAX;
-    struct ipc_submission slot = {
-        .request_id = own->number,
-        .flags = IPC_SUBMIT_DONE,
-        .done_result = (uint8_t)result,
-    };
+    return link->client.arena_offset + (uint64_t)place * IPC_REFUSALS_BYTES_MAX;
+}
+
+static int emission_end(struct bulla_collector *collector, struct bulla *link,
+                        struct collect_emission *own, const struct ipc_submission *slot)
+{
     own->open = false;
-    enhanced_read(enhanced_status, result, slot.done_enhanced);
-    slot.meta_bytes = reply_write(text, link->client_memfd.at + text_offset);
-    slot.meta_offset = slot.meta_bytes > 0 ? text_offset : 0;
-    const int rc = attachment_submit(link, &slot);
+    const int rc = attachment_submit(link, slot);
     attachment_give_back(link, own->completion_index);
     if (rc == 0)
         return 0;
@@ -281,4 +276,46 @@ int bulla_collect_done(struct bulla_collector *collector, const struct bulla_emi
     link->gone = true;
     collector->gone = true;
     return -EPIPE;
+}
+
+int bulla_collect_done(struct bulla_collector *collector, const struct bulla_emission *emission,
+                       enum bulla_emit_result result, const char *enhanced_status, const char *text)
+{
+    ASSERT(result >= BULLA_EMIT_SENT && result <= BULLA_EMIT_REFUSED);
+    struct collect_emission *own = emission_open(collector, emission->id);
+    struct bulla *link = collector->sessions[emission->id >> EMISSION_INDEX_BITS].link;
+    const uint64_t offset = said_offset(link);
+    struct ipc_submission slot = {
+        .request_id = own->number,
+        .flags = IPC_SUBMIT_DONE,
+        .done_result = (uint8_t)result,
+    };
+    enhanced_read(enhanced_status, result, slot.done_enhanced);
+    slot.meta_bytes = reply_write(text, link->client_memfd.at + offset);
+    slot.meta_offset = slot.meta_bytes > 0 ? offset : 0;
+    return emission_end(collector, link, own, &slot);
+}
+
+int bulla_collect_refused(struct bulla_collector *collector, const struct bulla_emission *emission,
+                          const struct bulla_refusal *refusals, uint32_t refusals_count)
+{
+    ASSERT(refusals_count > 0);
+    struct collect_emission *own = emission_open(collector, emission->id);
+    struct bulla *link = collector->sessions[emission->id >> EMISSION_INDEX_BITS].link;
+    const uint64_t offset = said_offset(link);
+    struct refusals_draft draft;
+    refusals_begin(&draft, emission->recipients_count);
+    for (uint32_t n = 0; n < refusals_count; n++) {
+        uint8_t enhanced[3];
+        enhanced_read(refusals[n].enhanced_status, BULLA_EMIT_REFUSED, enhanced);
+        refusals_add(&draft, refusals[n].recipient, enhanced, refusals[n].text);
+    }
+    const struct ipc_submission slot = {
+        .request_id = own->number,
+        .meta_offset = offset,
+        .meta_bytes = refusals_write(&draft, link->client_memfd.at + offset),
+        .flags = IPC_SUBMIT_DONE | IPC_SUBMIT_REFUSALS,
+        .done_result = IPC_DONE_REFUSED,
+    };
+    return emission_end(collector, link, own, &slot);
 }

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "ipc/layout.h"
 #include "mta/bulla.h"
 #include "mta/milter/relay.h"
 
@@ -103,13 +104,30 @@ static const char *kind_name(const struct bulla_emission *emission)
     return emission->kind == BULLA_EMISSION_NOTIFICATION ? "notification" : "mail";
 }
 
-static void emission_done(struct collector *collector, const struct relay_end *end)
+/* To the engine. */
+static int emission_tell(struct collector *collector, const struct bulla_emission *emission,
+                         const struct relay_end *end)
 {
     static const enum bulla_emit_result results[] = {
         [RELAY_SENT] = BULLA_EMIT_SENT,
         [RELAY_LATER] = BULLA_EMIT_LATER,
         [RELAY_REFUSED] = BULLA_EMIT_REFUSED,
     };
+    if (end->refusals_count == 0)
+        return bulla_collect_done(collector->session, emission, results[end->result],
+                                  end->enhanced_status, end->text);
+    struct bulla_refusal refusals[IPC_RECIPIENTS_MAX];
+    for (uint32_t n = 0; n < end->refusals_count; n++) {
+        const struct relay_refusal *refusal = &end->refusals[n];
+        refusals[n] = (struct bulla_refusal){.recipient = refusal->recipient,
+                                             .enhanced_status = refusal->enhanced_status,
+                                             .text = refusal->text};
+    }
+    return bulla_collect_refused(collector->session, emission, refusals, end->refusals_count);
+}
+
+static void emission_done(struct collector *collector, const struct relay_end *end)
+{
     static const char *const names[] = {
         [RELAY_SENT] = "sent", [RELAY_LATER] = "later", [RELAY_REFUSED] = "refused"};
     struct bulla_emission *emission = end->user;
@@ -119,8 +137,7 @@ static void emission_done(struct collector *collector, const struct relay_end *e
              "status=%s kind=%s profile=%s recipients=%u bytes=%zu envelope=%s enhanced=%s",
              names[end->result], kind_name(emission), emission->profile, emission->recipients_count,
              emission->mail_bytes, emission->envelope_id, end->enhanced_status);
-    if (bulla_collect_done(collector->session, emission, results[end->result], end->enhanced_status,
-                           end->text) != 0) {
+    if (emission_tell(collector, emission, end) != 0) {
         collector->gone = true;
         log_line(LOG_LEVEL_WARNING, "unheard", "status=%s envelope=%s", names[end->result],
                  emission->envelope_id);

@@ -33,10 +33,13 @@ struct transfer {
     enum stage stage;
     uint32_t span_index;
     size_t span_offset;
-    uint32_t refused_count; /* recipients */
+    uint32_t asked_count; /* recipients that were named so far */
     uint32_t put_off_count;
-    uint32_t heard_count; /* replies */
-    uint32_t code;        /* of the reply that decided, 0: none */
+    uint32_t refused_count;         /* recipients */
+    struct relay_refusal *refusals; /* as many as there are recipients, once one is refused */
+    bool no_memory;                 /* for them */
+    bool mail_refused;              /* sender, data or final dot: for whoever was taken */
+    uint32_t code; /* of the reply that decided, 0: none; a refused recipient's decides nothing */
     char text[RELAY_TEXT_BYTES];
 };
 
@@ -66,6 +69,20 @@ static void stage_of_command(struct transfer *transfer, const char *command, siz
         if (strncasecmp(command, verbs[i].verb, 4) == 0)
             transfer->stage = verbs[i].stage;
     }
+    if (transfer->stage == STAGE_SENDER) /* from the beginning, on a new connection perhaps */
+        transfer->asked_count = transfer->put_off_count = transfer->refused_count = 0;
+    transfer->asked_count += transfer->stage == STAGE_RECIPIENT;
+}
+
+/* In printable ASCII, without its line end. */
+static void text_keep(char *dst, size_t room, const char *text, size_t bytes)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < bytes && used < room - 1; i++) {
+        if (text[i] != '\r' && text[i] != '\n')
+            dst[used++] = text[i] < 0x20 || text[i] > 0x7e ? '?' : text[i];
+    }
+    dst[used] = '\0';
 }
 
 /* The first bad reply is the one to tell of; else the last good one. */
@@ -74,12 +91,36 @@ static void reply_keep(struct transfer *transfer, uint32_t code, const char *tex
     if (transfer->code >= 400)
         return;
     transfer->code = code;
-    size_t used = 0;
-    for (size_t i = 0; i < bytes && used < sizeof(transfer->text) - 1; i++) {
-        if (text[i] != '\r' && text[i] != '\n')
-            transfer->text[used++] = text[i] < 0x20 || text[i] > 0x7e ? '?' : text[i];
+    text_keep(transfer->text, sizeof(transfer->text), text, bytes);
+}
+
+/* "5.1.1 no such user": the status, if one is there. */
+static void status_read(const char *text, char status[RELAY_STATUS_BYTES])
+{
+    unsigned int parts[3];
+    int used = 0;
+    status[0] = '\0';
+    if (sscanf(text, "%1u.%3u.%3u%n", &parts[0], &parts[1], &parts[2], &used) == 3 && used > 0)
+        (void)snprintf(status, RELAY_STATUS_BYTES, "%u.%u.%u", parts[0], parts[1], parts[2]);
+}
+
+/* What is said of the one that was named last. */
+static void refusal_keep(struct transfer *transfer, const char *text, size_t bytes)
+{
+    const uint32_t recipients_count = transfer->mail.recipients_count;
+    if (transfer->asked_count == 0 || transfer->asked_count > recipients_count ||
+        transfer->refused_count == recipients_count)
+        return; /* more replies than there were questions */
+    if (transfer->refusals == NULL)
+        transfer->refusals = calloc(recipients_count, sizeof(*transfer->refusals));
+    if (transfer->refusals == NULL) {
+        transfer->no_memory = true;
+        return;
     }
-    transfer->text[used] = '\0';
+    struct relay_refusal *refusal = &transfer->refusals[transfer->refused_count++];
+    refusal->recipient = transfer->asked_count - 1;
+    text_keep(refusal->text, sizeof(refusal->text), text, bytes);
+    status_read(refusal->text, refusal->enhanced_status);
 }
 
 static void reply_hear(struct transfer *transfer, const char *line, size_t bytes)
@@ -88,14 +129,19 @@ static void reply_hear(struct transfer *transfer, const char *line, size_t bytes
         return; /* not a reply's last line */
     const uint32_t code = (uint32_t)(line[0] - '0') * 100 + (uint32_t)(line[1] - '0') * 10 +
                           (uint32_t)(line[2] - '0');
-    transfer->heard_count++;
-    if (transfer->stage == STAGE_RECIPIENT) {
-        transfer->refused_count += code >= 500;
-        transfer->put_off_count += code >= 400 && code < 500;
+    const char *text = line + MIN(bytes, (size_t)4);
+    const size_t text_bytes = bytes - MIN(bytes, (size_t)4);
+    if (transfer->stage == STAGE_RECIPIENT && code >= 500) {
+        refusal_keep(transfer, text, text_bytes);
+        return;
     }
+    transfer->put_off_count += transfer->stage == STAGE_RECIPIENT && code >= 400;
     if (transfer->stage == STAGE_OTHER)
         return;
-    reply_keep(transfer, code, line + MIN(bytes, (size_t)4), bytes - MIN(bytes, (size_t)4));
+    transfer->mail_refused =
+        code >= 500 && (transfer->stage == STAGE_SENDER || transfer->stage == STAGE_DATA ||
+                        transfer->stage == STAGE_DOT);
+    reply_keep(transfer, code, text, text_bytes);
     if (transfer->stage == STAGE_DATA && code == 354)
         transfer->stage = STAGE_DOT;
 }
@@ -118,7 +164,7 @@ static size_t on_read(char *dst, size_t size, size_t count, void *context)
     struct transfer *transfer = context;
     const size_t room = size * count;
     size_t used = 0;
-    if (transfer->put_off_count > 0)
+    if (transfer->put_off_count > 0 || transfer->no_memory)
         return CURL_READFUNC_ABORT; /* to all or to none; without its final dot it is nothing */
     while (used < room && transfer->span_index < transfer->mail.spans_count) {
         const struct iovec *span = &transfer->mail.spans[transfer->span_index];
@@ -137,16 +183,6 @@ static size_t on_read(char *dst, size_t size, size_t count, void *context)
 /* --- ends
  * ----------------------------------------------------------------------------------------- */
 
-/* "5.1.1 no such user": the status, if one is there. */
-static void status_read(const char *text, char status[12])
-{
-    unsigned int parts[3];
-    int used = 0;
-    status[0] = '\0';
-    if (sscanf(text, "%1u.%3u.%3u%n", &parts[0], &parts[1], &parts[2], &used) == 3 && used > 0)
-        (void)snprintf(status, 12, "%u.%u.%u", parts[0], parts[1], parts[2]);
-}
-
 static void end_set(struct relay_end *end, enum relay_result result,
                     const struct transfer *transfer)
 {
@@ -155,23 +191,56 @@ static void end_set(struct relay_end *end, enum relay_result result,
     (void)snprintf(end->text, sizeof(end->text), "%s", transfer->text);
 }
 
-static void transfer_end(const struct transfer *transfer, CURLcode code, struct relay_end *end)
+/* Those that were taken, of a mail that was refused after that: what was said of it goes for them.
+ */
+static void refusals_complete(struct transfer *transfer)
+{
+    const uint32_t named_count = transfer->refused_count;
+    uint32_t named = 0;
+    for (uint32_t n = 0; n < transfer->mail.recipients_count; n++) {
+        if (named < named_count && transfer->refusals[named].recipient == n) {
+            named++;
+            continue;
+        }
+        struct relay_refusal *refusal = &transfer->refusals[transfer->refused_count++];
+        refusal->recipient = n;
+        text_keep(refusal->text, sizeof(refusal->text), transfer->text, strlen(transfer->text));
+        status_read(refusal->text, refusal->enhanced_status);
+    }
+}
+
+static void end_refused(struct relay_end *end, struct transfer *transfer)
+{
+    const uint32_t refused_count = transfer->refused_count;
+    if (refused_count > 0 && transfer->mail_refused)
+        refusals_complete(transfer);
+    end_set(end, RELAY_REFUSED, transfer);
+    if (refused_count == 0)
+        return;
+    end->refusals = transfer->refusals;
+    end->refusals_count = transfer->refused_count;
+    (void)snprintf(end->enhanced_status, sizeof(end->enhanced_status), "%s",
+                   transfer->refusals[0].enhanced_status);
+    (void)snprintf(end->text, sizeof(end->text), "%u of %u recipients: %s", transfer->refused_count,
+                   transfer->mail.recipients_count, transfer->refusals[0].text);
+}
+
+static void transfer_end(struct transfer *transfer, CURLcode code, struct relay_end *end)
 {
     const bool delivered = code == CURLE_OK && transfer->stage == STAGE_DOT;
+    const bool all_refused = transfer->refused_count == transfer->mail.recipients_count;
     *end = (struct relay_end){.user = transfer->mail.user};
     if (delivered && transfer->refused_count == 0) {
         end_set(end, RELAY_SENT, transfer);
-    } else if (delivered || (transfer->code >= 500 && transfer->stage != STAGE_GREETING &&
-                             transfer->stage != STAGE_HELLO && transfer->put_off_count == 0)) {
-        end_set(end, RELAY_REFUSED, transfer);
-        if (transfer->refused_count > 0)
-            (void)snprintf(end->text, sizeof(end->text), "%u of %u recipients: %.400s",
-                           transfer->refused_count, transfer->mail.recipients_count,
-                           transfer->text);
+    } else if (delivered || all_refused ||
+               (transfer->mail_refused && transfer->put_off_count == 0)) {
+        end_refused(end, transfer);
     } else {
         end_set(end, RELAY_LATER, transfer);
         end->unreachable = transfer->code < 400;
-        if (end->unreachable)
+        if (transfer->no_memory)
+            (void)snprintf(end->text, sizeof(end->text), "out of memory");
+        else if (transfer->code < 400)
             (void)snprintf(end->text, sizeof(end->text), "%s", curl_easy_strerror(code));
     }
 }
@@ -229,6 +298,7 @@ void relay_close(struct relay *relay)
             transfer_clear(relay, transfer);
         }
         curl_easy_cleanup(transfer->easy);
+        free(transfer->refusals);
     }
     (void)curl_multi_cleanup(relay->multi);
     free(relay);
@@ -290,6 +360,7 @@ bool relay_start(struct relay *relay, const struct relay_mail *mail)
     CURL *easy = transfer->easy == NULL ? curl_easy_init() : transfer->easy;
     if (easy == NULL)
         return false;
+    free(transfer->refusals);
     *transfer = (struct transfer){.easy = easy, .mail = *mail, .stage = STAGE_GREETING};
     if (!recipients_make(transfer) || !transfer_prepare(relay, transfer) ||
         curl_multi_add_handle(relay->multi, easy) != CURLM_OK) {

@@ -7,8 +7,8 @@
  *
  * A mail goes to all recipients that are taken, or to none: when one is put off (4xx) nothing is
  * sent, so that what comes again later comes to nobody twice. Those that are refused (5xx) are left
- * out, the others get the mail, and its end is REFUSED with how many and the first reply: the
- * sender hears of it.
+ * out, the others get the mail, and its end is REFUSED with what was said of each of them: the
+ * sender hears of those. REFUSED without refusals is the whole mail, for all.
  */
 #ifndef MTA_MILTER_RELAY_H
 #define MTA_MILTER_RELAY_H
@@ -22,6 +22,8 @@
 
 #define RELAY_CONNECTIONS_MAX 64
 #define RELAY_TEXT_BYTES      512
+#define RELAY_STATUS_BYTES    12
+#define RELAY_REPLY_BYTES     256 /* of what is said of one recipient */
 
 enum relay_result {
     RELAY_SENT = 1,
@@ -47,11 +49,19 @@ struct relay_mail {
     void *user;
 };
 
+struct relay_refusal {
+    uint32_t recipient; /* its place among the mail's */
+    char enhanced_status[RELAY_STATUS_BYTES];
+    char text[RELAY_REPLY_BYTES];
+};
+
 struct relay_end {
     void *user;
     enum relay_result result;
-    bool unreachable; /* there was no mail server to ask */
-    char enhanced_status[12];
+    bool unreachable;                     /* there was no mail server to ask */
+    const struct relay_refusal *refusals; /* until the next relay_start() or relay_run() */
+    uint32_t refusals_count;
+    char enhanced_status[RELAY_STATUS_BYTES];
     char text[RELAY_TEXT_BYTES];
 };
 

@@ -332,6 +332,40 @@ static void spool_notifies_of_what_service_or_server_refuse(void **state)
     finish();
 }
 
+/* The second of two: the notification names it alone, with its own status and words. */
+static void spool_notifies_of_the_refused_recipients_alone(void **state)
+{
+    struct bulla_emission emission;
+    const struct bulla_refusal refusal = {
+        .recipient = 1, .enhanced_status = "5.1.1", .text = "5.1.1 <c@example.net>: no such user"};
+    (void)state;
+    start("", "");
+    stand_in_stop(bullad.service);
+    uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
+    queue("default", mail, MAIL_BYTES);
+    free(mail);
+    stand_in_start(bullad.service);
+    struct bulla_collector *collector = collect();
+    take(collector, &emission);
+    assert_string_equal(emission.recipients[1], "c@example.net");
+    assert_int_equal(bulla_collect_refused(collector, &emission, &refusal, 1), 0);
+    take(collector, &emission);
+    assert_int_equal(emission.kind, BULLA_EMISSION_NOTIFICATION);
+    uint8_t *notice = join(&emission);
+    const char *report = strstr((const char *)notice, "message/delivery-status");
+    assert_non_null(report);
+    assert_non_null(strstr(report,
+                           "Final-Recipient: rfc822; c@example.net\r\n"
+                           "Action: failed\r\nStatus: 5.1.1\r\n"
+                           "Diagnostic-Code: smtp; 5.1.1 <c@example.net>: no such user\r\n"));
+    assert_null(strstr(report, "Final-Recipient: rfc822; b@example.org"));
+    free(notice);
+    sent(collector, &emission);
+    expect_at_last("notified", 1);
+    bulla_collect_end(collector);
+    finish();
+}
+
 static void spool_emits_again_what_a_collector_took_along(void **state)
 {
     struct bulla_emission emission;
@@ -658,6 +692,7 @@ int main(void)
         cmocka_unit_test(spool_notifies_the_sender_when_the_wait_is_over),
         cmocka_unit_test(spool_tells_nobody_of_automatic_mail),
         cmocka_unit_test(spool_notifies_of_what_service_or_server_refuse),
+        cmocka_unit_test(spool_notifies_of_the_refused_recipients_alone),
         cmocka_unit_test(spool_emits_again_what_a_collector_took_along),
         cmocka_unit_test(spool_that_is_full_has_the_client_keep_the_message),
         cmocka_unit_test(service_that_is_away_keeps_only_one_message_waiting),

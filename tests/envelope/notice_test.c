@@ -153,6 +153,50 @@ static void notice_names_each_reason(void **state)
     notice_close(notice);
 }
 
+/* The others have the mail: nobody may read that they have not. */
+static void notice_names_those_that_were_refused_each_with_its_own_words(void **state)
+{
+    static const char *const addresses[] = {"has@b.example", "gone@c.example", "too@d.example",
+                                            "full@e.example"};
+    static const uint8_t which[] = {0, 1, 0, 2};
+    static const struct notice_reply replies[] = {
+        {{5, 1, 1}, "550 <gone@c.example>:\r\nnobody", 29},
+        {{5, 2, 2}, NULL, 0},
+    };
+    uint8_t recipients[128];
+    uint32_t recipients_bytes = 0;
+    size_t bytes;
+    (void)state;
+    for (size_t n = 0; n < ARRAY_COUNT(addresses); n++) {
+        const size_t chars = strlen(addresses[n]);
+        recipients[recipients_bytes] = (uint8_t)chars;
+        recipients[recipients_bytes + 1] = 0;
+        memcpy(recipients + recipients_bytes + 2, addresses[n], chars);
+        recipients_bytes += 2 + (uint32_t)chars;
+    }
+    const struct notice_config config = noticing_config();
+    struct notice *notice = noticing_open(&config);
+    struct notice_message message = noticing_message();
+    message.reason = NOTICE_REFUSED;
+    message.recipients = recipients;
+    message.recipients_bytes = recipients_bytes;
+    message.which = which;
+    message.which_count = ARRAY_COUNT(which);
+    message.replies = replies;
+    char *text = noticing_write(notice, &message, &bytes);
+    has(text,
+        "\r\n\r\nFinal-Recipient: rfc822; gone@c.example\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+        "Diagnostic-Code: smtp; 550 <gone@c.example>:??nobody\r\n");
+    has(text,
+        "\r\n\r\nFinal-Recipient: rfc822; full@e.example\r\nAction: failed\r\nStatus: 5.2.2\r\n"
+        "Diagnostic-Code: X-Bulla; the mail server refused the sealed mail\r\n");
+    has(text, "\r\ngone@c.example, full@e.example=\r\n");
+    has_not(text, "has@b.example");
+    has_not(text, "too@d.example");
+    free(text);
+    notice_close(notice);
+}
+
 static void notice_speaks_every_locale(void **state)
 {
     (void)state;
@@ -442,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(notice_writes_the_documented_message),
         cmocka_unit_test(notice_names_each_reason),
+        cmocka_unit_test(notice_names_those_that_were_refused_each_with_its_own_words),
         cmocka_unit_test(notice_speaks_every_locale),
         cmocka_unit_test(notice_takes_the_profiles_texts),
         cmocka_unit_test(notice_refuses_what_an_administrator_got_wrong),

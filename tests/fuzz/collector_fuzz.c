@@ -5,8 +5,10 @@
  */
 #include "base/assert.h"
 #include "ipc/channel.h"
+#include "ipc/refusals.h"
 #include "tests/fuzz/channel_steps.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define EMIT_BYTES 3000
@@ -44,8 +46,18 @@ static void engine_pass(struct channel *channel, uint64_t number)
     ASSERT(taken <= open && channel_outstanding(channel) == open - taken);
     ASSERT(taken == 0 || channel_fault(channel) == CHANNEL_SOUND);
     for (uint32_t n = 0; n < taken; n++) {
-        ASSERT(burst[n].flags == IPC_SUBMIT_DONE);
+        const bool refusals = burst[n].flags == (IPC_SUBMIT_DONE | IPC_SUBMIT_REFUSALS);
+        ASSERT(refusals || burst[n].flags == IPC_SUBMIT_DONE);
         ASSERT(burst[n].done_result >= IPC_DONE_SENT && burst[n].done_result <= IPC_DONE_REFUSED);
+        if (refusals) {
+            struct refusals read;
+            uint8_t bytes[IPC_REFUSALS_BYTES_MAX];
+            ASSERT(burst[n].done_result == IPC_DONE_REFUSED);
+            channel_copy_meta(channel, &burst[n], bytes);
+            const int rc = refusals_read(&read, bytes, burst[n].meta_bytes);
+            ASSERT(rc == 0 || rc == -EBADMSG);
+            continue;
+        }
         const uint32_t bytes = channel_copy_reply(channel, &burst[n], text);
         for (uint32_t m = 0; m < bytes; m++)
             ASSERT(text[m] >= 0x20 && text[m] <= 0x7e);

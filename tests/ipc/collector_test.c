@@ -186,6 +186,14 @@ static void edit_done(struct pair *pair, struct ipc_submission *slot, uint32_t w
     case 16: slot->reserved[0] = 1; break;
     case 17: slot->reserved[23] = 0x80; break;
     case 18: memset(slot, 0xff, sizeof(*slot)); break;
+    case 19: slot->flags = IPC_SUBMIT_DONE | IPC_SUBMIT_REFUSALS; break; /* of what was sent */
+    case 20: slot->flags = IPC_SUBMIT_REFUSALS; break;
+    case 21:
+        slot->flags = IPC_SUBMIT_DONE | IPC_SUBMIT_REFUSALS;
+        slot->done_result = IPC_DONE_REFUSED;
+        slot->done_enhanced[0] = 5;
+        slot->meta_bytes = IPC_REFUSALS_BYTES_MAX + 1;
+        break;
     default: memset(slot, 0, sizeof(*slot)); break;
     }
 }
@@ -193,7 +201,7 @@ static void edit_done(struct pair *pair, struct ipc_submission *slot, uint32_t w
 static void mutated_dones_break_the_session(void **state)
 {
     (void)state;
-    for (uint32_t n = 0; n < 20; n++) {
+    for (uint32_t n = 0; n < 23; n++) {
         void *own = NULL;
         struct ipc_submission burst[PAIR_SLOTS];
         assert_int_equal(up(&own), 0);

@@ -2,7 +2,9 @@
 
 #include "base/assert.h"
 #include "ipc/meta.h"
+#include "ipc/refusals.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,9 +108,39 @@ uint32_t echo_spool_emit(struct echo_spool *spool, struct channel *channel, uint
     return emitted;
 }
 
-/* From the null sender to the sender; none has no sender. */
-static void kept_notify(struct echo_kept *kept)
+/* A line for each recipient that was refused: its address, status and what was said. */
+static size_t refusals_print(const struct channel *channel, const struct ipc_submission *done,
+                             const struct meta *meta, char text[ECHO_NOTICE_BYTES_MAX])
 {
+    uint8_t bytes[IPC_REFUSALS_BYTES_MAX];
+    struct refusals refusals;
+    const uint8_t *address;
+    uint16_t address_bytes;
+    uint32_t offset = 0;
+    int used = snprintf(text, ECHO_NOTICE_BYTES_MAX, "%s", ECHO_NOTICE);
+    if ((done->flags & IPC_SUBMIT_REFUSALS) == 0)
+        return (size_t)used;
+    channel_copy_meta(channel, done, bytes);
+    const int rc = refusals_read(&refusals, bytes, done->meta_bytes);
+    ASSERT(rc == 0 && refusals.recipients_count == meta->recipients_count);
+    for (uint32_t n = 0; meta_recipient(meta, &offset, &address, &address_bytes); n++) {
+        if (refusals.which[n] == 0)
+            continue;
+        const struct refusals_reply *reply = &refusals.replies[refusals.which[n] - 1];
+        used +=
+            snprintf(text + used, (size_t)(ECHO_NOTICE_BYTES_MAX - used), "%.*s %u.%u.%u %.*s\r\n",
+                     address_bytes, (const char *)address, reply->enhanced[0], reply->enhanced[1],
+                     reply->enhanced[2], reply->text_bytes, reply->text);
+        ASSERT(used < ECHO_NOTICE_BYTES_MAX);
+    }
+    return (size_t)used;
+}
+
+/* From the null sender to the sender; none has no sender. */
+static void kept_notify(struct echo_kept *kept, const struct channel *channel,
+                        const struct ipc_submission *done)
+{
+    char text[ECHO_NOTICE_BYTES_MAX];
     struct meta meta;
     char sender[IPC_ADDRESS_BYTES_MAX + 1] = "";
     const int read = meta_read(&meta, kept->bytes_at, kept->meta_bytes);
@@ -124,14 +156,15 @@ static void kept_notify(struct echo_kept *kept)
     size_t meta_bytes;
     const int measured = meta_measure(&source, &meta_bytes);
     ASSERT(measured == 0);
-    uint8_t *at = malloc(meta_bytes + sizeof(ECHO_NOTICE) - 1);
+    const size_t text_bytes = refusals_print(channel, done, &meta, text);
+    uint8_t *at = malloc(meta_bytes + text_bytes);
     ASSERT(at != NULL);
     meta_write(&source, at, meta_bytes);
-    memcpy(at + meta_bytes, ECHO_NOTICE, sizeof(ECHO_NOTICE) - 1);
+    memcpy(at + meta_bytes, text, text_bytes);
     free(kept->bytes_at);
     kept->bytes_at = at;
     kept->meta_bytes = (uint32_t)meta_bytes;
-    kept->mail_bytes = sizeof(ECHO_NOTICE) - 1;
+    kept->mail_bytes = (uint32_t)text_bytes;
     kept->emission = IPC_EMISSION_NOTIFICATION;
     kept->state = ECHO_KEPT_WAITING;
 }
@@ -148,7 +181,8 @@ bool echo_spool_done(struct echo_spool *spool, const struct channel *channel, ui
         return false;
     struct echo_kept *kept = &spool->kept[place];
     (void)pthread_mutex_lock(&spool->reply_mutex);
-    spool->reply[channel_copy_reply(channel, done, spool->reply)] = '\0';
+    const bool text = (done->flags & IPC_SUBMIT_REFUSALS) == 0;
+    spool->reply[text ? channel_copy_reply(channel, done, spool->reply) : 0] = '\0';
     (void)pthread_mutex_unlock(&spool->reply_mutex);
     atomic_store(&spool->reply_enhanced, (uint32_t)done->done_enhanced[0] << 16 |
                                              (uint32_t)done->done_enhanced[1] << 8 |
@@ -163,7 +197,7 @@ bool echo_spool_done(struct echo_spool *spool, const struct channel *channel, ui
         atomic_fetch_add(&spool->later, 1);
         break;
     case IPC_DONE_REFUSED:
-        kept_notify(kept);
+        kept_notify(kept, channel, done);
         atomic_fetch_add(&spool->refused, 1);
         break;
     }

@@ -19,7 +19,9 @@
 #include <stdint.h>
 
 #define ECHO_KEPT_MAX 512
-#define ECHO_NOTICE   "the mail was refused\r\n"
+#define ECHO_NOTICE                                                                                \
+    "the mail was refused\r\n" /* then a line for each recipient that was, if told */
+#define ECHO_NOTICE_BYTES_MAX 8192
 
 enum echo_kept_state {
     ECHO_KEPT_NONE,

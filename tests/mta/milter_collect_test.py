@@ -221,15 +221,77 @@ class Emissions(Case):
         self.said += 1
         return self.said == 1
 
-    def test_milter_sends_to_those_that_are_taken_and_notifies_of_the_others(self):
-        sink = self.sink(answer=lambda verb, argument: b"550 5.1.1 no such user"
-                         if argument == b"<gone@r.example>" else None)
-        self.start(sink.address)
-        self.send("queue", recipients=[b"b@r.example", b"gone@r.example", b"c@r.example"])
+    def notification(self, sink):
+        """What the echo engine was told of each recipient that was refused."""
         self.logged("emission status=refused kind=mail")
         self.logged("emission status=sent kind=notification")
+        self.assertEqual((b"", [b"queue@s.example"]),
+                         (sink.mails[-1].sender, sink.mails[-1].recipients))
+        return sink.mails[-1].text.splitlines()[1:]
+
+    def test_milter_sends_to_those_that_are_taken_and_notifies_of_the_others(self):
+        replies = {b"<gone@r.example>": b"550 5.1.1 <gone@r.example>: no such user",
+                   b"<full@r.example>": b"552-5.2.2 a mailbox\r\n552 5.2.2 that is full",
+                   b"<odd@r.example>": b"554 never"}
+        sink = self.sink(answer=lambda verb, argument: replies.get(argument)
+                         if verb == "RCPT" else None)
+        self.start(sink.address)
+        self.send("queue", recipients=[b"b@r.example", b"gone@r.example", b"c@r.example",
+                                       b"full@r.example", b"odd@r.example"])
+        self.assertEqual([b"gone@r.example 5.1.1 5.1.1 <gone@r.example>: no such user",
+                          b"full@r.example 5.2.2 5.2.2 that is full",
+                          b"odd@r.example 0.0.0 never"], self.notification(sink))
         self.assertEqual([[b"b@r.example", b"c@r.example"], [b"queue@s.example"]],
                          [m.recipients for m in sink.mails])
+
+    def test_milter_names_every_recipient_with_its_own_words_when_none_is_taken(self):
+        def answer(verb, argument):
+            if verb != "RCPT" or argument == b"<queue@s.example>":
+                return None
+            return b"550 5.1.1 gone" if argument == b"<b@r.example>" else b"550 5.7.1 no"
+        sink = self.sink(answer=answer)
+        self.start(sink.address)
+        self.send("queue", recipients=[b"b@r.example", b"c@r.example"])
+        self.assertEqual([b"b@r.example 5.1.1 5.1.1 gone", b"c@r.example 5.7.1 5.7.1 no"],
+                         self.notification(sink))
+
+    def test_milter_names_all_when_the_mail_is_refused_after_some_recipients(self):
+        left = [1]
+
+        def answer(verb, argument):
+            if verb == "RCPT" and argument == b"<gone@r.example>":
+                return b"550 5.1.1 gone"
+            if verb == "DOT" and left[0] > 0:
+                left[0] -= 1
+                return b"554 5.6.0 not such a mail"
+            return None
+        sink = self.sink(answer=answer)
+        self.start(sink.address)
+        self.send("queue", recipients=[b"b@r.example", b"gone@r.example"])
+        self.assertEqual([b"b@r.example 5.6.0 5.6.0 not such a mail",
+                          b"gone@r.example 5.1.1 5.1.1 gone"], self.notification(sink))
+
+    def test_milter_says_later_when_nobody_got_it_though_some_were_refused(self):
+        """A refused recipient is no word about the mail: whoever was taken gets it at the next try."""
+        for reply in (b"451 4.3.0 not now", b""):
+            for verb in ("DATA", "DOT"):
+                with self.subTest(f"{verb} {reply}"):
+                    left = [1]
+
+                    def answer(said, argument, verb=verb, reply=reply, left=left):
+                        if said == "RCPT" and argument == b"<gone@r.example>":
+                            return b"550 5.1.1 gone"
+                        if said != verb or left[0] == 0:
+                            return None
+                        left[0] -= 1
+                        return reply
+                    sink = self.sink(answer=answer)
+                    self.start(sink.address, "connections = 1")
+                    self.send("queue", recipients=[b"gone@r.example", b"b@r.example"])
+                    self.assertEqual([b"gone@r.example 5.1.1 5.1.1 gone"], self.notification(sink))
+                    self.assertEqual(1, self.milter.log_text().count("emission status=later"))
+                    self.assertEqual([b"b@r.example"], sink.mails[0].recipients)
+                    self.milter.stop()
 
     def test_milter_sends_to_nobody_while_one_recipient_is_put_off(self):
         left = [3]
