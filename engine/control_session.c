@@ -287,6 +287,7 @@ static int session_open_channel(struct control *control, struct session *session
         .memfd_bytes = channel_engine_memfd_bytes(session->channel),
         .session_id = session->id,
         .worker_index = session->worker,
+        .workers_count = control->engine->workers_count,
     };
     return session_welcome(session->fd, &offer);
 }

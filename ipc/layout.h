@@ -194,7 +194,8 @@ struct ipc_welcome {
     uint64_t memfd_bytes;
     uint32_t session_id;
     uint32_t worker_index;
-    uint8_t reserved[32];
+    uint32_t workers_count; /* of the engine */
+    uint8_t reserved[28];
 };
 _Static_assert(sizeof(struct ipc_welcome) == 64, "one packet");
 

@@ -287,6 +287,7 @@ int session_welcome(int socket_fd, const struct session_offer *offer)
         .memfd_bytes = offer->memfd_bytes,
         .session_id = offer->session_id,
         .worker_index = offer->worker_index,
+        .workers_count = offer->workers_count,
     };
     const int fds[2] = {offer->memfd, offer->doorbell};
     ASSERT((offer->memfd < 0) == (offer->doorbell < 0));

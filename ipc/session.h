@@ -71,6 +71,7 @@ struct session_offer {
     uint64_t memfd_bytes;
     uint32_t session_id;
     uint32_t worker_index;
+    uint32_t workers_count;
 };
 
 /* 0, or -errno: -EPIPE the client has gone, -EAGAIN it does not read. End the session on any. */

@@ -138,6 +138,7 @@ static int welcome_receive(struct bulla *bulla)
         return rc == -EBADMSG ? -EPROTO : rc;
     }
     bulla->doorbell = fds[1];
+    bulla->workers_count = MAX(welcome.workers_count, 1U);
     bulla->peer = (const struct ipc_page *)(const void *)bulla->engine_memfd.at;
     rc = geometry_read_engine(&bulla->engine, bulla->peer, bulla->client.slots_count,
                               welcome.memfd_bytes);
@@ -247,6 +248,11 @@ int bulla_attach(struct bulla **bulla, const struct bulla_config *config)
 {
     const struct bulla_config none = {0};
     return attachment_open(bulla, config == NULL ? &none : config, IPC_KIND_SUBMITTER, 0);
+}
+
+uint32_t bulla_workers_count(const struct bulla *bulla)
+{
+    return bulla->workers_count;
 }
 
 void bulla_detach(struct bulla *bulla)

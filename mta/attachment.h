@@ -49,6 +49,7 @@ struct message {
 struct bulla {
     enum ipc_kind kind;
     uint32_t worker_wanted; /* a collector's */
+    uint32_t workers_count; /* of the engine */
     int socket_fd;
     int doorbell;
     bool gone;      /* the engine hung up or broke the contract               */

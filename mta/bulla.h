@@ -42,6 +42,9 @@ struct bulla_config {
 
 int bulla_attach(struct bulla **bulla, const struct bulla_config *config);
 void bulla_detach(struct bulla *bulla); /* NULL is harmless */
+/* How many workers the engine has. An attachment is served by one of them, and new ones go to those
+ * that have the least to do: so many attachments use all of the engine. */
+uint32_t bulla_workers_count(const struct bulla *bulla);
 
 /*
  * Readable when bulla_poll() may have something, or the engine is gone; for an event loop of your

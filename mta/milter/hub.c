@@ -14,11 +14,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define HUB_SLOTS           256 /* at the engine at once */
+#define HUB_SLOTS           256 /* with one of its workers at once */
 #define HUB_BURST           32
 #define HUB_PROGRESS_MS     10000
 #define HUB_ATTACH_PAUSE_MS 100
 #define HUB_IDLE_MS         1000
+#define HUB_MORE_PAUSE_MS   10000              /* when a further attachment is refused */
+#define HUB_INPUT_BYTES     ((size_t)64 << 20) /* of all attachments, if no mail needs more */
 
 enum job_state {
     JOB_QUEUED,    /* in the queue; its asker may take it back        */
@@ -33,10 +35,19 @@ struct job {
     size_t mail_bytes;
     uint64_t born_ns;
     enum job_state state;
-    bool abandoned; /* nobody waits any more: the hub frees it */
-    uint32_t slot_index;
+    bool abandoned;      /* nobody waits any more: the hub frees it */
+    uint32_t slot_index; /* of its link */
+    struct link *link;
     struct hub_answer answer;
     pthread_cond_t done;
+};
+
+/* An attachment: to one of the engine's workers. */
+struct link {
+    struct bulla *bulla; /* NULL: none */
+    struct job *at_engine[HUB_SLOTS];
+    uint32_t free_slots[HUB_SLOTS];
+    uint32_t free_count;
 };
 
 struct hub {
@@ -50,12 +61,14 @@ struct hub {
     bool stopping;
     int wake_fd;
     /* The thread's own. */
-    struct bulla *bulla;
+    struct link links[HUB_LINKS_MAX];
+    uint32_t links_count;  /* that are attached */
+    uint32_t links_wanted; /* one, until an engine has said how many workers it has */
+    uint32_t link_turn;
     uint64_t attach_after_ns;
+    uint64_t more_after_ns;
     int attach_error;
-    struct job *at_engine[HUB_SLOTS];
-    uint32_t free_slots[HUB_SLOTS];
-    uint32_t free_count;
+    int more_error;
 };
 
 static void PRINTF_LIKE(4, 5) answer_set(struct hub_answer *answer, enum bulla_status status,
@@ -166,47 +179,89 @@ static void queue_put_off(struct hub *hub, uint64_t born_before_ns, const char *
     }
 }
 
-/* The engine is gone, with whatever it had. */
-static void hub_lose_engine(struct hub *hub)
+/* The engine, or the worker at the other end, is gone with whatever it had. */
+static void link_lose(struct hub *hub, struct link *link)
 {
     uint32_t lost = 0;
     for (uint32_t i = 0; i < HUB_SLOTS; i++) {
-        struct job *job = hub->at_engine[i];
+        struct job *job = link->at_engine[i];
         if (job == NULL)
             continue;
-        hub->at_engine[i] = NULL;
-        hub->free_slots[hub->free_count++] = i;
+        link->at_engine[i] = NULL;
+        link->free_slots[link->free_count++] = i;
         answer_set(&job->answer, BULLA_RETRY, "4.3.0", "the sealing engine has gone; try again");
         job_finish(hub, job);
         lost++;
     }
-    bulla_detach(hub->bulla);
-    hub->bulla = NULL;
+    bulla_detach(link->bulla);
+    link->bulla = NULL;
+    hub->links_count--;
     log_line(LOG_LEVEL_WARNING, "engine_gone", "messages=%u", lost);
+}
+
+static void hub_lose_engine(struct hub *hub)
+{
+    for (uint32_t i = 0; i < HUB_LINKS_MAX; i++)
+        if (hub->links[i].bulla != NULL)
+            link_lose(hub, &hub->links[i]);
+}
+
+static int link_attach(struct hub *hub, size_t input_bytes)
+{
+    struct link *link = hub->links;
+    while (link->bulla != NULL)
+        link++; /* links_count says that one is free */
+    const struct bulla_config config = {
+        .socket_path = hub->socket_path,
+        .slots_count = HUB_SLOTS,
+        .input_bytes = MAX(hub->config.mail_bytes_max, input_bytes),
+    };
+    const int rc = bulla_attach(&link->bulla, &config);
+    if (rc != 0) {
+        link->bulla = NULL;
+        return rc;
+    }
+    (void)bulla_fd(link->bulla);
+    hub->links_count++;
+    hub->links_wanted = MIN(bulla_workers_count(link->bulla), (uint32_t)HUB_LINKS_MAX);
+    log_line(LOG_LEVEL_INFO, "attached", "socket=%s attachment=%u of=%u", hub->socket_path,
+             hub->links_count, hub->links_wanted);
+    return 0;
 }
 
 static void hub_attach(struct hub *hub)
 {
     const uint64_t now_ns = clock_monotonic_ns();
-    if (hub->bulla != NULL || now_ns < hub->attach_after_ns)
+    if (hub->links_count > 0 || now_ns < hub->attach_after_ns)
         return;
-    const struct bulla_config config = {
-        .socket_path = hub->socket_path,
-        .slots_count = HUB_SLOTS,
-        .input_bytes = MAX(hub->config.mail_bytes_max, (size_t)64 << 20),
-    };
-    const int rc = bulla_attach(&hub->bulla, &config);
-    if (rc == 0) {
-        (void)bulla_fd(hub->bulla);
-        log_line(LOG_LEVEL_INFO, "attached", "socket=%s", hub->socket_path);
-    } else {
-        hub->bulla = NULL;
+    const int rc = link_attach(hub, HUB_INPUT_BYTES);
+    if (rc != 0) {
         hub->attach_after_ns = clock_monotonic_ns() + HUB_ATTACH_PAUSE_MS * NS_PER_MS;
         if (rc != hub->attach_error)
             log_line(LOG_LEVEL_ERROR, "no_engine", "socket=%s why=\"%s\"", hub->socket_path,
                      strerror(-rc));
     }
     hub->attach_error = rc;
+    hub->more_after_ns = 0;
+}
+
+/* To its other workers. An engine that has no room for more serves all by what there is. */
+static void hub_attach_more(struct hub *hub)
+{
+    if (hub->links_count == 0 || clock_monotonic_ns() < hub->more_after_ns)
+        return;
+    while (hub->links_count < hub->links_wanted) {
+        const int rc = link_attach(hub, HUB_INPUT_BYTES / hub->links_wanted);
+        if (rc != 0) {
+            hub->more_after_ns = clock_monotonic_ns() + HUB_MORE_PAUSE_MS * NS_PER_MS;
+            if (rc != hub->more_error)
+                log_line(LOG_LEVEL_WARNING, "attached_to_fewer", "attachments=%u of=%u why=\"%s\"",
+                         hub->links_count, hub->links_wanted, strerror(-rc));
+            hub->more_error = rc;
+            return;
+        }
+        hub->more_error = 0;
+    }
 }
 
 static void job_write(const struct job *job, uint8_t *at)
@@ -229,8 +284,8 @@ static void job_refuse(struct hub *hub, struct job *job, int rc)
     job_finish(hub, job);
 }
 
-/* 0: with the engine, or answered. -EAGAIN: no room there now. -EPIPE: there is no engine. */
-static int job_submit(struct hub *hub, struct job *job)
+/* 0: with the engine, or answered. -EAGAIN: no room there now. -EPIPE: it is gone. */
+static int job_submit(struct hub *hub, struct link *link, struct job *job)
 {
     const struct hub_request *asked = job->request;
     const struct bulla_request request = {
@@ -244,9 +299,7 @@ static int job_submit(struct hub *hub, struct job *job)
         .user = job,
     };
     struct bulla_reservation reservation;
-    if (hub->free_count == 0)
-        return -EAGAIN;
-    int rc = bulla_reserve(hub->bulla, &request, &reservation);
+    int rc = bulla_reserve(link->bulla, &request, &reservation);
     if (rc == -EAGAIN || rc == -EPIPE)
         return rc;
     if (rc != 0) {
@@ -254,42 +307,73 @@ static int job_submit(struct hub *hub, struct job *job)
         return 0;
     }
     job_write(job, reservation.mail);
-    rc = bulla_submit(hub->bulla, &reservation);
+    rc = bulla_submit(link->bulla, &reservation);
     if (rc != 0) {
-        bulla_cancel(hub->bulla, &reservation);
+        bulla_cancel(link->bulla, &reservation);
         return rc;
     }
     (void)pthread_mutex_lock(&hub->lock);
     job->state = JOB_AT_ENGINE;
     job->request = NULL; /* its bytes are copied, its asker may go */
-    job->slot_index = hub->free_slots[--hub->free_count];
-    hub->at_engine[job->slot_index] = job;
+    job->link = link;
+    job->slot_index = link->free_slots[--link->free_count];
+    link->at_engine[job->slot_index] = job;
     (void)pthread_mutex_unlock(&hub->lock);
     return 0;
 }
 
+/* The one that has the fewest messages, of those that were not tried; of equal ones in turn. NULL:
+ * none has room. */
+static struct link *link_pick(struct hub *hub, uint32_t tried)
+{
+    struct link *best = NULL;
+    for (uint32_t n = 0; n < HUB_LINKS_MAX; n++) {
+        const uint32_t i = (hub->link_turn + n) % HUB_LINKS_MAX;
+        struct link *link = &hub->links[i];
+        if (link->bulla != NULL && (tried >> i & 1) == 0 && link->free_count > 0 &&
+            (best == NULL || link->free_count > best->free_count))
+            best = link;
+    }
+    if (best != NULL)
+        hub->link_turn = (uint32_t)(best - hub->links) + 1;
+    return best;
+}
+
+/* As job_submit(), wherever there is room; one that is gone is lost meanwhile. */
+static int job_place(struct hub *hub, struct job *job)
+{
+    uint32_t tried = 0;
+    for (struct link *link = link_pick(hub, tried); link != NULL; link = link_pick(hub, tried)) {
+        const int rc = job_submit(hub, link, job);
+        if (rc == 0)
+            return 0;
+        tried |= UINT32_C(1) << (link - hub->links);
+        if (rc == -EPIPE)
+            link_lose(hub, link);
+    }
+    return -EAGAIN;
+}
+
 static void hub_submit(struct hub *hub)
 {
-    for (uint32_t n = 0; n < HUB_JOBS_MAX && hub->bulla != NULL; n++) {
+    for (uint32_t n = 0; n < HUB_JOBS_MAX && hub->links_count > 0; n++) {
         struct job *job = queue_take(hub);
         if (job == NULL)
             return;
-        const int rc = job_submit(hub, job);
-        if (rc != 0)
+        if (job_place(hub, job) != 0) {
             queue_give_back(hub, job);
-        if (rc == -EPIPE)
-            hub_lose_engine(hub);
-        if (rc != 0)
             return;
+        }
     }
 }
 
-static void hub_complete(struct hub *hub, const struct bulla_completion *completion)
+static void hub_complete(struct hub *hub, struct link *link,
+                         const struct bulla_completion *completion)
 {
     struct job *job = completion->user;
-    ASSERT(hub->at_engine[job->slot_index] == job);
-    hub->at_engine[job->slot_index] = NULL;
-    hub->free_slots[hub->free_count++] = job->slot_index;
+    ASSERT(job->link == link && link->at_engine[job->slot_index] == job);
+    link->at_engine[job->slot_index] = NULL;
+    link->free_slots[link->free_count++] = job->slot_index;
     answer_set(&job->answer, completion->status, completion->enhanced_status, "%s",
                completion->text);
     memcpy(job->answer.envelope_id, completion->envelope_id, sizeof(job->answer.envelope_id));
@@ -302,36 +386,44 @@ static void hub_complete(struct hub *hub, const struct bulla_completion *complet
             job->answer.mail_bytes = bulla_flatten(completion, mail, completion->mail_bytes);
         }
     }
-    bulla_release(hub->bulla, completion);
+    bulla_release(link->bulla, completion);
     job_finish(hub, job);
 }
 
 /* Everything that has come; afterwards the bell may be slept on. */
-static void hub_poll(struct hub *hub)
+static void link_poll(struct hub *hub, struct link *link)
 {
     struct bulla_completion completions[HUB_BURST];
-    for (uint32_t n = 0; n <= HUB_SLOTS / HUB_BURST && hub->bulla != NULL; n++) {
-        const int count = bulla_poll(hub->bulla, completions, HUB_BURST);
+    for (uint32_t n = 0; n <= HUB_SLOTS / HUB_BURST; n++) {
+        const int count = bulla_poll(link->bulla, completions, HUB_BURST);
         if (count < 0) {
-            hub_lose_engine(hub);
+            link_lose(hub, link);
             return;
         }
         for (int i = 0; i < count; i++)
-            hub_complete(hub, &completions[i]);
+            hub_complete(hub, link, &completions[i]);
         if (count < HUB_BURST)
             return;
     }
 }
 
+static void hub_poll(struct hub *hub)
+{
+    for (uint32_t i = 0; i < HUB_LINKS_MAX; i++)
+        if (hub->links[i].bulla != NULL)
+            link_poll(hub, &hub->links[i]);
+}
+
 static void hub_sleep(struct hub *hub)
 {
-    struct pollfd bells[2] = {{.fd = hub->wake_fd, .events = POLLIN}};
+    struct pollfd bells[1 + HUB_LINKS_MAX] = {{.fd = hub->wake_fd, .events = POLLIN}};
     nfds_t count = 1;
     int timeout_ms = HUB_IDLE_MS;
     uint64_t rings;
-    if (hub->bulla != NULL)
-        bells[count++] = (struct pollfd){.fd = bulla_fd(hub->bulla), .events = POLLIN};
-    else if (queue_has_some(hub))
+    for (uint32_t i = 0; i < HUB_LINKS_MAX; i++)
+        if (hub->links[i].bulla != NULL)
+            bells[count++] = (struct pollfd){.fd = bulla_fd(hub->links[i].bulla), .events = POLLIN};
+    if (hub->links_count == 0 && queue_has_some(hub))
         timeout_ms = HUB_ATTACH_PAUSE_MS;
     (void)poll(bells, count, timeout_ms);
     const ssize_t got = read(hub->wake_fd, &rings, sizeof(rings));
@@ -351,22 +443,21 @@ static void *hub_run(void *context)
     struct hub *hub = context;
     hub_attach(hub); /* before anybody asks: a wrong socket is told of at once */
     while (!hub_stops(hub)) {
-        if (hub->bulla == NULL && queue_has_some(hub)) {
+        if (hub->links_count == 0 && queue_has_some(hub)) {
             hub_attach(hub);
             const uint64_t patience_ns = hub->config.patience_ms * NS_PER_MS;
             const uint64_t now_ns = clock_monotonic_ns();
-            if (hub->bulla == NULL && now_ns > patience_ns)
+            if (hub->links_count == 0 && now_ns > patience_ns)
                 queue_put_off(hub, now_ns - patience_ns, "the sealing engine is away; try again");
         }
+        hub_attach_more(hub);
         hub_submit(hub);
         hub_poll(hub);
-        if (hub->bulla != NULL && hub->free_count > 0)
-            hub_submit(hub); /* into the room that the completions left */
+        hub_submit(hub); /* into the room that the completions left */
         hub_sleep(hub);
     }
     queue_put_off(hub, UINT64_MAX, "the service stops; try again");
-    if (hub->bulla != NULL)
-        hub_lose_engine(hub);
+    hub_lose_engine(hub);
     return NULL;
 }
 
@@ -381,8 +472,10 @@ int hub_open(struct hub **hub, const struct hub_config *config)
     int rc = -ENOMEM;
     made->config = *config;
     made->queue_end = &made->queue_first;
-    for (uint32_t i = 0; i < HUB_SLOTS; i++)
-        made->free_slots[made->free_count++] = i;
+    made->links_wanted = 1;
+    for (uint32_t n = 0; n < HUB_LINKS_MAX; n++)
+        for (uint32_t i = 0; i < HUB_SLOTS; i++)
+            made->links[n].free_slots[made->links[n].free_count++] = i;
     made->socket_path = strdup(config->socket_path);
     if (made->socket_path == NULL)
         goto free_hub;

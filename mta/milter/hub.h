@@ -1,12 +1,13 @@
 /*
- * hub: one thread that owns the attachment to the engine and carries everybody's messages.
+ * hub: one thread that owns the attachments to the engine and carries everybody's messages.
  * Ownership: hub_open() starts the thread; a request is borrowed until hub_seal() returns; an
  *            answer's mail is the caller's, to free by hub_answer_fini().
  * Threads:   hub_seal() from any number; open and close from one.
  * Units:     milliseconds of monotonic time; bytes.
  * Errors:    an answer for every request: whatever goes wrong here is BULLA_RETRY with one line.
  *
- * The engine may come and go: the hub attaches when there is something to carry. A message that the
+ * The engine may come and go: the hub attaches when there is something to carry, once for each of
+ * its workers, and gives each message to the attachment that has the fewest. A message that the
  * engine had when it went is answered RETRY: nobody knows whether it was kept, so it may come
  * twice, sealed, and is never lost.
  */
@@ -21,6 +22,7 @@
 #include <stdint.h>
 
 #define HUB_JOBS_MAX   1024 /* waiting and at the engine                        */
+#define HUB_LINKS_MAX  8    /* attachments, however many workers there are      */
 #define HUB_TEXT_BYTES 513
 #define HUB_PARTS      2
 

@@ -409,6 +409,7 @@ static int echo_session_welcome(struct echo_engine *engine, uint32_t index,
         .memfd_bytes = channel_engine_memfd_bytes(session->channel),
         .session_id = index,
         .worker_index = hello->worker_wanted,
+        .workers_count = MAX(engine->config.workers_count, 1U),
     };
     if (!engine->config.bad_memfd)
         return session_welcome(session->socket_fd, &offer);

@@ -1,4 +1,5 @@
 """bulla-milter against the real engine, with a mail server of our own at the other end."""
+import json
 import os
 import pathlib
 import random
@@ -423,6 +424,43 @@ class Closed(Alone):
             self.assert_put_off(result)
             self.assertTrue(result.reply.startswith("451 4.3.1"), result.reply)
             self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
+
+
+class Spread(Alone):
+    """Every worker of the engine has a share of one milter's mail."""
+
+    def workers(self, engine):
+        ended = drive.bulla("status", "--json", "--socket", engine.socket)
+        self.assertEqual(0, ended.status, ended.err)
+        return json.loads(ended.out)["workers"]
+
+    def start(self, engine_section=""):
+        def change(text):
+            text = drive.re.sub(r"(?m)^\s*workers\s*=.*$", "", text)
+            return milter_daemon.engine_text(
+                text.replace("engine {", "engine {\n  workers = 2\n" + engine_section, 1))
+        engine = drive.engine(self.folder.name, change)
+        self.addCleanup(engine.stop)
+        return engine, self.milter(engine.socket)
+
+    def test_milter_attaches_to_each_worker_and_gives_both_the_same(self):
+        engine, milter = self.start()
+        drive.wait_until(lambda: "attachment=2 of=2" in milter.log_text(), "both are attached",
+                         milter.process)
+        with milter.client() as connection:
+            for _ in range(4):
+                self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
+        drive.wait_until(lambda: [2, 2] == [w["sealed"] for w in self.workers(engine)],
+                         "each has sealed two", engine.process)
+        self.assertEqual([1, 1], [w["clients"] for w in self.workers(engine)])
+
+    def test_milter_does_with_fewer_attachments_when_the_engine_has_no_more(self):
+        _, milter = self.start("  sessions_per_user = 1\n")
+        drive.wait_until(lambda: "attached_to_fewer attachments=1 of=2" in milter.log_text(),
+                         "it is told", milter.process)
+        with milter.client() as connection:
+            for _ in range(2):
+                self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
 
 
 class Kept(Alone):
