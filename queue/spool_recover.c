@@ -603,9 +603,13 @@ static void lane_sort_out(struct recovery *self)
     struct spool *spool = self->spool;
     struct lane *lane = self->lane;
     uint64_t live = 0;
-    for (uint32_t n = 0; n < spool->segments_count; n++)
-        if (spool->segments[n].lane == lane->self)
-            live += spool->segments[n].live_count;
+    uint32_t files_count = 0; /* without those that only the checkpoint knows */
+    for (uint32_t n = 0; n < spool->segments_count; n++) {
+        if (spool->segments[n].lane != lane->self)
+            continue;
+        live += spool->segments[n].live_count;
+        files_count += spool->segments[n].file >= 0;
+    }
     for (uint32_t n = 0; n < spool->segments_count; n++) {
         struct segment *segment = &spool->segments[n];
         if (segment->lane != lane->self)
@@ -613,7 +617,7 @@ static void lane_sort_out(struct recovery *self)
         const bool former = lane->self != 0 && live == 0;
         /* The newest of an empty former lane goes last: without it an older one would be believed.
          */
-        if (former && n == self->best && lane->segments_count > 1)
+        if (former && n == self->best && files_count > 1)
             continue;
         if ((segment->state == SEGMENT_FREE || segment->state == SEGMENT_RAW) &&
             (segment->bytes != spool->config.segment_bytes || former))

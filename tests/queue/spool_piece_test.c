@@ -20,6 +20,7 @@
 #define REQUESTS_MAX  4     /* for 150 KB, at most: pieces of 128 KiB, and the first one's own */
 #define RUNS_MAX      10000 /* a bound, not a timing */
 #define EVENTS_MAX    64
+#define ROUNDS        150 /* of 150 KB: several times what the spool holds */
 
 static struct disk_model *model;
 static struct spool *spool;
@@ -54,6 +55,24 @@ static void run_until(uint32_t count)
     ended_count = 0;
 }
 
+/* Of each round other bytes. */
+static void put_all(uint32_t round)
+{
+    for (uint32_t n = 0; n < RECORDS; n++) {
+        for (uint32_t i = 0; i < BODY_BYTES; i++)
+            body[n][i] = (uint8_t)(i * 7 + n + round * 31);
+        const struct spool_record record = {.kind = SPOOL_MAIL,
+                                            .id = {(uint8_t)n, 1, (uint8_t)round},
+                                            .head = body[n],
+                                            .head_bytes = HEAD_BYTES,
+                                            .spans_count = 1,
+                                            .spans = {{.at = body[n], .bytes = BODY_BYTES}},
+                                            .replaces = SPOOL_NOWHERE};
+        assert_true(spool_put(spool, &record, n));
+    }
+    run_until(RECORDS);
+}
+
 static int begin(void **state)
 {
     char why[SPOOL_WHY_BYTES] = "";
@@ -69,19 +88,7 @@ static int begin(void **state)
                                         .buffers_bytes = SPOOL_BUFFERS_MIN};
     ended_count = 0;
     assert_int_equal(spool_open(&spool, &opened, NULL, NULL, why), 0);
-    for (uint32_t n = 0; n < RECORDS; n++) {
-        for (uint32_t i = 0; i < BODY_BYTES; i++)
-            body[n][i] = (uint8_t)(i * 7 + n);
-        const struct spool_record record = {.kind = SPOOL_MAIL,
-                                            .id = {(uint8_t)n, 1},
-                                            .head = body[n],
-                                            .head_bytes = HEAD_BYTES,
-                                            .spans_count = 1,
-                                            .spans = {{.at = body[n], .bytes = BODY_BYTES}},
-                                            .replaces = SPOOL_NOWHERE};
-        assert_true(spool_put(spool, &record, n));
-    }
-    run_until(RECORDS);
+    put_all(0);
     for (uint32_t runs = 0; runs < RUNS_MAX; runs++) /* free segments are made meanwhile */
         (void)run();
     return 0;
@@ -185,6 +192,25 @@ static void notes_alone_are_written_one_after_the_other(void **state)
     assert_int_equal(disk_model_submitted(model) - before, 2);
 }
 
+/* What was read of a segment stays in memory; when the segment is used again, what is read of it is
+ * what was written there since. */
+static void a_segment_that_is_used_again_never_gives_old_bytes(void **state)
+{
+    struct spool_stats stats;
+    (void)state;
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        if (round > 0)
+            put_all(round);
+        reads_begin();
+        assert_int_equal(reads_end(), 0);
+        for (uint32_t n = 0; n < RECORDS; n++)
+            assert_true(spool_forget(spool, places[n], n));
+        run_until(RECORDS);
+    }
+    spool_stats(spool, &stats);
+    assert_true((uint64_t)ROUNDS * RECORDS * BODY_BYTES > 2 * stats.segments * SEGMENT_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +218,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_fault_is_one_reads_at_the_most, begin, end),
         cmocka_unit_test_setup_teardown(a_run_takes_its_share_and_one_at_least, begin, end),
         cmocka_unit_test_setup_teardown(notes_alone_are_written_one_after_the_other, begin, end),
+        cmocka_unit_test_setup_teardown(a_segment_that_is_used_again_never_gives_old_bytes, begin,
+                                        end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,13 +2,17 @@
  * between. */
 #include "tests/queue/spool_model.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
+
+#define RUNS_MAX 100000 /* a bound, not a timing */
 
 static void stored_records_are_found_and_read_again(void **state)
 {
@@ -175,6 +179,56 @@ static void former_lanes_are_adopted(void **state)
     assert_int_equal(records, lives);
 }
 
+/* Segments of the folder that belong to this lane. */
+static uint32_t files_of_lane(uint32_t lane)
+{
+    char opens[16];
+    uint32_t count = 0;
+    (void)snprintf(opens, sizeof(opens), "%02u-", lane);
+    DIR *folder = opendir(model_folder);
+    assert_non_null(folder);
+    for (const struct dirent *file = readdir(folder); file != NULL; file = readdir(folder))
+        count += strncmp(file->d_name, opens, strlen(opens)) == 0;
+    (void)closedir(folder);
+    return count;
+}
+
+static void expect_files_at_last(uint32_t lane, uint32_t least, uint32_t most)
+{
+    for (uint32_t runs = 0; runs < RUNS_MAX && files_of_lane(lane) > most; runs++)
+        model_run_once();
+    assert_in_range(files_of_lane(lane), least, most);
+}
+
+/* What a lane without a worker holds comes back as its mail goes: at once but for the segment that
+ * tells so and one ahead, and these with the next starts, one after the other. */
+static void a_former_lane_gives_its_room_back(void **state)
+{
+    model_begin(state);
+    assert_int_equal(model_try(1, 2, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+    for (uint32_t n = 0; n < 600; n++) {
+        (void)model_put(8000, 0, 0);
+        if (n % 50 == 49)
+            model_run_all();
+    }
+    model_close();
+    assert_true(files_of_lane(1) >= 5);
+    assert_int_equal(model_try(0, 1, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+    for (uint32_t n = 0; n < model_count; n++)
+        model_forget(n);
+    model_run_all();
+    expect_files_at_last(1, 1, 2);
+    for (uint32_t starts = 0; starts < 2; starts++) {
+        model_close();
+        assert_int_equal(model_try(0, 1, SEGMENT_BYTES, 8 * SEGMENT_BYTES), 0);
+        expect_files_at_last(1, 0, 1 - starts);
+    }
+    const uint32_t one = model_put(100, 0, 0); /* the lane that there is goes on */
+    model_run_all();
+    assert_int_equal(model_at[one].life, LIFE_LIVES);
+    model_close();
+}
+
 int main(int arguments_count, char **arguments)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +237,7 @@ int main(int arguments_count, char **arguments)
         MODEL_BOTH(a_record_is_replaced_when_its_marks_are_written),
         MODEL_BOTH(any_history_is_found_again),
         MODEL_BOTH(former_lanes_are_adopted),
+        MODEL_BOTH(a_former_lane_gives_its_room_back),
     };
     if (arguments_count > 1)
         cmocka_set_test_filter(arguments[1]);
