@@ -188,6 +188,10 @@ export function wire(onSignedOut) {
     box.addEventListener("change", () => {
       byId(box.dataset.shows).type = box.checked ? "text" : "password";
     });
+    box.form?.addEventListener("submit", () => { // what is sent is hidden again, and no list of past inputs keeps it
+      box.checked = false;
+      byId(box.dataset.shows).type = "password";
+    });
   }
   const button = byId("signout");
   const told = document.createElement("p");
