@@ -456,7 +456,8 @@ static int bench_run(struct bench_config *config)
     const struct store_config store_config = {.path = config->url != NULL ? config->url : "keys.db",
                                               .master = master,
                                               .readers_count = 1,
-                                              .create = true};
+                                              .create = true,
+                                              .serves = config->url != NULL};
     int rc = store_open(&store, &store_config, why);
     if (rc == 0)
         rc = turns_measure(config, store, &raw_time, &store_time);

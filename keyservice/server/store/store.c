@@ -15,6 +15,7 @@
 
 #define STORE_POOL_MAX          64
 #define STORE_SINGLES_COUNT     8
+#define STORE_LANES_MAX         3
 #define STORE_GROUP_MAX         64   /* writes committed together                */
 #define STORE_GROUP_TRIES_MAX   4    /* where other processes write too          */
 #define STORE_WAITING_MAX       1024 /* writes queued; more are told to try again */
@@ -42,20 +43,28 @@ struct store_pool {
     uint32_t count;
 };
 
-struct store {
+/* One writing connection and what waits for it. */
+struct store_lane {
     struct store_writer writer; /* whoever leads has it */
-    struct store_trail trail;   /* constant once lines come */
+    struct store_job *head;     /* this and all below: under the store's mutex */
+    struct store_job *tail;
+    uint32_t jobs_count;
+    bool led; /* somebody works with the writer, without the mutex */
+};
+
+struct store {
+    /* The first has all that changes rows which others may change too, and all of SQLite's; the
+     * others, where there are any, have batches: one is applied while another is synced. */
+    struct store_lane lanes[STORE_LANES_MAX];
+    uint32_t lanes_count;
+    struct store_trail trail; /* constant once lines come */
     int log_pages; /* of the write-ahead log, told by a commit that wrote to it; with the lead */
 
     pthread_t folder; /* folds the log back into the database */
     pthread_mutex_t mutex;
     pthread_cond_t due;   /* for the folder: a long log, or the end */
     pthread_cond_t unled; /* for the folder: the lead is free       */
-    struct store_job *head;
-    struct store_job *tail;
-    uint32_t jobs_count;
-    bool led;      /* somebody works with the writer, without the mutex */
-    bool fold_due; /* the folder is the next to lead                    */
+    bool fold_due;        /* the folder is the next to lead         */
     bool stop;
     atomic_bool healthy; /* the last group was committed                         */
     atomic_bool reached; /* the last reading, or a group since, had a connection */
@@ -65,19 +74,19 @@ struct store {
 };
 
 /* Takes up to STORE_GROUP_MAX jobs off the queue, which is not empty. Under the mutex. */
-static struct store_job *jobs_take(struct store *store)
+static struct store_job *jobs_take(struct store_lane *lane)
 {
-    struct store_job *first = store->head;
+    struct store_job *first = lane->head;
     struct store_job *last = first;
     uint32_t count = 1;
     ASSERT(first != NULL);
     for (; last->next != NULL && count < STORE_GROUP_MAX; count++)
         last = last->next;
-    store->head = last->next;
-    if (store->head == NULL)
-        store->tail = NULL;
+    lane->head = last->next;
+    if (lane->head == NULL)
+        lane->tail = NULL;
     last->next = NULL;
-    store->jobs_count -= count;
+    lane->jobs_count -= count;
     return first;
 }
 
@@ -96,14 +105,14 @@ static uint32_t lines_collect(struct store_job *jobs, struct store_line *lines[S
     return count;
 }
 
-static int lines_within(struct store *store, struct store_job *jobs)
+static int lines_within(struct store *store, struct store_lane *lane, struct store_job *jobs)
 {
     struct store_line *lines[STORE_GROUP_MAX];
     const struct store_trail *trail = &store->trail;
     const uint32_t count = lines_collect(jobs, lines);
     if (count == 0 || trail->within == NULL)
         return 0;
-    return trail->within(trail->context, &store->writer, lines, count);
+    return trail->within(trail->context, &lane->writer, lines, count);
 }
 
 /* The group is committed: its lines follow where they did not go with it. */
@@ -124,26 +133,26 @@ static void lines_behind(struct store *store, struct store_job *jobs)
 }
 
 /* Applies every job in one transaction; 0 when it is committed. */
-static int jobs_try(struct store *store, struct store_job *jobs)
+static int jobs_try(struct store *store, struct store_lane *lane, struct store_job *jobs)
 {
-    struct sql *sql = &store->writer.sql;
+    struct sql *sql = &lane->writer.sql;
     int rc = sql_run(sql_use(sql, SQL_BEGIN)) < 0 ? -EIO : 0;
     for (struct store_job *job = jobs; job != NULL && rc == 0; job = job->next) {
-        job->rc = job->apply(&store->writer, job->argument);
+        job->rc = job->apply(&lane->writer, job->argument);
         if (!refusal_keeps(job->rc))
             rc = job->rc;
     }
     if (rc == 0)
-        rc = lines_within(store, jobs);
+        rc = lines_within(store, lane, jobs);
     return rc == 0 && sql_run(sql_use(sql, SQL_COMMIT)) >= 0 ? 0 : -EIO;
 }
 
 /* Nothing of a group is kept that fails; it is run again where another writer was in the way. */
-static int jobs_commit(struct store *store, struct store_job *jobs)
+static int jobs_commit(struct store *store, struct store_lane *lane, struct store_job *jobs)
 {
-    struct sql *sql = &store->writer.sql;
+    struct sql *sql = &lane->writer.sql;
     for (uint32_t tries = 1; tries <= STORE_GROUP_TRIES_MAX; tries++) {
-        if (jobs_try(store, jobs) == 0)
+        if (jobs_try(store, lane, jobs) == 0)
             return 0;
         const bool again = sql_again(sql) && tries < STORE_GROUP_TRIES_MAX;
         if (!again)
@@ -171,11 +180,11 @@ static void jobs_tell(struct store_job *jobs, const struct store_job *own, int r
 
 /* Who leads next: the folder where a fold is due, else the first that waits, who is to be told, or
  * nobody. Under the mutex. */
-static struct store_job *lead_pass(struct store *store)
+static struct store_job *lead_pass(struct store *store, struct store_lane *lane)
 {
-    ASSERT(store->led);
-    struct store_job *next = store->fold_due ? NULL : store->head;
-    store->led = next != NULL;
+    ASSERT(lane->led);
+    struct store_job *next = store->fold_due ? NULL : lane->head;
+    lane->led = next != NULL;
     if (store->fold_due)
         (void)pthread_cond_signal(&store->unled);
     if (next != NULL)
@@ -186,7 +195,7 @@ static struct store_job *lead_pass(struct store *store)
 /* With the lead, without the mutex. */
 static void checkpoint(struct store *store)
 {
-    sqlite_fold(&store->writer.sql,
+    sqlite_fold(&store->lanes[0].writer.sql,
                 store->log_pages >= STORE_CHECKPOINT_PAGES * STORE_CHECKPOINT_FACTOR);
     store->log_pages = 0; /* the next commit tells again */
 }
@@ -195,20 +204,21 @@ static void checkpoint(struct store *store)
 static void *folder_run(void *argument)
 {
     struct store *store = argument;
+    struct store_lane *lane = &store->lanes[0];
     (void)pthread_mutex_lock(&store->mutex);
     while (!store->stop) {
         if (!store->fold_due) {
             (void)pthread_cond_wait(&store->due, &store->mutex);
             continue;
         }
-        while (store->led)
+        while (lane->led)
             (void)pthread_cond_wait(&store->unled, &store->mutex);
-        store->led = true;
+        lane->led = true;
         (void)pthread_mutex_unlock(&store->mutex);
         checkpoint(store);
         (void)pthread_mutex_lock(&store->mutex);
         store->fold_due = false;
-        struct store_job *next = lead_pass(store);
+        struct store_job *next = lead_pass(store, lane);
         if (next != NULL)
             (void)sem_post(&next->told);
     }
@@ -217,18 +227,20 @@ static void *folder_run(void *argument)
 }
 
 /* Commits what waits, the caller's own write before all others, and hands the lead on. */
-static void lead(struct store *store, const struct store_job *own)
+static void lead(struct store *store, struct store_lane *lane, const struct store_job *own)
 {
     (void)pthread_mutex_lock(&store->mutex);
-    ASSERT(store->led);
-    ASSERT(store->head == own);
-    struct store_job *jobs = jobs_take(store);
+    ASSERT(lane->led);
+    ASSERT(lane->head == own);
+    struct store_job *jobs = jobs_take(lane);
     (void)pthread_mutex_unlock(&store->mutex);
-    store->log_pages = 0;
-    const int rc = jobs_commit(store, jobs);
-    const bool is_long = store->log_pages >= STORE_CHECKPOINT_PAGES;
+    const bool logs = lane->writer.sql.sqlite != NULL; /* then there is no other lane */
+    if (logs)
+        store->log_pages = 0;
+    const int rc = jobs_commit(store, lane, jobs);
+    const bool is_long = logs && store->log_pages >= STORE_CHECKPOINT_PAGES;
     /* SQLite writes nothing for a group that changed nothing, which so proves nothing. */
-    const bool proves = store->writer.sql.sqlite == NULL || store->log_pages > 0;
+    const bool proves = !logs || store->log_pages > 0;
     if (rc != 0 || proves)
         atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
     if (rc == 0)
@@ -238,7 +250,7 @@ static void lead(struct store *store, const struct store_job *own)
         store->fold_due = true;
         (void)pthread_cond_signal(&store->due);
     }
-    struct store_job *next = lead_pass(store);
+    struct store_job *next = lead_pass(store, lane);
     (void)pthread_mutex_unlock(&store->mutex);
     if (next != NULL) /* and it writes its group while this one's lines are made durable */
         (void)sem_post(&next->told);
@@ -253,6 +265,45 @@ static void told_wait(struct store_job *job)
         ASSERT(errno == EINTR);
 }
 
+/* Of the lanes for batches the one with the fewest before it. Under the mutex. */
+static struct store_lane *lane_of_batches(struct store *store)
+{
+    struct store_lane *least = &store->lanes[store->lanes_count - 1];
+    for (uint32_t i = 1; i < store->lanes_count; i++) {
+        struct store_lane *lane = &store->lanes[i];
+        if (lane->jobs_count + lane->led < least->jobs_count + least->led)
+            least = lane;
+    }
+    return least;
+}
+
+static int job_run(struct store *store, bool is_batch, struct store_job *job)
+{
+    (void)pthread_mutex_lock(&store->mutex);
+    struct store_lane *lane = is_batch ? lane_of_batches(store) : &store->lanes[0];
+    if (store->stop || lane->jobs_count == STORE_WAITING_MAX) {
+        (void)pthread_mutex_unlock(&store->mutex);
+        return -EAGAIN;
+    }
+    if (lane->tail == NULL)
+        lane->head = job;
+    else
+        lane->tail->next = job;
+    lane->tail = job;
+    lane->jobs_count++;
+    job->leads = !lane->led && !store->fold_due;
+    lane->led = lane->led || job->leads;
+    (void)sem_init(&job->told, 0, 0);
+    const bool waits = !job->leads; /* and then whoever leads says how it goes on */
+    (void)pthread_mutex_unlock(&store->mutex);
+    if (waits)
+        told_wait(job);
+    if (job->leads)
+        lead(store, lane, job);
+    (void)sem_destroy(&job->told);
+    return job->rc;
+}
+
 int store_write(struct store *store, store_write_apply *apply, void *argument)
 {
     return store_write_line(store, apply, argument, NULL);
@@ -262,28 +313,13 @@ int store_write_line(struct store *store, store_write_apply *apply, void *argume
                      struct store_line *line)
 {
     struct store_job job = {.apply = apply, .argument = argument, .line = line};
-    (void)pthread_mutex_lock(&store->mutex);
-    if (store->stop || store->jobs_count == STORE_WAITING_MAX) {
-        (void)pthread_mutex_unlock(&store->mutex);
-        return -EAGAIN;
-    }
-    if (store->tail == NULL)
-        store->head = &job;
-    else
-        store->tail->next = &job;
-    store->tail = &job;
-    store->jobs_count++;
-    job.leads = !store->led && !store->fold_due;
-    store->led = store->led || job.leads;
-    (void)sem_init(&job.told, 0, 0);
-    const bool waits = !job.leads; /* and then whoever leads says how it goes on */
-    (void)pthread_mutex_unlock(&store->mutex);
-    if (waits)
-        told_wait(&job);
-    if (job.leads)
-        lead(store, &job);
-    (void)sem_destroy(&job.told);
-    return job.rc;
+    return job_run(store, false, &job);
+}
+
+int store_write_batch(struct store *store, store_write_apply *apply, void *argument)
+{
+    struct store_job job = {.apply = apply, .argument = argument};
+    return job_run(store, true, &job);
 }
 
 void store_trail_set(struct store *store, const struct store_trail *trail)
@@ -368,7 +404,7 @@ void store_single_give(struct store *store, struct sql *sql)
 
 const struct master *store_master(const struct store *store)
 {
-    return store->writer.master;
+    return store->lanes[0].writer.master;
 }
 
 bool store_healthy(const struct store *store)
@@ -381,7 +417,8 @@ static void connections_close(struct store *store)
 {
     pool_close(&store->singles);
     pool_close(&store->readers);
-    sql_close(&store->writer.sql); /* last: it folds the log into the database */
+    for (uint32_t i = STORE_LANES_MAX; i-- > 0;) /* the first last: it folds SQLite's log */
+        sql_close(&store->lanes[i].writer.sql);
 }
 
 static int connections_open(struct store *store, const struct store_config *config,
@@ -392,11 +429,14 @@ static int connections_open(struct store *store, const struct store_config *conf
                                          : config->serves ? SQL_WRITES_SERVING
                                                           : SQL_WRITES,
                               .create = config->create};
-    int rc = sql_open(&store->writer.sql, &place, why);
+    int rc = sql_open(&store->lanes[0].writer.sql, &place, why);
     if (rc != 0)
         return rc;
-    rc = sql_migrate(&store->writer.sql, why);
+    rc = sql_migrate(&store->lanes[0].writer.sql, why);
     place.create = false;
+    store->lanes_count = config->serves && store_is_url(config->path) ? STORE_LANES_MAX : 1;
+    for (uint32_t i = 1; i < store->lanes_count && rc == 0; i++)
+        rc = sql_open(&store->lanes[i].writer.sql, &place, why);
     place.purpose = SQL_READS;
     if (rc == 0)
         rc = pool_open(&store->readers, &place, config->readers_count, why);
@@ -407,7 +447,7 @@ static int connections_open(struct store *store, const struct store_config *conf
         connections_close(store);
         return rc;
     }
-    sqlite_watch(&store->writer.sql, &store->log_pages);
+    sqlite_watch(&store->lanes[0].writer.sql, &store->log_pages);
     return 0;
 }
 
@@ -423,7 +463,8 @@ int store_open(struct store **store, const struct store_config *config, char why
     struct store *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    made->writer.master = config->master;
+    for (uint32_t i = 0; i < STORE_LANES_MAX; i++)
+        made->lanes[i].writer.master = config->master;
     int rc = connections_open(made, config, why);
     if (rc != 0)
         goto free_made;

@@ -2,12 +2,13 @@
  * store: the service's database: envelopes, accounts, sessions, engines.
  * Ownership: store_open() opens; the opener closes after its last call has returned. Out-structs
  *            are the caller's.
- * Threads:   any. Writes of all threads stand in one queue; whoever finds nobody at it commits what
- *            is waiting, together, over the one writing connection. A write returns when it is on
- *            stable storage. Reads use one of readers_count connections each.
- * Units:     unix milliseconds; addresses are normalised (account_normalise()), NUL-terminated.
- * Errors:    -ENOENT not there, -EEXIST there already, -EACCES refused, -EAGAIN the queue is full,
- *            -EIO the database failed: nothing of the write is kept.
+ * Threads:   any. Writes of all threads stand in a queue; whoever finds nobody at it commits what
+ *            is waiting, together, over its writing connection: SQLite has one, a service on
+ *            PostgreSQL two more for batches. A write returns when it is on stable storage. Reads
+ * use one of readers_count connections each. Units:     unix milliseconds; addresses are normalised
+ * (account_normalise()), NUL-terminated. Errors:    -ENOENT not there, -EEXIST there already,
+ * -EACCES refused, -EAGAIN the queue is full, -EIO the database failed: nothing of the write is
+ * kept.
  *
  * The one door to the database, SQLite or PostgreSQL: no SQL stands outside store*.c.
  * docs/keyservice/store.md.

@@ -176,7 +176,7 @@ int store_register_batch(struct store *store, struct store_put *puts, uint32_t p
         rc = rows_prepare(burst, &batch);
     master_burst_close(burst);
     if (rc == 0)
-        rc = store_write(store, batch_apply, &batch);
+        rc = store_write_batch(store, batch_apply, &batch);
     free(batch.run);
     free(batch.packed);
     free(batch.wrapped);

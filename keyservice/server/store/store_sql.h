@@ -357,6 +357,9 @@ struct store_writer {
  */
 typedef int store_write_apply(struct store_writer *writer, void *argument);
 MUST_USE int store_write(struct store *store, store_write_apply *apply, void *argument);
+/* The same for what only adds rows that nobody else changes: one batch need not wait until another
+ * is synced, where the database has more than one writer. */
+MUST_USE int store_write_batch(struct store *store, store_write_apply *apply, void *argument);
 /* The same with a line of the audit log, unless that is NULL; both are durable when it returns 0.
  */
 MUST_USE int store_write_line(struct store *store, store_write_apply *apply, void *argument,
