@@ -111,19 +111,34 @@ function checkMailable(name, text) {
     });
 }
 
+// Names of the browser's that the opener says so often that one string for each, and x[name], is shorter.
+const OFTEN = ['replace', 'subarray', 'slice', 'append', 'split', 'toLowerCase', 'indexOf', 'length'];
+const BYTE_LOOPS = /base64|bytes|cobblestone|packed|transfer/; // modules where a length is asked for with every byte
+const nameOnce = (source, path) => OFTEN.filter((name) => name !== 'length' || !BYTE_LOOPS.test(path)).reduce((text, name) =>
+    text.replace(new RegExp(`(\\?)?\\.${name}\\b`, 'g'), (_, optional) => `${optional ? '?.' : ''}[NAME_${name}]`),
+`import { ${OFTEN.map((name) => `NAME_${name}`)} } from 'names';\n${source}`);
+
 // Puts numeric constants in their places, which esbuild does only for those of other modules, and the
 // positions of words in those of their names.
-const inlineConstants = {
-    name: 'constants',
+const shorten = (contents) => {
+    let text = contents.replace(/\bW\.(\w+)/g, (_, name) => wordKeys(true).indexOf(name) + 2);
+    for (const [line, name, value] of text.matchAll(/^const ([A-Z][A-Z_]+) = ([-\d.e*+ ]+);.*$/gm))
+        text = text.replace(line, '').replace(new RegExp(`\\b${name}\\b`, 'g'), `(${value})`);
+    return text;
+};
+
+// The opener's modules, shortened; those of an envelope, where each byte counts, by their methods' names too.
+const openerModules = (isCounted) => ({
+    name: 'opener',
     setup(build) {
         build.onLoad({ filter: /opener.\w+\.js$/ }, ({ path }) => {
-            let contents = readFileSync(path, 'utf8').replace(/\bW\.(\w+)/g, (_, name) => wordKeys(true).indexOf(name) + 2);
-            for (const [line, name, value] of contents.matchAll(/^const ([A-Z][A-Z_]+) = ([-\d.e*+ ]+);.*$/gm))
-                contents = contents.replace(line, '').replace(new RegExp(`\\b${name}\\b`, 'g'), `(${value})`);
-            return { contents };
+            const contents = shorten(readFileSync(path, 'utf8'));
+            return { contents: isCounted ? nameOnce(contents, path) : contents };
         });
+        build.onResolve({ filter: /^names$/ }, ({ path }) => ({ path, namespace: 'names' }));
+        build.onLoad({ filter: /./, namespace: 'names' }, () => ({ contents: OFTEN.map((name) => `export const NAME_${name} = '${name}';`).join('') }));
     },
-};
+});
 
 /*
  * Joins the pieces into which esbuild breaks its code to the longest lines that mail carries. A line end of
@@ -169,7 +184,7 @@ async function bundle(suite) {
         target: TARGETS,
         nodePaths: [MODULES],
         define: { REMEMBER: `${isRemember(suite)}` },
-        plugins: [inlineConstants],
+        plugins: [openerModules(true)],
         logLevel: 'warning',
         ...options,
     })).outputFiles[0].text;
@@ -196,7 +211,7 @@ async function bundleView() {
         format: 'esm',
         charset: 'ascii',
         target: TARGETS,
-        plugins: [words, inlineConstants],
+        plugins: [words, openerModules(false)],
         logLevel: 'warning',
     });
     return outputFiles[0].text;

@@ -13,9 +13,9 @@ import { assemblePages } from '../../web/pages.mjs';
 
 const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
 // The whole fixed part, notification and header with it, is held by tests/envelope/notification_test.c.
-const SCRIPT_BYTES_MAX = 17950;
-const SHELL_BYTES_MAX = { en: 21900 };
-const SHELL_BYTES_MAX_ELSE = 23660;
+const SCRIPT_BYTES_MAX = 17760;
+const SHELL_BYTES_MAX = { en: 21860 };
+const SHELL_BYTES_MAX_ELSE = 23630;
 const shells = () => readdirSync(DIST).filter((name) => name.startsWith('envelope-'));
 const recorded = Object.fromEntries(readFileSync(join(SOURCE, 'web/opener.sha256'), 'utf8').trim().split('\n')
     .map((line) => line.split('  ').reverse()));

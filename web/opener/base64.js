@@ -24,4 +24,5 @@ export const decodeInto = (text, target) => {
 // RFC 4648, 5: base64url without padding, as the key service writes keys.
 export const decodeUrl = (text) => rawBytes(atob(text.replace(/-/g, '+').replace(/_/g, '/')));
 
-export const encodeUrl = (bytes) => btoa(String.fromCharCode(...bytes)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
+export const encodeUrl = (bytes) => btoa(String.fromCharCode(...bytes))
+    .replace(/\W/g, (character) => (character === '+' ? '-' : character === '/' ? '_' : ''));

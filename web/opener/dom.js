@@ -35,6 +35,4 @@ export const pause = () => new Promise((resolve) => {
     port2.postMessage(0);
 });
 
-export const sleep = (ms) => new Promise((resolve) => {
-    setTimeout(resolve, ms);
-});
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -119,7 +119,7 @@ export const startRelease = (service, id, pair, tell) => {
         setTimeout(poll, POLL_MS);
     };
 
-    addEventListener('message', hear);
+    onmessage = hear; // of the latest attempt
     setTimeout(poll, POLL_MS);
     return { show, end, isShown: show() };
 };

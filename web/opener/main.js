@@ -113,9 +113,10 @@ export const start = async (suite, keyBytes, importAead) => {
     const open = async (key, mayKeep) => {
         const copy = REMEMBER && mayKeep && key.slice();
         try {
-            const bar = el('progress', { value: 0.02, 'aria-label': word(W.opening) });
-            card('opening', word(W.opening), bar);
-            say(word(W.opening));
+            const title = word(W.opening);
+            const bar = el('progress', { value: 0.02, 'aria-label': title });
+            card('opening', title, bar);
+            say(title);
             await sleep(PAINT_MS); // time to show that
             await whole;
             const { element, shown } = messageView(await decrypt(key, (share) => {

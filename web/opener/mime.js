@@ -18,10 +18,10 @@ const ATTACHED = 'attachment';
 const readPart = (bytes, at, parent) => {
     const { fields, length } = readHeader(rawText(bytes.subarray(at, at + HEADER_BYTES_MAX)), !parent);
     const start = at + length;
-    const read = (name) => readParameters(rawField(fields, name));
-    const { value, parameters } = read('content-type');
-    const disposition = read('content-disposition');
-    const encoding = read('content-transfer-encoding').value;
+    const read = (name) => readParameters(rawField(fields, `content-${name}`));
+    const { value, parameters } = read('type');
+    const disposition = read('disposition');
+    const encoding = read('transfer-encoding').value;
     const raw = () => bytes.subarray(start, part.end);
     const part = {
         fields,

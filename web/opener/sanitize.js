@@ -20,15 +20,18 @@ const ATTRIBUTES = listed('align alt bgcolor border cell(padd|spac)ing class cle
     + '[hv]space lang noshade nowrap open reversed role rules scope size start title type valign value width');
 
 // What the name of a style property begins with.
-const PROPERTIES = new RegExp('^(background-color|border|box-siz|caption-|clear|color|direct|display|'
-    + 'empty|float|font-(fam|si|st|we|variant-c)|height|letter|line-h|list|margin|max-|min-|opacity|overflow-w|'
-    + 'padding|quotes|tab|text|unicode|vertical|visib|white|width|word)');
+const PROPERTIES = listed('(background-color border box-siz caption- clear color direct display '
+    + 'empty float font-(fam|si|st|we|variant-c) height letter line-h list margin max- min- opacity overflow-w '
+    + 'padding quotes tab text unicode vertical visib white width word).*');
 
 // Whatever could end a style element or name a resource: of functions only these are let through. Values
 // come from the browser's own serialiser, so escapes have been resolved before this looks at them.
 const OUT_OF_PLACE = /[<\\@{}]/;
 // Each name is looked at from its beginning only: "a-a-a-" has many places where a word begins.
 const REFUSED = /[<>\\@{}]|(?<![\w-])(?!(rgb|hsl)a?\(|calc\()[\w-]+\(/i;
+
+// Types of pictures that are shown: rasters.
+export const PICTURE = /^image\/(png|jpe?g|gif|webp|avif|bmp)$/i;
 
 // An absolute address of a listed scheme, as the browser would read it; else ''.
 export const safeLink = (text) => {
@@ -101,7 +104,8 @@ export const sanitize = (html, resolveCid) => {
     const image = (from, to) => {
         const src = (from.getAttribute('src') || '').replace(/\s+/g, '');
         const [, cid] = /^cid:(.*)/i.exec(src) || [];
-        const url = cid ? resolveCid(cid) : /^data:image\/(png|jpe?g|gif|webp|avif|bmp);base64,[\w+/=]*$/i.test(src) && src;
+        const [, type] = /^data:([^;,]*);base64,[\w+/=]*$/i.exec(src) || [];
+        const url = cid ? resolveCid(cid) : PICTURE.test(type) && src;
         if (url)
             to.src = url;
         else if (!cid && (src || from.hasAttribute('srcset')))
@@ -109,7 +113,7 @@ export const sanitize = (html, resolveCid) => {
     };
 
     // The walker's way cannot be overlaid, as a document's or a form's properties can by <img name="body">.
-    const walker = document.createTreeWalker(source, ELEMENTS_AND_TEXT);
+    const walker = inert.createTreeWalker(source, ELEMENTS_AND_TEXT);
     while (walker.nextNode()) {
         if (count++ >= NODES_MAX) {
             isCut = true;

@@ -2,7 +2,7 @@
 import { button, el, factList } from './dom.js';
 import { readDate, shownField } from './header.js';
 import { HTML, layOut, parseMail } from './mime.js';
-import { lead, safeLink, sanitize } from './sanitize.js';
+import { PICTURE, lead, safeLink, sanitize } from './sanitize.js';
 import { dateText, service, sizeText, word } from './words.js';
 
 const TEXT_CHARS_SHOWN = 4e5; // at once; the rest on request, so that a huge text opens at once
@@ -81,14 +81,33 @@ const htmlView = (html, resolveCid, pending) => {
 
 const address = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
 
-// The file is made when it is asked for. Never of a type that a browser would render.
-const saveLink = (kind, name, makeBytes, ...content) => {
-    const link = el(`a.${kind}`, { href: '#', download: name }, ...content);
+// The file is made when it is asked for.
+const fileLink = (link, makeBytes, type) => {
     link.onclick = () => {
-        link.href = address(makeBytes(), 'application/octet-stream');
+        link.href = address(makeBytes(), `application/${type}`);
         link.onclick = null;
     };
     return link;
+};
+
+// Never of a type that a browser would render.
+const saveLink = (kind, name, makeBytes, ...content) =>
+    fileLink(el(`a.${kind}`, { href: '#', download: name }, ...content), makeBytes, 'octet-stream');
+
+/*
+ * A file to look at: by its name it is one that runs nothing, and its address says so, whatever it holds. A picture is
+ * shown over the page until Escape or a click; a PDF by the browser's own viewer, in a tab that knows nothing of this one.
+ */
+const viewControl = (name, makeBytes) => {
+    const [, isPdf, kind] = /\.(?:(pdf)|(png|jpe?g|gif|webp))$/i.exec(name) || [];
+    let box;
+    if (isPdf)
+        return fileLink(lead(el('a.plain', word(W.view)), '#'), makeBytes, 'pdf');
+    return kind && button('plain', ({ target }) => {
+        target.after(box ||= el('dialog', el('img', { alt: name, src: address(makeBytes(), `image/${kind}`) })));
+        box.onclick = () => box.close();
+        box.showModal();
+    }, W.view);
 };
 
 // Gives the message as an element, and `shown`, which waits until frames in it are filled.
@@ -108,7 +127,7 @@ export const messageView = (mail, id) => {
         } catch {
             // A stray "%" stands for itself.
         }
-        if (!part || !/^image\/(png|jpe?g|gif|webp|avif|bmp)$/.test(part.mime))
+        if (!part || !PICTURE.test(part.mime))
             return '';
         if (!used.has(part))
             used.set(part, address(part.decoded(), part.mime));
@@ -125,7 +144,7 @@ export const messageView = (mail, id) => {
     });
     const files = attachments.filter(({ part }) => !used.has(part)).map(({ part, name }) => el('li',
         saveLink('plain file', name, part.decoded, el('span.name', { dir: 'auto' }, name),
-            el('span.size', sizeText(part.decodedBytes())))));
+            el('span.size', sizeText(part.decodedBytes()))), viewControl(name, part.decoded)));
 
     const element = el('article.card message',
         el('p.seal', word(W.verified)),

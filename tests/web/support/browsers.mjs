@@ -102,6 +102,11 @@ class ChromiumTab {
         return { name: download.suggestedFilename(), path: await download.path() };
     }
 
+    // As it would be printed; in Firefox no driver can say so.
+    asPaper(isPaper) {
+        return this.page.emulateMedia({ media: isPaper ? 'print' : 'screen' });
+    }
+
     screenshot(path) {
         return this.page.screenshot({ path, fullPage: true, animations: 'disabled' });
     }
