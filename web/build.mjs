@@ -197,11 +197,12 @@ async function bundle(suite) {
 
 /*
  * What shows a message on the key service's own page /online: the opener's MIME reader, sanitiser and view, as a
- * module. Its words come from the page (opener/service_words.js) and not from the envelope.
+ * module. Its words come from the page (opener/service_words.js) and not from the envelope, and DOMPurify follows
+ * the sanitiser (opener/service_sanitize.js).
  */
 async function bundleView() {
-    const words = { name: 'words', setup: (build) => build.onResolve({ filter: /^\.\/words\.js$/ },
-        () => ({ path: join(HERE, 'opener/service_words.js') })) };
+    const own = { name: 'own', setup: (build) => build.onResolve({ filter: /^\.\/(words|sanitize)\.js$/ }, ({ path, importer }) =>
+        (importer.includes('service_') ? null : { path: join(HERE, 'opener', path.replace('./', 'service_')) })) };
     const { outputFiles } = await esbuild.build({
         absWorkingDir: HERE,
         entryPoints: ['opener/service_view.js'],
@@ -211,7 +212,9 @@ async function bundleView() {
         format: 'esm',
         charset: 'ascii',
         target: TARGETS,
-        plugins: [words, openerModules(false)],
+        nodePaths: [MODULES],
+        legalComments: 'inline', // DOMPurify's notice
+        plugins: [own, openerModules(false)],
         logLevel: 'warning',
     });
     return outputFiles[0].text;
