@@ -56,8 +56,8 @@ export const ASKING = [
 ];
 
 // One mail, each attack an HTML part of its own.
-export function attackMail(tracker) {
-    const parts = [...HOSTILE, ...ASKING].map((html) => ['--attack', 'Content-Type: text/html; charset=utf-8', 'Content-Transfer-Encoding: base64', '',
+export function attackMail(tracker, attacks = [...HOSTILE, ...ASKING]) {
+    const parts = attacks.map((html) => ['--attack', 'Content-Type: text/html; charset=utf-8', 'Content-Transfer-Encoding: base64', '',
         Buffer.from(ask(html, tracker)).toString('base64').replace(/.{76}/g, '$&\r\n'), ''].join('\r\n')).join('');
     return Buffer.from(`From: mallory@example.org\r\nTo: anna@example.com\r\nSubject: attacks\r\nMIME-Version: 1.0\r\n`
         + `Content-Type: multipart/mixed; boundary=attack\r\n\r\n${parts}--attack--\r\n`);
@@ -69,7 +69,7 @@ export const lookAtAttacks = (tab) => tab.evaluate(() => {
     return {
         frames: frames.length,
         titles: [document.title, ...new Set(frames.map((frame) => frame.contentDocument.title))],
-        acting: frames.flatMap((frame) => [...frame.contentDocument.querySelectorAll('script,iframe,object,embed,form,input,button,link,base,svg,math,video,audio,[onclick],[onerror],[onload],[autofocus],[ping],[srcset]')]
+        acting: frames.flatMap((frame) => [...frame.contentDocument.querySelectorAll('script,iframe,object,embed,form,input,button,select,textarea,dialog,template,link,base,meta:not([http-equiv=Content-Security-Policy]),svg,math,video,audio,[onclick],[onerror],[onload],[autofocus],[ping],[srcset],[id],[name],[is],[slot]')]
             .map((element) => element.outerHTML)),
         links: frames.flatMap((frame) => [...frame.contentDocument.links].map(({ protocol }) => protocol)).filter((protocol) => !/^(https?|mailto|tel):$/.test(protocol)),
     };
