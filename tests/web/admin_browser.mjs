@@ -121,7 +121,7 @@ test('engines_and_tokens_are_told_once_and_revoked', async () => {
     await told(/^bulla_[\w-]{43}$/);
     await tab.click('#tokens-rows button');
     await tab.click('#ask-yes');
-    await untilCount(tab, '#tokens-rows table', 0);
+    await untilCount(tab, '#tokens-rows tbody tr', 0);
 });
 
 test('the_log_is_shown_and_its_chain_checked', async () => {

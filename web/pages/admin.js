@@ -24,15 +24,9 @@ function button(label, act, kind = "second") {
   return made;
 }
 
-/** A table of rows; each cell is a text or an element. */
-function table(place, heads, rows) {
-  if (rows.length === 0) {
-    const empty = document.createElement("p");
-    empty.className = "quiet";
-    empty.textContent = text("admin_none");
-    place.replaceChildren(empty);
-    return;
-  }
+/** A section's table of rows; each cell is a text or an element. Told is how many there are, or that a search found none. */
+function table(section, heads, rows, searched = false) {
+  byId(`${section}-count`).textContent = searched && rows.length === 0 ? text("admin_none") : text("admin_count", { n: rows.length });
   const made = document.createElement("table");
   const headRow = made.createTHead().insertRow();
   for (const head of heads) {
@@ -56,7 +50,7 @@ function table(place, heads, rows) {
       }
     });
   }
-  place.replaceChildren(made);
+  byId(`${section}-rows`).replaceChildren(made);
 }
 
 /** Runs a call; where the sign-in is too old, asks for another one and comes back to this section. */
@@ -115,12 +109,12 @@ let found = [];
 let part = "";
 
 function showUsers(after) {
-  table(byId("users-rows"), [text("address"), text("admin_role"), text("admin_state"), ""], found.map((user) => [
+  table("users", [text("address"), text("admin_role"), text("admin_state"), ""], found.map((user) => [
     user.address,
     user.roles.map((role) => roleText(role)).join(", "),
     text(user.disabled === 0 ? "admin_active" : "admin_disabled"),
     button(text("admin_details"), () => openPerson(user.number)),
-  ]));
+  ]), true);
   byId("users-more").hidden = after === undefined;
   byId("users-more").dataset.after = after ?? "";
 }
@@ -252,7 +246,7 @@ function wireUsers() {
 
 async function loadProfiles() {
   const { profiles } = await call("GET", "/v1/admin/profiles");
-  table(byId("profiles-rows"), [text("admin_name"), text("admin_heading"), text("admin_days"), ""], profiles.map((profile) => [
+  table("profiles", [text("admin_name"), text("admin_heading"), text("admin_days"), ""], profiles.map((profile) => [
     profile.name, profile.title, String(profile.retention_days),
     button(text("admin_details"), () => openProfile(profile.name)),
   ]));
@@ -346,7 +340,7 @@ function wireProfiles() {
 
 async function loadEngines() {
   const { engines } = await call("GET", "/v1/admin/engines");
-  table(byId("engines-rows"), [text("admin_name"), text("admin_created"), text("admin_state"), ""], engines.map((engine) => [
+  table("engines", [text("admin_name"), text("admin_created"), text("admin_state"), ""], engines.map((engine) => [
     engine.name, when(engine.enrolled), engine.revoked === 0 ? text("admin_active") : `${text("admin_revoked")}, ${when(engine.revoked)}`,
     engine.revoked === 0 ? button(text("admin_revoke"), () => take("engines", engine.name, `/v1/admin/engines/${encodeURIComponent(engine.name)}`)) : "",
   ]));
@@ -358,7 +352,7 @@ async function loadTokens(after = "", before = []) {
   if (answer.after !== undefined && tokens.length < 1000) {
     return loadTokens(answer.after, tokens);
   }
-  table(byId("tokens-rows"), [text("admin_name"), text("address"), text("admin_role"), text("admin_expires"), text("admin_used"), ""], tokens.map((token) => [
+  table("tokens", [text("admin_name"), text("address"), text("admin_role"), text("admin_expires"), text("admin_used"), ""], tokens.map((token) => [
     token.name, token.address, roleText(token.role, token.profile), when(token.expires), when(token.used),
     button(text("admin_revoke"), () => take("tokens", token.name, `/v1/admin/tokens/${token.number}`)),
   ]));
@@ -414,10 +408,10 @@ async function loadAudit(after = "") {
   }
   const answer = await call("GET", `/v1/admin/audit?${query}`);
   lines = after === "" ? answer.lines : [...lines, ...answer.lines];
-  table(byId("audit-rows"), [text("admin_time"), text("admin_event"), text("admin_who"), text("admin_message"), text("admin_by"), text("admin_details")], lines.map((line) => [
+  table("audit", [text("admin_time"), text("admin_event"), text("admin_who"), text("admin_message"), text("admin_by"), text("admin_details")], lines.map((line) => [
     when(line.at), line.outcome ? `${line.event}: ${line.outcome}` : line.event, line.user ?? "", line.m ?? "",
     [line.by, line.from].filter(Boolean).join(", "), line.detail ?? "",
-  ]));
+  ]), true);
   byId("audit-more").hidden = answer.after === undefined;
   byId("audit-more").dataset.after = answer.after ?? "";
 }

@@ -190,7 +190,7 @@ async function sealDraft(to, cc) {
     ? { inReplyTo: "", references: [] }
     : thread(toldId, toldReferences);
   const parts = writeLetter({
-    from: { address: look.user, name: look.name },
+    from: { address: look.user },
     to, cc, subject, text: field("text").value,
     files: await Promise.all(files.map(async (file) => ({ name: file.name, type: file.type, bytes: await bytesOf(file) }))),
     forwarded: original === undefined ? undefined : await bytesOf(original),
@@ -206,7 +206,7 @@ async function sealDraft(to, cc) {
   packed.fill(0);
   const head = new TextEncoder().encode(JSON.stringify({
     m: hex(id), kind, ...(about === "" ? {} : { of: about }), ...(profile === "" ? {} : { profile }), to, cc,
-    subject: field("hide").checked ? "" : cutUtf8(subject, SUBJECT_BYTES_MAX), ...(look.name ? { name: look.name } : {}),
+    subject: field("hide").checked ? "" : cutUtf8(subject, SUBJECT_BYTES_MAX),
     in_reply_to: inReplyTo, references: references.join(" "), copy: field("copy").checked, bytes,
   }));
   const length = new DataView(new ArrayBuffer(4));
