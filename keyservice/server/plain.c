@@ -4,6 +4,7 @@
 #include "crypto/secret.h"
 #include "envelope/text.h"
 #include "keyservice/server/mail/html_text.h"
+#include "keyservice/server/preview.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <string.h>
 
 #define ESCAPED_TIMES 6   /* "&quot;" */
-#define AROUND_BYTES  128 /* markup around one item */
+#define AROUND_BYTES  256 /* markup around one item */
 
 /* Markup while it is written, in memory that is surely enough. */
 struct markup {
@@ -55,17 +56,28 @@ void plain_line(char *line, size_t room, const uint8_t *bytes_at, size_t bytes)
     line[text.bytes] = '\0';
 }
 
-static void file_put(struct markup *markup, uint32_t number, const struct mailview_item *item)
+static void file_put(struct markup *markup, uint32_t number, const struct mailview_item *item,
+                     const char *look)
 {
     char name[MAILVIEW_NAME_BYTES_MAX + 1];
-    char opening[AROUND_BYTES / 2];
+    char opening[AROUND_BYTES];
     plain_line(name, sizeof(name), item->bytes_at, item->bytes);
-    (void)snprintf(opening, sizeof(opening),
-                   "<button class=\"plain file\" name=\"part\" value=\"%u\">", number);
+    (void)snprintf(
+        opening, sizeof(opening),
+        "<span class=\"pair\"><button class=\"plain file\" name=\"part\" value=\"%u\"><bdi>",
+        number);
     markup_words(markup, opening);
-    markup_words(markup, "<bdi>");
     markup_escaped(markup, (const uint8_t *)name, strlen(name));
-    markup_words(markup, "</bdi></button>\n");
+    markup_words(markup, "</bdi></button>");
+    if (preview_named(name)) {
+        (void)snprintf(opening, sizeof(opening),
+                       "<button class=\"plain\" name=\"look\" value=\"%u\" formtarget=\"_blank\">",
+                       number);
+        markup_words(markup, opening);
+        markup_escaped(markup, (const uint8_t *)look, strlen(look));
+        markup_words(markup, "</button>");
+    }
+    markup_words(markup, "</span>\n");
 }
 
 /* Cleaned once more: it must be text even where the process that says so is not ours any more. */
@@ -87,7 +99,7 @@ static int body_put(struct markup *markup, const struct mailview_item *item)
 
 /* Room for all that the items may become. */
 static int markups_open(struct markup *files, struct markup *body, const uint8_t *items,
-                        size_t items_bytes)
+                        size_t items_bytes, size_t look_bytes)
 {
     struct mailview_item item;
     size_t offset = 0;
@@ -98,7 +110,8 @@ static int markups_open(struct markup *files, struct markup *body, const uint8_t
             body->room += AROUND_BYTES + 3 * ESCAPED_TIMES * item.bytes;
         else
             files->room +=
-                AROUND_BYTES + ESCAPED_TIMES * MIN(item.bytes * 3, (size_t)MAILVIEW_NAME_BYTES_MAX);
+                AROUND_BYTES +
+                ESCAPED_TIMES * (look_bytes + MIN(item.bytes * 3, (size_t)MAILVIEW_NAME_BYTES_MAX));
     }
     files->at = malloc(files->room);
     body->at = malloc(body->room);
@@ -130,14 +143,14 @@ static char *line_of(struct plain *plain, enum mailview_tag tag)
     return NULL;
 }
 
-int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes)
+int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes, const char *look)
 {
     struct markup files = {.at = NULL};
     struct markup body = {.at = NULL};
     struct mailview_item item;
     size_t offset = 0;
     uint32_t files_count = 0;
-    int rc = markups_open(&files, &body, items, items_bytes);
+    int rc = markups_open(&files, &body, items, items_bytes, strlen(look));
     if (rc != 0)
         return rc;
     *plain = (struct plain){.cut = false};
@@ -148,7 +161,7 @@ int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes)
         else if (item.tag == MAILVIEW_TEXT)
             rc = body_put(&body, &item);
         else if (item.tag == MAILVIEW_FILE && files_count < MAILVIEW_FILES_MAX)
-            file_put(&files, ++files_count, &item);
+            file_put(&files, ++files_count, &item, look);
         else if (item.tag == MAILVIEW_CUT)
             plain->cut = true;
     }

@@ -26,14 +26,16 @@ struct plain {
     char date[MAILVIEW_LINE_BYTES_MAX + 1];
     char message_id[MAILVIEW_LINE_BYTES_MAX + 1];
     char references[MAILVIEW_LINE_BYTES_MAX + 1];
-    char *files; /* markup: a button for each */
+    char *files; /* markup: a button for each, and one to look at it where it can be */
     char *body;  /* markup */
     size_t files_bytes;
     size_t body_bytes;
     bool cut;
 };
 
-MUST_USE int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes);
+/* `look` is what a button says that shows a file. */
+MUST_USE int plain_read(struct plain *plain, const uint8_t *items, size_t items_bytes,
+                        const char *look);
 void plain_fini(struct plain *plain); /* of zeroes is harmless */
 
 /* Where the message is answered: what an answer needs stands behind the "#", which no browser

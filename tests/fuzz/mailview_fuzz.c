@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 static void items_show(const uint8_t *items, size_t bytes)
 {
     struct plain plain;
-    const int rc = plain_read(&plain, items, bytes);
+    const int rc = plain_read(&plain, items, bytes, "<View>");
     ASSERT(rc == 0 || rc == -ENOMEM);
     if (rc != 0)
         return;

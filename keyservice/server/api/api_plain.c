@@ -7,6 +7,7 @@
 #include "keyservice/server/http/form.h"
 #include "keyservice/server/language.h"
 #include "keyservice/server/plain.h"
+#include "keyservice/server/preview.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -164,7 +165,8 @@ static int shown_answer(struct api_plain_call *call, const struct open_want *wan
     if (rc == -EIO || rc == -ENOMEM || rc == -EAGAIN)
         return rc;
     if (rc == 0)
-        rc = plain_read(&plain, items, items_bytes);
+        rc =
+            plain_read(&plain, items, items_bytes, pages_string(pages, call->locale, "plain_look"));
     if (items != NULL)
         secret_wipe(items, items_bytes);
     free(items);
@@ -203,7 +205,7 @@ static int shown_answer(struct api_plain_call *call, const struct open_want *wan
 }
 
 /* RFC 6266: the name in UTF-8, and an ASCII one for who cannot read that. */
-static void disposition_set(struct http_request *request, const char *name)
+static void disposition_set(struct http_request *request, const char *kind, const char *name)
 {
     char ascii[MAILVIEW_NAME_BYTES_MAX + 1];
     char encoded[3 * MAILVIEW_NAME_BYTES_MAX + 1];
@@ -220,11 +222,13 @@ static void disposition_set(struct http_request *request, const char *name)
     }
     ascii[i] = '\0';
     encoded[used] = '\0';
-    http_answer_header(request, "Content-Disposition",
-                       "attachment; filename=\"%s\"; filename*=UTF-8''%s", ascii, encoded);
+    http_answer_header(request, "Content-Disposition", "%s; filename=\"%s\"; filename*=UTF-8''%s",
+                       kind, ascii, encoded);
 }
 
-/* Answers with a part's own bytes, as a file to be saved and nothing else. */
+/* Answers with a part's own bytes: as a file to be saved, or, where that was asked for and they are
+ * of a kind that only shows something, to be looked at. The policy has a sandbox for both, in which
+ * browsers' viewers of PDF work. */
 static int part_answer(struct api_plain_call *call, const uint8_t *mail, size_t mail_bytes,
                        uint32_t part)
 {
@@ -252,8 +256,10 @@ static int part_answer(struct api_plain_call *call, const uint8_t *mail, size_t 
     free(items);
     if (bytes_at == NULL)
         return -ENOMEM;
-    http_answer(call->request, 200, PLAIN_BINARY, bytes_at, bytes);
-    disposition_set(call->request, name[0] != '\0' ? name : PLAIN_MAIL_NAME);
+    const char *type = call->look[0] == '\0' ? NULL : preview_type(bytes_at, bytes);
+    http_answer(call->request, 200, type == NULL ? PLAIN_BINARY : type, bytes_at, bytes);
+    disposition_set(call->request, type == NULL ? "attachment" : "inline",
+                    name[0] != '\0' ? name : PLAIN_MAIL_NAME);
     return 0;
 }
 
@@ -261,7 +267,7 @@ static int part_answer(struct api_plain_call *call, const uint8_t *mail, size_t 
 static int mail_answer(const struct api_plain_call *call, uint8_t **mail, size_t mail_bytes)
 {
     http_answer(call->request, 200, PLAIN_BINARY, *mail, mail_bytes);
-    disposition_set(call->request, PLAIN_MAIL_NAME);
+    disposition_set(call->request, "attachment", PLAIN_MAIL_NAME);
     *mail = NULL;
     return 0;
 }
@@ -295,7 +301,8 @@ static bool opened_answer(struct api_plain_call *call, const struct open_want *w
         rc = api_audit(call->service, call->request, "release", "online_file", want->id_hex,
                        want->user, true);
     enum api_error error = rc == -EACCES ? API_LOCKED : API_AWAY;
-    const uint32_t part = (uint32_t)strtoul(call->part, NULL, 10);
+    const uint32_t part =
+        (uint32_t)strtoul(call->look[0] != '\0' ? call->look : call->part, NULL, 10);
     if (rc == 0 && what == PLAIN_SHOW)
         rc = shown_answer(call, want, envelope, mail, mail_bytes);
     else if (rc == 0 && part == 0)
@@ -387,6 +394,7 @@ static bool call_read(struct api_plain_call *call)
         {.name = "user", .text = call->user, .room = sizeof(call->user)},
         {.name = "password", .text = call->password, .room = sizeof(call->password)},
         {.name = "part", .text = call->part, .room = sizeof(call->part)},
+        {.name = "look", .text = call->look, .room = sizeof(call->look)},
         {.name = "code", .text = call->code, .room = sizeof(call->code)},
     };
     static const uint8_t nothing[1];
@@ -417,11 +425,12 @@ void api_plain_post(void *context, struct http_request *request)
         pages_notice_answer(call.service->pages, request, 503, PAGES_NOTICE_AWAY);
         return;
     }
-    const bool acts = call.act[0] != '\0' || call.part[0] != '\0';
+    const bool wants_file = call.part[0] != '\0' || call.look[0] != '\0';
+    const bool acts = call.act[0] != '\0' || wants_file;
     const char *own_cookie = request->cookie;
     if (acts && !session_csrf_valid(call.service->csrf_secret, &call.cookie, call.csrf))
         api_plain_stage(&call, pages_string(call.service->pages, call.locale, "plain_again"));
-    else if (call.part[0] != '\0')
+    else if (wants_file)
         message_do(&call, PLAIN_FILE);
     else if (strcmp(call.act, "open") == 0)
         message_do(&call, PLAIN_SHOW);

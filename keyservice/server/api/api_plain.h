@@ -40,6 +40,7 @@ struct api_plain_call {
     char user[ACCOUNT_ADDRESS_BYTES];
     char password[ACCOUNT_PASSWORD_BYTES_MAX + 1];
     char part[API_PLAIN_PART_BYTES];
+    char look[API_PLAIN_PART_BYTES]; /* as part, to be shown and not saved */
     char code[FACTOR_TYPED_BYTES];
 };
 

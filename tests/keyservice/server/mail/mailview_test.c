@@ -96,7 +96,7 @@ static void plain_links_to_an_answer_that_keeps_the_thread(void **state)
     assert_non_null(items);
     assert_int_equal(
         mailview_write(items, ITEMS_ROOM, &written, (const uint8_t *)mail, sizeof(mail) - 1, 0), 0);
-    assert_int_equal(plain_read(&plain, items, written), 0);
+    assert_int_equal(plain_read(&plain, items, written, "View"), 0);
     char *link = plain_answer_link(&plain, "0123");
     assert_string_equal(link, "/write?m=0123#%3C1.a%40example.org%3E,"
                               "%3Cx%40example.org%3E%20%3Cy%40example.org%3E,"
@@ -224,6 +224,20 @@ static void html_text_stops_at_its_room(void **state)
     assert_int_equal(text.bytes, 2);
 }
 
+static void plain_offers_a_look_at_what_its_name_calls_a_picture(void **state)
+{
+    (void)state;
+    static const uint8_t items[] = {MAILVIEW_FILE, 5, 0, 0, 0, 'a', '.', 'p', 'n', 'g',
+                                    MAILVIEW_FILE, 5, 0, 0, 0, 'b', '.', 's', 'v', 'g'};
+    struct plain plain;
+    assert_int_equal(plain_read(&plain, items, sizeof(items), "<Look>"), 0);
+    assert_non_null(
+        strstr(plain.files, "name=\"look\" value=\"1\" formtarget=\"_blank\">&lt;Look&gt;"));
+    assert_non_null(strstr(plain.files, "name=\"part\" value=\"2\"><bdi>b.svg</bdi>"));
+    assert_null(strstr(plain.files, "name=\"look\" value=\"2\""));
+    plain_fini(&plain);
+}
+
 static void plain_escapes_whatever_items_say(void **state)
 {
     (void)state;
@@ -231,7 +245,7 @@ static void plain_escapes_whatever_items_say(void **state)
                                     '&', 0xff, 1,   '\n', 'a', 3,   0,   0,   0,    '<',
                                     'x', '>',  's', 3,    0,   0,   0,   'a', '\r', '\n'};
     struct plain plain;
-    assert_int_equal(plain_read(&plain, items, sizeof(items)), 0);
+    assert_int_equal(plain_read(&plain, items, sizeof(items), "View"), 0);
     assert_string_equal(plain.body, "<div class=\"text\" dir=\"auto\">&lt;b&gt;&quot;&#39;&amp;"
                                     "\xef\xbf\xbd\n</div>\n");
     assert_non_null(strstr(plain.files, "<bdi>&lt;x&gt;</bdi>"));
@@ -291,7 +305,7 @@ static void reader_survives_the_corpus(void **state)
         assert_true(rc == 0 || rc == -EBADMSG);
         struct plain plain;
         if (rc == 0) {
-            assert_int_equal(plain_read(&plain, items, items_bytes), 0);
+            assert_int_equal(plain_read(&plain, items, items_bytes, "View"), 0);
             plain_fini(&plain);
             free(items);
         }
@@ -317,6 +331,7 @@ int main(void)
         cmocka_unit_test(mailview_refuses_items_that_lie_about_their_length),
         cmocka_unit_test(html_text_gives_what_a_reader_sees),
         cmocka_unit_test(html_text_stops_at_its_room),
+        cmocka_unit_test(plain_offers_a_look_at_what_its_name_calls_a_picture),
         cmocka_unit_test(plain_escapes_whatever_items_say),
         cmocka_unit_test(plain_links_to_an_answer_that_keeps_the_thread),
     };
