@@ -99,3 +99,42 @@ test('in_the_opener_none_runs_and_nobody_is_asked', () => runsNothing([...HOSTIL
 for (const [name, attacks] of Object.entries(FAMILIES)) {
     test(`in_the_opener_${name.toLowerCase()}_of_${attacks.length}_run_nothing_and_ask_nobody`, () => runsNothing(attacks));
 }
+
+/*
+ * A page beside the envelope, of no origin as it is itself, that frames it or opens it, posts to it what a key service would, and
+ * listens: the message is opened by its reader's click all the same, and that page has heard and read nothing.
+ */
+for (const how of ['frame', 'window']) {
+    test(`a_page_that_has_it_in_a_${how}_learns_nothing`, async () => {
+        const { tab } = await listening();
+        const sealed = envelope(Buffer.from('Subject: s3cret\r\n\r\nbody\r\n'), { service: service.url, from: 'anna@example.org', subject: 'hidden' });
+        service.add(sealed);
+        write('beside.html', sealed.html, 'latin1');
+        await tab.goto(write('stranger.html', `<!DOCTYPE html><meta charset=utf-8><title>stranger</title><button>x</button>${how === 'frame'
+            ? '<iframe src=beside.html width=900 height=600></iframe>' : ''}<script>
+            const heard = [];
+            addEventListener('message', ({ data }) => heard.push(data));
+            let handle = ${how === 'frame' ? 'document.querySelector("iframe").contentWindow' : 'null'};
+            document.querySelector('button').onclick = () => { handle = open('beside.html', '_blank'); };
+            const pester = () => [null, {}, 'key', { bulla: 1, m: '${sealed.id}', error: 'locked' }, { bulla: 1, m: '${sealed.id}', epk: 'BAAA', ct: 'AAAA' }]
+                .forEach((data) => handle.postMessage(data, '*'));
+            const reach = (read) => { try { return String(read() ?? ''); } catch { return ''; } };
+            const learn = () => ({ heard, title: reach(() => handle.document.title), text: reach(() => handle.document.body.textContent),
+                frame: reach(() => handle.frames[0].document.body.textContent), key: reach(() => handle.onmessage) });
+        </script>`));
+        const beside = how === 'window' ? (await tab.clickForWindow('button')).page
+            : await (async () => {
+                const found = () => tab.page.frames().find((frame) => frame.url().endsWith('beside.html'));
+                await settled(found, 'its frame');
+                return found();
+            })();
+        await beside.waitForSelector('#app[data-state=ready] button.main', { timeout: 60000 });
+        await tab.evaluate(() => window.eval('pester()'));
+        await beside.click('#app[data-state=ready] button.main');
+        await tab.evaluate(() => window.eval('pester()'));
+        await beside.waitForSelector('#app[data-state=shown]', { timeout: 60000 });
+        assert.equal(await beside.evaluate(() => document.querySelector('h1:not(#fallback h1)').textContent), 's3cret');
+        assert.deepEqual(await tab.evaluate(() => window.eval('learn()')), { heard: [], title: '', text: '', frame: '', key: '' });
+        await tab.close();
+    });
+}

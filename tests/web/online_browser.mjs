@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -14,11 +15,13 @@ import { layOut, parseMail } from '../../web/opener/mime.js';
 import { ASKING, HOSTILE, attackMail, lookAtAttacks } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { reloadEngine } from './support/engine.mjs';
+import { gallery, mailOf } from './support/files.mjs';
 import { mailedCode } from './support/mailed.mjs';
 import { REPORT, TEXT, mixed } from './support/mails.mjs';
 import * as page from './support/page.mjs';
+import { WEB_BUILD } from './support/paths.mjs';
 import { Tracker } from './support/service.mjs';
-import { plainText } from './support/shown.mjs';
+import { onPaper, plainText } from './support/shown.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
 const IS_CHROMIUM = NAME === 'chromium';
@@ -252,6 +255,148 @@ test('where_no_script_may_run_forms_do_it', noScripts, async () => {
         await tab.close();
     }
     tab = desk;
+});
+
+test('files_are_looked_at_online', async () => {
+    const files = gallery('One page');
+    await post(mailOf(files));
+    await open();
+    const picture = 'ul li:first-child button';
+    await tab.waitFor(picture);
+    await shot('files');
+    await tab.click(picture);
+    await tab.waitFor('dialog[open] img');
+    assert.deepEqual(await tab.evaluate(async () => {
+        const image = document.querySelector('dialog[open] img');
+        await image.decode();
+        return [image.alt, image.naturalWidth];
+    }), ['Sommer am See.png', 1600]);
+    await shot('files-picture');
+    await tab.page.keyboard.press('Escape');
+    assert.equal(await tab.evaluate(() => document.querySelectorAll('dialog[open]').length), 0);
+    assert.deepEqual(await tab.evaluate(() => [...document.querySelectorAll('ul li')].map((row) => row.children.length)), [3, 2, 2, 2, 1, 1, 1]);
+    const viewer = await tab.clickForWindow('ul li:nth-child(3) a:last-child');
+    await page.settled(() => viewer.page.url().startsWith('blob:'), () => viewer.page.url());
+    assert.deepEqual(await viewer.evaluate(() => [document.contentType, window.opener]), ['application/pdf', null]);
+    await viewer.close();
+});
+
+test('on_paper_there_is_the_message_alone', { skip: !IS_CHROMIUM && 'the driver of firefox cannot show a page as it is printed' }, async () => {
+    const files = gallery('One page');
+    const desk = tab;
+    const wanted = [[], files.map(({ name }) => name), true, 'rgb(0, 0, 0)', 0, false];
+    const printed = async (what) => {
+        await shot(`${what}-screen`);
+        await tab.asPaper(true);
+        const { controls, files: names, unframed, ink, skipped, wide } = await onPaper(tab);
+        assert.deepEqual([controls, names, unframed, ink, skipped, wide], wanted, what);
+        await tab.page.pdf({ path: join(WEB_BUILD, `screenshots/online-${NAME}-${what}.pdf`), format: 'A4' });
+        await tab.close();
+    };
+    tab = await browser.tab({ scheme: 'dark' });
+    await post(mailOf(files));
+    await signIn();
+    await open();
+    await tab.waitFor('ul li .file');
+    await printed('paper');
+    tab = await browser.tab({ javaScriptEnabled: false, scheme: 'dark', locale: 'de-DE' });
+    await openPlainly(mailOf(files));
+    await printed('paper-plain');
+    tab = desk;
+});
+
+// Without a script: signed in, clicked, shown.
+async function openPlainly(mail) {
+    await tab.goto(seal(mail).url);
+    await tab.click(BUTTON);
+    await tab.click('#wait button');
+    await tab.type('#signin input[name=user]', BULLA_USER);
+    await tab.type('#signin input[name=password]', password);
+    await tab.click('#signin button');
+    await tab.click('#message button[value=open]');
+    await tab.waitFor('#opened .files');
+}
+
+test('where_no_script_may_run_pictures_and_pdfs_are_shown_in_a_tab', noScripts, async () => {
+    const desk = tab;
+    tab = await browser.tab({ javaScriptEnabled: false, width: 390 });
+    await openPlainly(mailOf(gallery('One page')));
+    assert.equal(await tab.page.locator('button[name=look]').count(), 4);
+    await shot('plain-files');
+    for (const [number, type, kind] of [['1', 'image/png', 'inline'], ['3', 'application/pdf', 'inline'], ['4', 'application/octet-stream', 'attachment']]) {
+        const answered = tab.page.context().waitForEvent('response', { predicate: (response) => response.request().method() === 'POST', timeout: 60000 });
+        await tab.click(`button[name=look][value="${number}"]`);
+        const headers = (await answered).headers();
+        assert.deepEqual([headers['content-type'], headers['content-disposition'].split(';')[0], headers['x-content-type-options']], [type, kind, 'nosniff'], number);
+        // Of a PDF's policy Chromium's viewer takes the last part alone.
+        assert.match(headers['content-security-policy'], number === '3' ? /frame-ancestors 'none'/ : /^default-src 'none';.* sandbox$/);
+    }
+    await tab.close();
+    tab = desk;
+});
+
+/*
+ * A page of somebody else's. In a frame of it no page of the service comes to life: the frame asks for none of its files. A window
+ * that it opens is cut off from it, but /open, which tells a stranger nothing and hears nothing.
+ */
+test('a_strangers_page_frames_nothing_and_learns_nothing', async () => {
+    const paths = ['/', '/signin', '/register', '/reset', '/account', '/admin', '/sent', '/reports', '/write', '/contact', `/open?m=${'0'.repeat(32)}#${'B'.repeat(87)}`, `/online/${'A'.repeat(43)}`];
+    const stranger = createServer((request, response) => {
+        response.setHeader('Content-Type', 'text/html');
+        response.end(request.url === '/frames' ? `<title>frames</title>${paths.map((path) => `<iframe src="${BULLA_KEYD_URL}${path}"></iframe>`).join('')}`
+            : '<title>windows</title><button>x</button>');
+    });
+    await new Promise((resolve) => stranger.listen(0, '127.0.0.1', resolve));
+    const away = await browser.tab();
+    const asked = [];
+    away.page.on('request', (request) => asked.push(request.url()));
+    try {
+        const home = `http://127.0.0.1:${stranger.address().port}`;
+        await away.goto(`${home}/frames`);
+        const own = () => asked.filter((url) => url.startsWith(BULLA_KEYD_URL));
+        assert.equal(own().filter((url) => url.includes('/static/') || url.includes('/v1/')).length, 0, 'no page came to life in a frame');
+        assert.ok(own().length >= paths.length - 1, `only ${own().length} frames were asked for`);
+        assert.deepEqual(await away.evaluate(() => [...document.querySelectorAll('iframe')].filter((frame) => {
+            try {
+                return frame.contentDocument.body.childElementCount > 0;
+            } catch {
+                return false;
+            }
+        }).length), 0);
+        for (const path of ['/signin', paths.at(-2)]) {
+            await away.goto(`${home}/windows`);
+            await away.evaluate((url) => {
+                window.heard = [];
+                addEventListener('message', ({ data }) => window.heard.push(data));
+                document.querySelector('button').onclick = () => {
+                    window.handle = open(url, '_blank', 'width=500,height=500');
+                };
+            }, `${BULLA_KEYD_URL}${path}`);
+            asked.length = 0;
+            const popup = await away.clickForWindow('button');
+            await popup.waitFor('main section:not([hidden])');
+            const learned = await away.evaluate(async (id) => {
+                const { handle } = window;
+                for (const data of [null, {}, { bulla: 1, m: id }, { bulla: 1, m: id, epk: 'x', ct: 'x' }, 'key'])
+                    handle.postMessage(data, '*');
+                await new Promise((resolve) => setTimeout(resolve, 500));
+                const reach = (read) => {
+                    try {
+                        return read() ?? null;
+                    } catch {
+                        return null;
+                    }
+                };
+                return { closed: handle.closed, frames: handle.closed ? 0 : handle.length, text: reach(() => handle.document.title), at: reach(() => handle.location.href), heard: window.heard };
+            }, '0'.repeat(32));
+            assert.deepEqual(learned, { closed: path === '/signin', frames: 0, text: null, at: null, heard: [] }, path);
+            assert.ok((await popup.evaluate(() => location.href)).startsWith(BULLA_KEYD_URL));
+            await popup.close();
+        }
+    } finally {
+        await away.close();
+        await new Promise((resolve) => stranger.close(resolve));
+    }
 });
 
 test('it_is_readable_on_a_telephone_in_the_dark', async () => {

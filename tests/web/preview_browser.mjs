@@ -11,6 +11,7 @@ import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { gallery, mailOf, pdf, pdfActions } from './support/files.mjs';
+import { settled, until } from './support/page.mjs';
 import { SOURCE, WEB_BUILD } from './support/paths.mjs';
 import { envelope } from './support/seal.mjs';
 import { Service, Tracker } from './support/service.mjs';
@@ -57,12 +58,7 @@ async function openMessage(mail, { locale = 'en', ...tabOptions } = {}) {
 }
 
 const press = (tab, key) => tab.page.keyboard.press(key);
-const isOpen = (tab) => tab.evaluate(() => document.querySelectorAll('dialog[open]').length);
-const until = async (tab, wanted) => {
-    for (let waited = 0; waited < 60000 && await isOpen(tab) !== wanted; waited += 20)
-        await new Promise((resolve) => setTimeout(resolve, 20));
-    assert.equal(await isOpen(tab), wanted);
-};
+const untilOpen = (tab, wanted) => until(tab, (count) => document.querySelectorAll('dialog[open]').length === count, wanted);
 
 test('pictures_are_shown_over_the_page_until_escape_or_a_click', async () => {
     const tab = await openMessage(mailOf(gallery('One page')));
@@ -80,22 +76,22 @@ test('pictures_are_shown_over_the_page_until_escape_or_a_click', async () => {
     await tab.evaluate((at) => document.querySelector(`${at} a`).focus(), row(1));
     await press(tab, 'Tab');
     await press(tab, 'Enter');
-    await until(tab, 1);
+    await untilOpen(tab, 1);
     const first = await look();
     assert.deepEqual([first.alt, first.protocol, first.natural, first.fits, first.centred], ['Sommer am See.png', 'blob:', [1600, 1000], true, true]);
     assert.ok(first.wide > 600, `${first.wide} pixels wide`);
     await tab.screenshot(join(SHOTS, `${NAME}-preview-picture.png`));
     await press(tab, 'Escape');
-    await until(tab, 0);
+    await untilOpen(tab, 0);
     assert.ok(await tab.evaluate((at) => document.activeElement === document.querySelector(`${at} button`), row(1)), 'the focus is where it was');
     // By a click, and a second time.
     for (let times = 0; times < 2; times++) {
         await tab.click(`${row(2)} button`);
-        await until(tab, 1);
+        await untilOpen(tab, 1);
         const { alt, natural, fits } = await look();
         assert.deepEqual([alt, natural, fits], ['TALL.JPG', [300, 1800], true]);
         await tab.click('dialog[open] img');
-        await until(tab, 0);
+        await untilOpen(tab, 0);
     }
     await tab.close();
 });
@@ -103,7 +99,7 @@ test('pictures_are_shown_over_the_page_until_escape_or_a_click', async () => {
 test('what_only_says_that_it_is_a_picture_shows_its_name_and_runs_nothing', async () => {
     const tab = await openMessage(mailOf(gallery('One page')));
     await tab.click(`${row(4)} button`);
-    await until(tab, 1);
+    await untilOpen(tab, 1);
     assert.deepEqual(await tab.evaluate(() => {
         const { alt, naturalWidth } = document.querySelector('dialog[open] img');
         return [alt, naturalWidth, window.ran ?? 0, document.querySelectorAll('svg, embed, object, iframe').length];
@@ -115,14 +111,13 @@ test('what_only_says_that_it_is_a_picture_shows_its_name_and_runs_nothing', asyn
 async function openTab(tab, selector) {
     if (!IS_CHROMIUM) {
         const before = new Set(await browser.browser.pages());
+        let fresh;
         await tab.click(selector);
-        for (let waited = 0; waited < 60000; waited += 50) {
-            const fresh = (await browser.browser.pages()).find((page) => !before.has(page) && page.url().startsWith('blob:'));
-            if (fresh)
-                return fresh;
-            await new Promise((resolve) => setTimeout(resolve, 50));
-        }
-        throw new Error('no tab opened');
+        await settled(async () => {
+            fresh = (await browser.browser.pages()).find((page) => !before.has(page) && page.url().startsWith('blob:'));
+            return fresh;
+        }, 'a tab of its own');
+        return fresh;
     }
     const opened = tab.page.context().waitForEvent('page', { timeout: 60000 });
     await tab.click(selector);

@@ -239,6 +239,7 @@ export async function startBrowser(name, { dark = false, args = [], env = {}, ca
             'layout.css.prefers-color-scheme.content-override': dark ? 0 : 1,
             'datareporting.policy.dataSubmissionEnabled': false,
             'app.update.enabled': false,
+            'security.fileuri.strict_origin_policy': true, // as everywhere; the driver would switch it off
         },
     });
     return {
