@@ -232,8 +232,10 @@ test('where_no_script_may_run_forms_do_it', noScripts, async () => {
         await tab.click('#wait button');
         await tab.waitFor('#signin input[name=user]');
         await shot(`plain-${what}-signin`);
-        await changeLanguage('sv');
-        await changeLanguage(options.locale?.slice(0, 2) ?? 'en');
+        if (what === 'desk') {
+            await changeLanguage('sv');
+            await changeLanguage('en');
+        }
         if (what === 'phone-ar') {
             await registerPlainly(to, what);
         } else {
