@@ -53,6 +53,7 @@
 #define WORKER_SPOOL_BUDGET    8              /* what of the spool is begun a pass ...            */
 #define WORKER_SPOOL_SHARE     1              /* ... and while new mail came lately               */
 #define WORKER_SPOOL_LATELY_NS (10 * NS_PER_MS)
+#define WORKER_LET_IN_NS       (500 * NS_PER_US) /* between two yields to the disk's kernel threads */
 
 _Static_assert(WORKER_SPANS * sizeof(struct ipc_span) <= WORKER_SPAN_TABLE_BYTES, "the table fits");
 _Static_assert(WORKER_VECTOR_MAX <= CHANNEL_AHEAD_MAX, "a vector can be looked at ahead");
@@ -175,6 +176,7 @@ struct worker {
     struct job_list spooling;        /* want to be put there             */
     struct worker_spool *spool;      /* what of it the waiting mail borrows */
     bool spool_yielded;              /* the last pass left it to what that had sealed */
+    uint64_t let_in_ns;              /* no yield before */
     uint64_t now_ns;
     uint64_t unix_ns;
     uint64_t unix_read_ns;  /* when that was looked at; between, it goes with now_ns */
@@ -298,8 +300,9 @@ MUST_USE int worker_spool_open(struct worker *worker);
 /* After the key threads: they read what waits. */
 void worker_spool_close(struct worker *worker);
 /* The kernel ends durable writes in a thread of this processor, which would wait for the end of our
- * time slice: it goes first, once a turn, while somebody waits for the disk. No call otherwise. */
-void worker_spool_let_in(const struct worker *worker);
+ * time slice: it goes first now and then, while somebody waits for the disk. No call otherwise. Not
+ * once a turn: who yields loses his slice to whatever else runs there. */
+void worker_spool_let_in(struct worker *worker);
 
 /* answer.c: the words for a verdict; returns bytes written, ≤ IPC_TEXT_BYTES_MAX. */
 uint32_t answer_text(const struct worker *worker, const struct job *job,

@@ -119,10 +119,13 @@ void worker_spool_close(struct worker *worker)
     worker->spool = NULL;
 }
 
-void worker_spool_let_in(const struct worker *worker)
+void worker_spool_let_in(struct worker *worker)
 {
-    if (worker->waiting != NULL && waiting_counts(worker->waiting)->states[WAITING_STORING] > 0)
-        (void)sched_yield();
+    if (worker->waiting == NULL || worker->now_ns < worker->let_in_ns ||
+        waiting_counts(worker->waiting)->states[WAITING_STORING] == 0)
+        return;
+    worker->let_in_ns = worker->now_ns + WORKER_LET_IN_NS;
+    (void)sched_yield();
 }
 
 static bool op_key_up(void *user, uint32_t key_service)
