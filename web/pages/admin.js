@@ -119,12 +119,18 @@ function showUsers(after) {
   byId("users-more").dataset.after = after ?? "";
 }
 
+let searches = 0;
+
 async function loadUsers(after = "") {
+  const search = ++searches;
   const query = new URLSearchParams({ q: part });
   if (after !== "") {
     query.set("after", after);
   }
   const answer = await call("GET", `/v1/admin/users?${query}`);
+  if (search !== searches) {
+    return; // the rows of a later search are there, or on their way
+  }
   found = after === "" ? answer.users : [...found, ...answer.users];
   showUsers(answer.after);
 }
