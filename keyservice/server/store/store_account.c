@@ -9,12 +9,6 @@
 
 #define PRUNE_ROUNDS_MAX 4096 /* a million rows of each; the next minute goes on */
 
-/* A statement that changes exactly one row, or what it means that it did not. */
-static int changed_one(int changed, int none)
-{
-    return changed < 0 ? changed : changed == 0 ? none : 0;
-}
-
 static bool account_columns(struct sql_statement *get, struct store_account *account)
 {
     account->number = (int64_t)sql_column_u64(get, 0);
@@ -52,7 +46,7 @@ static int account_insert(struct store_writer *writer, const char *address, cons
     sql_bind_string(add, 1, address);
     sql_bind_string(add, 2, password);
     sql_bind_u64(add, 3, now_unix_ms);
-    return changed_one(sql_run(add), -EEXIST);
+    return sql_run_some(add, -EEXIST);
 }
 
 static int add_apply(struct store_writer *writer, void *argument)
@@ -69,7 +63,7 @@ int store_account_add(struct store *store, const char *address, const char *pass
     return store_write(store, add_apply, &write);
 }
 
-static int sessions_end(struct store_writer *writer, const char *address)
+int store_sessions_end(struct store_writer *writer, const char *address)
 {
     /* Where others write too: no session begins between the end of these and this commit. */
     struct sql_statement *hold = sql_use(&writer->sql, SQL_ACCOUNT_HOLD);
@@ -86,13 +80,15 @@ static int sessions_end(struct store_writer *writer, const char *address)
 
 static int password_set(struct store_writer *writer, const char *address, const char *password)
 {
-    const int rc = sessions_end(writer, address);
+    int rc = store_sessions_end(writer, address);
+    if (rc == 0)
+        rc = store_tokens_end(writer, address);
     if (rc != 0)
         return rc;
     struct sql_statement *set = sql_use(&writer->sql, SQL_ACCOUNT_PASSWORD);
     sql_bind_string(set, 1, address);
     sql_bind_string(set, 2, password);
-    return changed_one(sql_run(set), -ENOENT);
+    return sql_run_some(set, -ENOENT);
 }
 
 static int password_apply(struct store_writer *writer, void *argument)
@@ -110,12 +106,12 @@ int store_account_password(struct store *store, const char *address, const char 
 static int remove_apply(struct store_writer *writer, void *argument)
 {
     const struct account_write *write = argument;
-    const int rc = sessions_end(writer, write->address);
+    const int rc = store_sessions_end(writer, write->address);
     if (rc != 0)
         return rc;
     struct sql_statement *gone = sql_use(&writer->sql, SQL_ACCOUNT_REMOVE);
     sql_bind_string(gone, 1, write->address);
-    return changed_one(sql_run(gone), -ENOENT);
+    return sql_run_some(gone, -ENOENT);
 }
 
 int store_account_remove(struct store *store, const char *address)
@@ -237,7 +233,7 @@ static int session_remove(struct store_writer *writer, const uint8_t *hash)
 {
     struct sql_statement *end = sql_use(&writer->sql, SQL_SESSION_REMOVE);
     sql_bind_blob(end, 1, hash, STORE_HASH_BYTES);
-    return changed_one(sql_run(end), -ENOENT);
+    return sql_run_some(end, -ENOENT);
 }
 
 static int session_add_apply(struct store_writer *writer, void *argument)
@@ -256,7 +252,7 @@ static int session_add_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(add, 4, session->seen_unix_ms);
     sql_bind_u64(add, 5, session->password_unix_ms);
     sql_bind_string(add, 6, session->label);
-    const int rc = changed_one(sql_run(add), -ENOENT);
+    const int rc = sql_run_some(add, -ENOENT);
     if (rc != 0)
         return rc;
     struct sql_statement *trim = sql_use(&writer->sql, SQL_SESSION_TRIM);
@@ -301,7 +297,7 @@ static int seen_apply(struct store_writer *writer, void *argument)
     struct sql_statement *seen = sql_use(&writer->sql, SQL_SESSION_SEEN);
     sql_bind_blob(seen, 1, write->hash, STORE_HASH_BYTES);
     sql_bind_u64(seen, 2, write->now_unix_ms);
-    return changed_one(sql_run(seen), -ENOENT);
+    return sql_run_some(seen, -ENOENT);
 }
 
 int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
@@ -316,7 +312,7 @@ static int use_password_apply(struct store_writer *writer, void *argument)
     const struct session_write *write = argument;
     struct sql_statement *use = sql_use(&writer->sql, SQL_SESSION_USE_PASSWORD);
     sql_bind_blob(use, 1, write->hash, STORE_HASH_BYTES);
-    return changed_one(sql_run(use), -EACCES);
+    return sql_run_some(use, -EACCES);
 }
 
 int store_session_use_password(struct store *store, const uint8_t hash[STORE_HASH_BYTES])

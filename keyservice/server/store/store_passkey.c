@@ -16,11 +16,6 @@ struct passkey_write {
     const char *name;
 };
 
-static int changed_one(int count, int none)
-{
-    return count < 0 ? count : count == 0 ? none : 0;
-}
-
 static bool column_take(struct sql_statement *get, int index, uint8_t *bytes_at, size_t room,
                         size_t *bytes)
 {
@@ -62,7 +57,7 @@ static int add_apply(struct store_writer *writer, void *argument)
     sql_bind_string(add, 7, passkey->name);
     sql_bind_u64(add, 8, passkey->created_unix_ms);
     sql_bind_u64(add, 9, STORE_PASSKEYS_MAX);
-    return changed_one(sql_run(add), -EEXIST);
+    return sql_run_some(add, -EEXIST);
 }
 
 int store_passkey_add(struct store *store, const struct store_passkey *passkey)
@@ -109,7 +104,7 @@ static int challenge_apply(struct store_writer *writer, void *argument)
     struct sql_statement *spend = sql_use(&writer->sql, SQL_SPENT_ADD);
     sql_bind_blob(spend, 1, write->challenge, STORE_HASH_BYTES);
     sql_bind_u64(spend, 2, write->challenge_expires_unix_ms);
-    return changed_one(sql_run(spend), -EEXIST);
+    return sql_run_some(spend, -EEXIST);
 }
 
 static int use_apply(struct store_writer *writer, void *argument)
@@ -122,7 +117,7 @@ static int use_apply(struct store_writer *writer, void *argument)
     sql_bind_blob(use, 1, write->id, STORE_ID_BYTES);
     sql_bind_u64(use, 2, write->counter);
     sql_bind_u64(use, 3, write->now_unix_ms);
-    return changed_one(sql_run(use), -EACCES);
+    return sql_run_some(use, -EACCES);
 }
 
 int store_passkey_use(struct store *store, const uint8_t id[STORE_ID_BYTES], uint32_t counter,
@@ -152,7 +147,7 @@ static int name_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(name, 1, (uint64_t)write->number);
     sql_bind_blob(name, 2, write->id, STORE_ID_BYTES);
     sql_bind_string(name, 3, write->name);
-    return changed_one(sql_run(name), -ENOENT);
+    return sql_run_some(name, -ENOENT);
 }
 
 int store_passkey_name(struct store *store, int64_t number, const uint8_t id[STORE_ID_BYTES],
@@ -170,7 +165,7 @@ static int remove_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(gone, 1, (uint64_t)write->number);
     if (write->id != NULL)
         sql_bind_blob(gone, 2, write->id, STORE_ID_BYTES);
-    return changed_one(sql_run(gone), write->id == NULL ? 0 : -ENOENT);
+    return sql_run_some(gone, write->id == NULL ? 0 : -ENOENT);
 }
 
 int store_passkey_remove(struct store *store, int64_t number, const uint8_t id[STORE_ID_BYTES])

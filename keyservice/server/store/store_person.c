@@ -6,12 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* A statement that changes at least one row, or what it means that it did not. */
-static int changed(int count, int none)
-{
-    return count < 0 ? count : count == 0 ? none : 0;
-}
-
 /* --- what a person chose --- */
 
 int store_person_get(struct store *store, int64_t number, struct store_person *person)
@@ -54,7 +48,7 @@ static int person_apply(struct store_writer *writer, void *argument)
         sql_bind_blob(statement, column++, write->id, write->id_bytes);
     if (write->text != NULL)
         sql_bind_string(statement, column, write->text);
-    return changed(sql_run(statement), write->none);
+    return sql_run_some(statement, write->none);
 }
 
 static int person_write(struct store *store, struct person_write write)
@@ -164,7 +158,7 @@ static int device_put_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(put, 2, (uint64_t)device->account_number);
     sql_bind_string(put, 3, device->label);
     sql_bind_u64(put, 4, device->now_unix_ms);
-    const int rc = changed(sql_run(put), -ENOENT);
+    const int rc = sql_run_some(put, -ENOENT);
     if (rc != 0)
         return rc;
     struct sql_statement *trim = sql_use(&writer->sql, SQL_DEVICE_TRIM);
@@ -235,7 +229,7 @@ static int totp_put_apply(struct store_writer *writer, void *argument)
         sql_bind_u64(put, 2, write->totp->key_version);
         sql_bind_blob(put, 3, write->totp->wrapped, write->totp->wrapped_bytes);
         sql_bind_u64(put, 4, write->totp->step);
-        const int rc = changed(sql_run(put), -EEXIST);
+        const int rc = sql_run_some(put, -EEXIST);
         if (rc != 0)
             return rc;
     }
@@ -285,7 +279,7 @@ static int totp_use_apply(struct store_writer *writer, void *argument)
     struct sql_statement *use = sql_use(&writer->sql, SQL_TOTP_STEP);
     sql_bind_u64(use, 1, (uint64_t)write->number);
     sql_bind_u64(use, 2, write->step);
-    return changed(sql_run(use), -EACCES);
+    return sql_run_some(use, -EACCES);
 }
 
 int store_totp_use(struct store *store, int64_t number, uint64_t step)
@@ -303,7 +297,7 @@ static int totp_remove_apply(struct store_writer *writer, void *argument)
         return -EIO;
     struct sql_statement *gone = sql_use(&writer->sql, SQL_TOTP_REMOVE);
     sql_bind_u64(gone, 1, (uint64_t)write->number);
-    return changed(sql_run(gone), -ENOENT);
+    return sql_run_some(gone, -ENOENT);
 }
 
 int store_totp_remove(struct store *store, int64_t number)

@@ -25,7 +25,7 @@ static int account_hold(struct store_writer *writer, const char *address, int64_
     return step < 0 ? step : step == 0 ? -ENOENT : 0;
 }
 
-/* A statement of one account and perhaps a time; its changed rows. */
+/* A statement of one account and perhaps a time; that it changes nothing is fine. */
 static int account_run(struct store_writer *writer, enum sql_id id, int64_t number,
                        uint64_t unix_ms)
 {
@@ -33,7 +33,7 @@ static int account_run(struct store_writer *writer, enum sql_id id, int64_t numb
     sql_bind_u64(run, 1, (uint64_t)number);
     if (unix_ms != 0)
         sql_bind_u64(run, 2, unix_ms);
-    return sql_run(run);
+    return sql_run_some(run, 0);
 }
 
 /*
@@ -89,8 +89,7 @@ static int grant_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(add, 2, write->role);
     sql_bind_string(add, 3, write->profile);
     sql_bind_u64(add, 4, write->now_unix_ms);
-    const int changed = sql_run(add);
-    return changed < 0 ? changed : changed == 0 ? -EEXIST : 0;
+    return sql_run_some(add, -EEXIST);
 }
 
 int store_role_grant(struct store *store, const char *address, enum role role, const char *profile,
@@ -100,6 +99,18 @@ int store_role_grant(struct store *store, const char *address, enum role role, c
         .address = address, .role = role, .profile = profile, .now_unix_ms = now_unix_ms};
     ASSERT((role == ROLE_PROFILE_ADMINISTRATOR) == (profile[0] != '\0'));
     return store_write(store, grant_apply, &write);
+}
+
+/* Those that name the role; an administrator's may name any. */
+static int role_tokens_end(struct store_writer *writer, int64_t number,
+                           const struct role_write *write)
+{
+    struct sql_statement *end = sql_use(&writer->sql, SQL_TOKEN_END_ROLE);
+    sql_bind_u64(end, 1, (uint64_t)number);
+    sql_bind_u64(end, 2, write->role);
+    sql_bind_string(end, 3, write->profile);
+    sql_bind_u64(end, 4, ROLE_ADMINISTRATOR);
+    return sql_run_some(end, 0);
 }
 
 static int revoke_apply(struct store_writer *writer, void *argument)
@@ -115,8 +126,8 @@ static int revoke_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(gone, 1, (uint64_t)number);
     sql_bind_u64(gone, 2, write->role);
     sql_bind_string(gone, 3, write->profile);
-    const int changed = sql_run(gone);
-    return changed < 0 ? changed : changed == 0 ? -ENOENT : 0;
+    rc = sql_run_some(gone, -ENOENT);
+    return rc == 0 ? role_tokens_end(writer, number, write) : rc;
 }
 
 int store_role_revoke(struct store *store, const char *address, enum role role, const char *profile)
@@ -206,14 +217,6 @@ int store_user_get(struct store *store, int64_t number, struct store_user *user)
     return rc;
 }
 
-static int sessions_end(struct store_writer *writer, const char *address)
-{
-    struct sql_statement *end = sql_use(&writer->sql, SQL_ACCOUNT_SESSIONS_REMOVE);
-    sql_bind_string(end, 1, address);
-    const int changed = sql_run(end);
-    return changed < 0 ? changed : 0;
-}
-
 static int disable_apply(struct store_writer *writer, void *argument)
 {
     const struct role_write *write = argument;
@@ -222,11 +225,10 @@ static int disable_apply(struct store_writer *writer, void *argument)
     if (rc == 0)
         rc = other_administrator(writer, number);
     if (rc == 0)
-        rc = sessions_end(writer, write->address);
-    if (rc != 0)
-        return rc;
-    const int changed = account_run(writer, SQL_DISABLED_ADD, number, write->now_unix_ms);
-    return changed < 0 ? changed : 0;
+        rc = store_sessions_end(writer, write->address);
+    if (rc == 0)
+        rc = store_tokens_end(writer, write->address);
+    return rc == 0 ? account_run(writer, SQL_DISABLED_ADD, number, write->now_unix_ms) : rc;
 }
 
 int store_user_disable(struct store *store, const char *address, uint64_t now_unix_ms)
@@ -241,10 +243,7 @@ static int enable_apply(struct store_writer *writer, void *argument)
     const struct role_write *write = argument;
     int64_t number = 0;
     const int rc = account_hold(writer, write->address, &number);
-    if (rc != 0)
-        return rc;
-    const int changed = account_run(writer, SQL_DISABLED_REMOVE, number, 0);
-    return changed < 0 ? changed : 0;
+    return rc == 0 ? account_run(writer, SQL_DISABLED_REMOVE, number, 0) : rc;
 }
 
 int store_user_enable(struct store *store, const char *address)
@@ -258,7 +257,7 @@ static int sessions_end_apply(struct store_writer *writer, void *argument)
     const struct role_write *write = argument;
     int64_t number = 0;
     const int rc = account_hold(writer, write->address, &number);
-    return rc != 0 ? rc : sessions_end(writer, write->address);
+    return rc != 0 ? rc : store_sessions_end(writer, write->address);
 }
 
 int store_user_sessions_end(struct store *store, const char *address)
@@ -272,17 +271,10 @@ static int factors_clear_apply(struct store_writer *writer, void *argument)
     static const enum sql_id each[] = {SQL_RECOVERY_CLEAR, SQL_TOTP_REMOVE, SQL_PASSKEY_CLEAR};
     const struct role_write *write = argument;
     int64_t number = 0;
-    const int rc = account_hold(writer, write->address, &number);
-    if (rc != 0)
-        return rc;
-    for (size_t i = 0; i < ARRAY_COUNT(each); i++) {
-        struct sql_statement *clear = sql_use(&writer->sql, each[i]);
-        sql_bind_u64(clear, 1, (uint64_t)number);
-        const int changed = sql_run(clear);
-        if (changed < 0)
-            return changed;
-    }
-    return sessions_end(writer, write->address);
+    int rc = account_hold(writer, write->address, &number);
+    for (size_t i = 0; i < ARRAY_COUNT(each) && rc == 0; i++)
+        rc = account_run(writer, each[i], number, 0);
+    return rc == 0 ? store_sessions_end(writer, write->address) : rc;
 }
 
 int store_user_factors_clear(struct store *store, const char *address)
@@ -299,13 +291,12 @@ static int remove_apply(struct store_writer *writer, void *argument)
     if (rc == 0)
         rc = other_administrator(writer, number);
     if (rc == 0)
-        rc = sessions_end(writer, write->address);
+        rc = store_sessions_end(writer, write->address);
     if (rc != 0)
         return rc;
     struct sql_statement *gone = sql_use(&writer->sql, SQL_ACCOUNT_REMOVE);
     sql_bind_string(gone, 1, write->address);
-    const int changed = sql_run(gone);
-    return changed < 0 ? changed : changed == 0 ? -ENOENT : 0;
+    return sql_run_some(gone, -ENOENT);
 }
 
 int store_user_remove(struct store *store, const char *address)

@@ -41,6 +41,12 @@ int sql_run(struct sql_statement *statement)
     return statement->sql->driver->run(statement);
 }
 
+int sql_run_some(struct sql_statement *statement, int none)
+{
+    const int changed = sql_run(statement);
+    return changed < 0 ? changed : changed == 0 ? none : 0;
+}
+
 int sql_step(struct sql_statement *statement)
 {
     return statement->sql->driver->step(statement);

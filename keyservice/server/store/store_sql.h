@@ -136,6 +136,8 @@ enum sql_id {
     SQL_TOKEN_LIST,
     SQL_TOKEN_SEEN,
     SQL_TOKEN_REMOVE,
+    SQL_TOKEN_END,
+    SQL_TOKEN_END_ROLE,
     SQL_RETENTION_SCAN,
     /* store_sent */
     SQL_SENT_RUN_ADD,
@@ -310,6 +312,8 @@ MUST_USE int sql_migrate(struct sql *sql, char why[STORE_WHY_BYTES]);
 struct sql_statement *sql_use(struct sql *sql, enum sql_id id);
 /* Rows changed by a statement that gives none, or -EIO, -EEXIST on a uniqueness it breaks. */
 MUST_USE int sql_run(struct sql_statement *statement);
+/* The same, for one that is to change something: `none` where there was nothing to change. */
+MUST_USE int sql_run_some(struct sql_statement *statement, int none);
 MUST_USE int sql_step(struct sql_statement *statement);
 /* Ends a reading before its last row, so that it holds no snapshot. */
 void sql_done(struct sql_statement *statement);
@@ -364,6 +368,11 @@ MUST_USE int store_write_batch(struct store *store, store_write_apply *apply, vo
  */
 MUST_USE int store_write_line(struct store *store, store_write_apply *apply, void *argument,
                               struct store_line *line);
+
+/* Part of a write: ends the account's sessions; none begins before the commit. */
+MUST_USE int store_sessions_end(struct store_writer *writer, const char *address);
+/* Part of a write: ends all tokens of the account. */
+MUST_USE int store_tokens_end(struct store_writer *writer, const char *address);
 
 /* A reading connection, waiting for one if all are out. */
 struct sql *store_reader_take(struct store *store);

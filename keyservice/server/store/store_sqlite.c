@@ -206,6 +206,10 @@ static const char *const sql_texts[SQL_COUNT] = {
                        " WHERE t.number > ?1 ORDER BY t.number LIMIT ?2",
     [SQL_TOKEN_SEEN] = "UPDATE token SET used = max(used, ?2) WHERE number = ?1",
     [SQL_TOKEN_REMOVE] = "DELETE FROM token WHERE number = ?1",
+    [SQL_TOKEN_END] = "DELETE FROM token WHERE account IN"
+                      " (SELECT number FROM account WHERE address = ?1)",
+    [SQL_TOKEN_END_ROLE] = "DELETE FROM token WHERE account = ?1 AND (?2 = ?4 OR"
+                           " role = ?2 AND profile = ?3)",
     [SQL_RETENTION_SCAN] = "SELECT id, record FROM envelope WHERE id > ?1 AND id < ?2"
                            " ORDER BY id LIMIT ?3",
 

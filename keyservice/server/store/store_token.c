@@ -54,8 +54,7 @@ static int add_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(add, 6, token->created_unix_ms);
     sql_bind_u64(add, 7, token->expires_unix_ms);
     sql_bind_u64(add, 8, STORE_TOKENS_MAX);
-    const int changed = sql_run(add);
-    return changed < 0 ? changed : changed == 0 ? -EEXIST : 0;
+    return sql_run_some(add, -EEXIST);
 }
 
 int store_token_add(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
@@ -101,8 +100,7 @@ static int seen_apply(struct store_writer *writer, void *argument)
     struct sql_statement *seen = sql_use(&writer->sql, SQL_TOKEN_SEEN);
     sql_bind_u64(seen, 1, (uint64_t)write->number);
     sql_bind_u64(seen, 2, write->unix_ms);
-    const int changed = sql_run(seen);
-    return changed < 0 ? changed : changed == 0 ? -ENOENT : 0;
+    return sql_run_some(seen, -ENOENT);
 }
 
 int store_token_seen(struct store *store, int64_t number, uint64_t now_unix_ms)
@@ -111,13 +109,19 @@ int store_token_seen(struct store *store, int64_t number, uint64_t now_unix_ms)
     return store_write(store, seen_apply, &write);
 }
 
+int store_tokens_end(struct store_writer *writer, const char *address)
+{
+    struct sql_statement *end = sql_use(&writer->sql, SQL_TOKEN_END);
+    sql_bind_string(end, 1, address);
+    return sql_run_some(end, 0);
+}
+
 static int remove_apply(struct store_writer *writer, void *argument)
 {
     const struct token_write *write = argument;
     struct sql_statement *gone = sql_use(&writer->sql, SQL_TOKEN_REMOVE);
     sql_bind_u64(gone, 1, (uint64_t)write->number);
-    const int changed = sql_run(gone);
-    return changed < 0 ? changed : changed == 0 ? -ENOENT : 0;
+    return sql_run_some(gone, -ENOENT);
 }
 
 int store_token_remove(struct store *store, int64_t number)

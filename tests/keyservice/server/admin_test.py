@@ -364,10 +364,35 @@ class Tokens(Admin):
         made = browser.call("POST", "/v1/admin/tokens", {"name": "mine", "role": "auditor", "days": 1})
         token = made.json["token"]
         self.assertEqual(self.program(token, "GET", "/v1/admin/users").status, 200)
-        self.admin.call("POST", f"/v1/admin/users/{number}/revoke", {"role": "administrator"})
-        self.assert_refused(self.program(token, "GET", "/v1/admin/users"), 403, "rights")
-        self.admin.call("POST", f"/v1/admin/users/{number}/disable", {})
-        self.assert_refused(self.program(token, "GET", "/v1/admin/users"), 401, "credentials")
+        def ends(token, *path, undone=None):
+            """For good: it does not come back with what it ended with."""
+            self.assertEqual(self.program(token, "GET", "/v1/admin/users").status, 200)
+            for verb, fields in (path, undone):
+                answer = self.admin.call("POST", f"/v1/admin/users/{number}/{verb}", fields)
+                self.assertEqual(answer.status, 200, answer.body)
+                self.assert_refused(self.program(token, "GET", "/v1/admin/users"), 401, "credentials")
+
+        role = {"role": "administrator"}
+        ends(token, "revoke", role, undone=("grant", role))
+        browser.sign_in(address, password)
+        kept = browser.call("POST", "/v1/admin/tokens", {"name": "kept", "role": "auditor", "days": 1})
+        self.admin.call("POST", f"/v1/admin/users/{number}/grant", {"role": "helpdesk"})
+        self.admin.call("POST", f"/v1/admin/users/{number}/revoke", {"role": "helpdesk"})
+        ends(kept.json["token"], "disable", {}, undone=("enable", {}))
+
+    def test_a_token_ends_with_its_owners_password(self):
+        _, address, password = self.user()
+        number = self.number(address.split("@")[0])
+        self.admin.call("POST", f"/v1/admin/users/{number}/grant", {"role": "administrator"})
+        browser = keyd.Browser(self.service)
+        browser.sign_in(address, password)
+        made = browser.call("POST", "/v1/admin/tokens", {"name": "mine", "role": "auditor", "days": 1})
+        self.assertEqual(self.program(made.json["token"], "GET", "/v1/admin/users").status, 200)
+        answer = browser.call("POST", "/v1/account/password", {"password": "another long password"})
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assert_refused(self.program(made.json["token"], "GET", "/v1/admin/users"), 401,
+                            "credentials")
+        self.assertIn("tokens that programs", self.service.mail(address).get_content())
 
     def test_a_revoked_token_is_refused(self):
         token = self.token()
