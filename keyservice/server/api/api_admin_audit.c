@@ -109,7 +109,7 @@ static int page_fill(const struct service *service, const struct filter *filter,
     for (uint32_t n = 0; n < WINDOWS_MAX && rc == 0 && *before > 1; n++) {
         const uint64_t after = *before > WINDOW_LINES ? *before - 1 - WINDOW_LINES : 0;
         window.before = *before;
-        rc = audit_each(service->config->audit, after, line_look, &window);
+        rc = audit_read(service->audit, after, line_look, &window);
         rc = rc == 1 ? 0 : rc;
         const uint64_t last = window_take(&window, rows);
         *before = json_array_size(rows) == ROWS_MAX ? last : after + 1;
@@ -189,7 +189,7 @@ void api_admin_audit_lines(void *context, struct http_request *request)
     lines.text = malloc(LINES_BYTES_MAX);
     const int rc = lines.text == NULL
                        ? -ENOMEM
-                       : audit_each(service->config->audit, (uint64_t)after, line_copy, &lines);
+                       : audit_read(service->audit, (uint64_t)after, line_copy, &lines);
     if (rc < 0) {
         free(lines.text);
         api_refuse(request, API_AWAY, NULL);
@@ -216,7 +216,7 @@ void api_admin_audit_verify(void *context, struct http_request *request)
         api_refuse(request, API_AWAY, NULL);
         return;
     }
-    const int rc = audit_verify(service->config->audit, &check);
+    const int rc = audit_check(service->audit, &check);
     atomic_flag_clear(&busy);
     if (rc != 0 && rc != -EBADMSG) {
         api_refuse(request, API_AWAY, NULL);

@@ -19,6 +19,7 @@
 
 struct audit {
     struct audit_database *database; /* that has the log, or NULL: the file has */
+    char *path;                      /* of the file                             */
     pthread_mutex_t mutex;
     pthread_mutex_t sync_mutex;
     int fd;
@@ -99,9 +100,15 @@ int audit_open(struct audit **audit, const char *place)
     struct audit *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    const int rc =
-        store_is_url(place) ? audit_database_open(&made->database, place) : file_open(made, place);
+    int rc = 0;
+    if (store_is_url(place))
+        rc = audit_database_open(&made->database, place);
+    else if ((made->path = strdup(place)) == NULL)
+        rc = -ENOMEM;
+    else
+        rc = file_open(made, place);
     if (rc != 0) {
+        free(made->path);
         free(made);
         return rc;
     }
@@ -122,6 +129,7 @@ void audit_close(struct audit *audit)
     audit_database_close(audit->database);
     (void)pthread_mutex_destroy(&audit->sync_mutex);
     (void)pthread_mutex_destroy(&audit->mutex);
+    free(audit->path);
     free(audit);
 }
 
@@ -299,6 +307,12 @@ static int file_each(const char *path, uint64_t after, audit_visit *visit, void 
     return rc;
 }
 
+int audit_read(struct audit *audit, uint64_t after, audit_visit *visit, void *context)
+{
+    return audit->database != NULL ? audit_database_each(audit->database, after, visit, context)
+                                   : file_each(audit->path, after, visit, context);
+}
+
 int audit_each(const char *place, uint64_t after, audit_visit *visit, void *context)
 {
     struct audit_database *database = NULL;
@@ -322,11 +336,21 @@ static int line_verify(void *context, const char *line, size_t bytes)
     return 0;
 }
 
-int audit_verify(const char *place, struct audit_check *check)
+static int check_end(struct audit_check *check, int rc)
 {
-    *check = (struct audit_check){.hash = AUDIT_START};
-    const int rc = audit_each(place, 0, line_verify, check);
     if (rc == -EBADMSG)
         check->bad_line = ++check->lines_count;
     return rc;
+}
+
+int audit_check(struct audit *audit, struct audit_check *check)
+{
+    *check = (struct audit_check){.hash = AUDIT_START};
+    return check_end(check, audit_read(audit, 0, line_verify, check));
+}
+
+int audit_verify(const char *place, struct audit_check *check)
+{
+    *check = (struct audit_check){.hash = AUDIT_START};
+    return check_end(check, audit_each(place, 0, line_verify, check));
 }

@@ -50,6 +50,8 @@ MUST_USE int audit_head(struct audit *audit, uint64_t *sequence, char hash[AUDIT
 /* Each line with its newline, from the one after number `after`; anything but 0 ends it. */
 typedef int audit_visit(void *context, const char *line, size_t line_bytes);
 MUST_USE int audit_each(const char *place, uint64_t after, audit_visit *visit, void *context);
+/* The same of a log that is open, over what it is open by. */
+MUST_USE int audit_read(struct audit *audit, uint64_t after, audit_visit *visit, void *context);
 
 struct audit_check {
     uint64_t lines_count;
@@ -57,5 +59,6 @@ struct audit_check {
     char hash[AUDIT_HASH_CHARS + 1];
 };
 MUST_USE int audit_verify(const char *place, struct audit_check *check);
+MUST_USE int audit_check(struct audit *audit, struct audit_check *check);
 
 #endif
