@@ -97,28 +97,63 @@ bool code_mailable(const char *address)
     return *address == '\0';
 }
 
+/* The mail of the strings of that name; `message` borrows `text`. */
+static void message_make(struct mail_message *message, char text[MAIL_TEXT_BYTES_MAX],
+                         const struct pages *pages, const char *name, uint32_t locale,
+                         const char *code, const char *url)
+{
+    char subject_name[NAME_BYTES];
+    char text_name[NAME_BYTES];
+    (void)snprintf(subject_name, sizeof(subject_name), "mail_%s_subject", name);
+    (void)snprintf(text_name, sizeof(text_name), "mail_%s_text", name);
+    pages_expand(text, MAIL_TEXT_BYTES_MAX, pages_string(pages, locale, text_name), code, url);
+    message->subject = pages_string(pages, locale, subject_name);
+    message->text = text;
+    message->language = pages_locale_name(locale);
+}
+
 int code_mail(const struct service *service, const char *address, const char *name,
               const char *code, uint32_t locale)
 {
     char text[MAIL_TEXT_BYTES_MAX];
     char shown[CODE_DIGITS + 2] = "";
-    char subject_name[NAME_BYTES];
-    char text_name[NAME_BYTES];
-    (void)snprintf(subject_name, sizeof(subject_name), "mail_%s_subject", name);
-    (void)snprintf(text_name, sizeof(text_name), "mail_%s_text", name);
+    struct mail_message message = {.to = address};
     if (code != NULL)
         (void)snprintf(shown, sizeof(shown), "%.4s %.4s", code, code + 4);
-    pages_expand(text, sizeof(text), pages_string(service->pages, locale, text_name), shown,
-                 service->public_url);
-    const struct mail_message message = {
-        .to = address,
-        .subject = pages_string(service->pages, locale, subject_name),
-        .text = text,
-        .language = pages_locale_name(locale),
-    };
+    message_make(&message, text, service->pages, name, locale, shown, service->public_url);
     const int rc = mail_send(service->mail, &message, clock_unix_ns());
     secret_wipe(text, sizeof(text));
     secret_wipe(shown, sizeof(shown));
+    return rc;
+}
+
+int code_notice_put(struct store *store, const struct config *config,
+                    const struct store_account *account, const char *name)
+{
+    char text[MAIL_TEXT_BYTES_MAX];
+    char mail[MAIL_BYTES_MAX];
+    char why[PAGES_WHY_BYTES];
+    uint8_t unique[OUTBOX_ID_BYTES];
+    struct pages *pages = NULL;
+    struct mail_message message = {.to = account->address};
+    int rc = getrandom(unique, sizeof(unique), 0) == (ssize_t)sizeof(unique) ? 0 : -EIO;
+    if (rc == 0)
+        rc = pages_open(&pages, why);
+    if (rc != 0)
+        return rc;
+    message_make(&message, text, pages, name,
+                 language_of_choice(account->language, pages_locale("en")), "",
+                 config->public_url[0] == '\0' ? "https://localhost" : config->public_url);
+    const struct outbox_mail queued = {.id = unique,
+                                       .from_envelope = "",
+                                       .to = &message.to,
+                                       .to_count = 1,
+                                       .mail = mail,
+                                       .mail_bytes = mail_format(mail, config->mail_from, &message,
+                                                                 unique, clock_unix_ns()),
+                                       .kind = OUTBOX_NOTICE};
+    rc = queued.mail_bytes == 0 ? -EINVAL : outbox_put(store, &queued, clock_unix_ns() / NS_PER_MS);
+    pages_close(pages);
     return rc;
 }
 

@@ -44,5 +44,8 @@ MUST_USE int code_mail(const struct service *service, const char *address, const
 /* Tells the owner, in the account's language, of something that was done; a failure is logged. */
 void code_notice(const struct service *service, const struct http_request *request,
                  const struct store_account *account, const char *name);
+/* The same of what an operator did beside the service, which sends it: durable in its outbox. */
+MUST_USE int code_notice_put(struct store *store, const struct config *config,
+                             const struct store_account *account, const char *name);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "crypto/secret.h"
 #include "keyservice/server/account/account.h"
+#include "keyservice/server/account/code.h"
 #include "keyservice/server/api/api.h"
 #include "keyservice/server/audit/audit.h"
 #include "keyservice/server/command/command.h"
@@ -122,6 +123,18 @@ static int password_read(const char *path, char password[ACCOUNT_PASSWORD_BYTES_
     return 0;
 }
 
+/* What was done stays done: that its owner was not told is said. */
+static void owner_tell(const struct command_parts *parts, const char *address, const char *notice)
+{
+    struct store_account account;
+    int rc = store_account_get(parts->store, address, &account);
+    secret_wipe(account.password, sizeof(account.password));
+    if (rc == 0)
+        rc = code_notice_put(parts->store, &parts->config, &account, notice);
+    if (rc != 0)
+        (void)fprintf(stderr, "bulla-keyd: %s is not told by mail: %s\n", address, strerror(-rc));
+}
+
 /* A new account, or another password for one there is, which ends its sessions. */
 static int account_put(const struct command_parts *parts, const char *address, const char *encoded,
                        bool is_new)
@@ -164,6 +177,8 @@ static int account_write(const struct command_parts *parts, const struct admin_o
         status = command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
     else if (generated)
         (void)printf("%s\n", password);
+    if (rc == 0 && !is_new)
+        owner_tell(parts, address, "password");
 
 wipe:
     secret_wipe(password, sizeof(password));
@@ -189,19 +204,6 @@ static int all_sessions_end(struct store *store, int64_t number)
     return store_session_end_others(store, number, nobody);
 }
 
-/* For who lost the telephone and the recovery codes too. */
-static int account_factor_reset(struct store *store, const char *address)
-{
-    struct store_account account;
-    int rc = store_account_get(store, address, &account);
-    secret_wipe(account.password, sizeof(account.password));
-    if (rc == 0)
-        rc = store_totp_remove(store, account.number);
-    if (rc == -ENOENT)
-        return rc;
-    return rc == 0 ? all_sessions_end(store, account.number) : rc;
-}
-
 static int account_passkeys_remove(struct store *store, const char *address)
 {
     struct store_account account;
@@ -216,17 +218,18 @@ struct account_verb {
     const char *name;
     const char *event;
     int (*act)(struct store *store, const char *address);
+    const char *notice; /* the mail by which its owner is told; NULL: none */
 };
 
 static const struct account_verb *account_verb_find(const char *name)
 {
     static const struct account_verb verbs[] = {
-        {"remove", "account_remove", store_user_remove},
-        {"disable", "account_disable", account_disable},
-        {"enable", "account_enable", store_user_enable},
-        {"reset-factor", "account_factor", account_factor_reset},
-        {"remove-passkeys", "account_passkeys", account_passkeys_remove},
-        {"sign-out", "account_sign_out", store_user_sessions_end},
+        {"remove", "account_remove", store_user_remove, NULL},
+        {"disable", "account_disable", account_disable, NULL},
+        {"enable", "account_enable", store_user_enable, NULL},
+        {"reset-factor", "account_factor", store_user_factors_clear, "factor"},
+        {"remove-passkeys", "account_passkeys", account_passkeys_remove, NULL},
+        {"sign-out", "account_sign_out", store_user_sessions_end, NULL},
     };
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
         if (strcmp(verbs[i].name, name) == 0)
@@ -254,6 +257,8 @@ static int account_do(const struct command_parts *parts, const struct admin_opti
     int rc = admin_audit(parts, verb->event, NULL, address);
     if (rc == 0)
         rc = admin_done(parts, verb->act(parts->store, address), verb->event, NULL, address);
+    if (rc == 0 && verb->notice != NULL)
+        owner_tell(parts, address, verb->notice);
     if (rc == -ENOENT)
         return command_fail(EX_NOUSER, "%s has no account", address);
     if (rc == -EACCES)

@@ -407,7 +407,9 @@ class Factor(Case):
         self.signed_in(user)
         other = "helped@example.org"
         helped, *_ = self.turn_on(other)
+        told = len(self.service.mails(other))
         self.service.run("account", "reset-factor", other)
+        self.assertIn("code app", self.service.mail(other, told + 1)["Subject"])
         self.assertIsNone(self.user(helped))
         self.signed_in(other)
         self.assertEqual(self.service.run("account", "reset-factor", "no@example.org",
