@@ -4,21 +4,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "keyservice/server/http/http_framing.h"
+#include "keyservice/server/http/http_peer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <malloc.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 /* TLS 1.3, and of 1.2 what has forward secrecy and an AEAD: no CBC, no SHA-1. */
@@ -33,18 +28,9 @@
 #define HTTP_QUIET_POLICY                                                                          \
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 #define HTTP_BODY_FIRST     4096
-#define HTTP_NO_DEADLINE    UINT64_MAX
 #define HTTP_DISCARD_TIMES  4  /* of a route's limit that are read of a refused upload */
 #define HTTP_REFUSALS_MAX   20 /* that a second writes to the log */
 #define HTTP_STRICT_MAX_AGE "max-age=31536000; includeSubDomains"
-
-/* One connection, known to the thread that cuts those past their deadline. */
-struct connection {
-    struct connection *next;
-    struct connection *previous;
-    int fd;
-    _Atomic uint64_t deadline_ns; /* written by the loop, read by the cutter: a hint, no order */
-};
 
 struct http {
     struct MHD_Daemon *daemon;
@@ -53,12 +39,7 @@ struct http {
     atomic_uint busy_count;
     _Atomic uint64_t refusals_second; /* with refusals_count: bounds lines, orders nothing */
     atomic_uint refusals_count;
-
-    pthread_mutex_t mutex; /* of the list: a descriptor on it is open */
-    pthread_cond_t stopping;
-    pthread_t cutter;
-    bool stop;
-    struct connection *connections;
+    struct http_peers *peers;
 };
 
 /* What the library knows a request by. */
@@ -66,7 +47,7 @@ struct task {
     struct http_request request;
     struct http *http;
     struct MHD_Connection *connection;
-    struct connection *known;
+    struct http_peer *peer;
     bool pushed;
     bool closes; /* where the next request begins is not known */
     bool done;   /* the library's own locks order it: suspend, resume, call */
@@ -74,145 +55,6 @@ struct task {
     uint64_t length_bytes;    /* Content-Length; 0: none */
     uint64_t discarded_bytes; /* of a refused upload */
 };
-
-static void deadline_set(struct connection *known, uint32_t seconds)
-{
-    if (known != NULL)
-        atomic_store_explicit(&known->deadline_ns,
-                              seconds == 0 ? HTTP_NO_DEADLINE
-                                           : clock_monotonic_ns() + seconds * NS_PER_S,
-                              memory_order_relaxed);
-}
-
-static void *cutter_run(void *argument)
-{
-    struct http *http = argument;
-    (void)pthread_mutex_lock(&http->mutex);
-    while (!http->stop) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec++;
-        (void)pthread_cond_timedwait(&http->stopping, &http->mutex, &until);
-        const uint64_t now_ns = clock_monotonic_ns();
-        for (struct connection *known = http->connections; known != NULL; known = known->next)
-            if (atomic_load_explicit(&known->deadline_ns, memory_order_relaxed) < now_ns)
-                (void)shutdown(known->fd, SHUT_RDWR);
-    }
-    (void)pthread_mutex_unlock(&http->mutex);
-    return NULL;
-}
-
-/* Makes the handshake itself demand a client certificate of our own authority for this use. */
-static void client_certificate_demand(struct MHD_Connection *connection)
-{
-    static gnutls_typed_vdata_st purpose = {
-        .type = GNUTLS_DT_KEY_PURPOSE_OID,
-        .data = (unsigned char *)(uintptr_t)GNUTLS_KP_TLS_WWW_CLIENT,
-        .size = 0,
-    };
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    ASSERT(info != NULL);
-    gnutls_session_t session = info->tls_session;
-    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-    gnutls_session_set_verify_cert2(session, &purpose, 1, 0);
-}
-
-static void connection_started(struct http *http, struct MHD_Connection *connection, void **context)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct connection *known = calloc(1, sizeof(*known));
-    if (http->config.client_ca_pem != NULL)
-        client_certificate_demand(connection);
-    if (known == NULL || info == NULL) {
-        free(known);
-        return; /* the library's own time-out is left */
-    }
-    known->fd = info->connect_fd;
-    deadline_set(known, http->config.head_s);
-    (void)pthread_mutex_lock(&http->mutex);
-    known->next = http->connections;
-    if (known->next != NULL)
-        known->next->previous = known;
-    http->connections = known;
-    (void)pthread_mutex_unlock(&http->mutex);
-    *context = known;
-}
-
-/* Called before the descriptor is closed, so the cutter never meets a number used again. */
-static void connection_closed(struct http *http, void **context)
-{
-    struct connection *known = *context;
-    if (known == NULL)
-        return;
-    (void)pthread_mutex_lock(&http->mutex);
-    if (known->previous != NULL)
-        known->previous->next = known->next;
-    else
-        http->connections = known->next;
-    if (known->next != NULL)
-        known->next->previous = known->previous;
-    (void)pthread_mutex_unlock(&http->mutex);
-    free(known);
-    *context = NULL;
-}
-
-static void on_connection(void *context, struct MHD_Connection *connection, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        connection_started(context, connection, socket_context);
-    else
-        connection_closed(context, socket_context);
-}
-
-static void client_fill_v4(struct http_request *request, const uint8_t address[4])
-{
-    (void)inet_ntop(AF_INET, address, request->client, sizeof(request->client));
-    request->network[0] = 4;
-    memcpy(request->network + 1, address, 3);
-}
-
-static void client_fill(struct http_request *request, struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    if (info == NULL || info->client_addr == NULL)
-        return;
-    if (info->client_addr->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)info->client_addr;
-        client_fill_v4(request, (const uint8_t *)&v4->sin_addr);
-    } else if (info->client_addr->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)info->client_addr;
-        /* A socket on [::] shows IPv4 clients as ::ffff:a.b.c.d: their first seven bytes are all
-         * alike, so that all of them would be one network. */
-        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-            client_fill_v4(request, v6->sin6_addr.s6_addr + 12);
-            return;
-        }
-        (void)inet_ntop(AF_INET6, &v6->sin6_addr, request->client, sizeof(request->client));
-        request->network[0] = 6;
-        memcpy(request->network + 1, &v6->sin6_addr, 7);
-    }
-}
-
-/* The digest of the certificate that the handshake has verified. */
-static bool fingerprint_fill(struct http_request *request, struct MHD_Connection *connection)
-{
-    unsigned int certificates_count = 0;
-    size_t bytes = sizeof(request->fingerprint);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-    if (info == NULL)
-        return false;
-    const gnutls_datum_t *chain =
-        gnutls_certificate_get_peers(info->tls_session, &certificates_count);
-    return chain != NULL && certificates_count > 0 &&
-           gnutls_fingerprint(GNUTLS_DIG_SHA256, &chain[0], request->fingerprint, &bytes) ==
-               GNUTLS_E_SUCCESS &&
-           bytes == sizeof(request->fingerprint);
-}
 
 static const char *header_get(struct MHD_Connection *connection, enum MHD_ValueKind kind,
                               const char *name)
@@ -238,7 +80,7 @@ static void request_fill(struct task *task, const char *path)
     request->agent = header_get(connection, MHD_HEADER_KIND, "User-Agent");
     request->batch = header_get(connection, MHD_HEADER_KIND, "X-Bulla-Batch");
     request->authorization = header_get(connection, MHD_HEADER_KIND, "Authorization");
-    client_fill(request, connection);
+    http_peer_network(request, connection);
 }
 
 const char *http_query(const struct http_request *request, const char *name)
@@ -391,9 +233,9 @@ static enum MHD_Result response_queue(struct task *task)
     log_line(LOG_LEVEL_DEBUG, "request", "path=%s status=%u from=%s",
              request->route == NULL ? "-" : request->route->path, request->status, request->client);
     refusal_log(task->http, request);
-    deadline_set(task->known,
-                 task->http->config.body_s *
-                     (request->answer_bytes >= HTTP_UPLOAD_BYTES ? HTTP_UPLOAD_TIMES : 1));
+    http_peer_deadline(task->peer,
+                       task->http->config.body_s *
+                           (request->answer_bytes >= HTTP_UPLOAD_BYTES ? HTTP_UPLOAD_TIMES : 1));
     const enum MHD_Result queued = MHD_queue_response(task->connection, request->status, response);
     MHD_destroy_response(response);
     return queued;
@@ -451,7 +293,7 @@ static bool upload_begin(struct task *task, const char *length)
     const uint64_t bytes_max = request->route->body_bytes_max;
     if (!is_upload(task))
         return false;
-    deadline_set(task->known, task->http->config.body_s * HTTP_UPLOAD_TIMES);
+    http_peer_deadline(task->peer, task->http->config.body_s * HTTP_UPLOAD_TIMES);
     if (length[0] == '\0') {
         request->refused = MHD_HTTP_LENGTH_REQUIRED;
         return true;
@@ -500,16 +342,14 @@ static enum MHD_Result request_begin(struct http *http, struct MHD_Connection *c
     struct task *task = calloc(1, sizeof(*task));
     if (task == NULL)
         return MHD_NO;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     unsigned int status = 0;
     task->http = http;
     task->connection = connection;
-    task->known = info == NULL ? NULL : info->socket_context;
+    task->peer = http_peer_of(connection);
     *context = task;
     request_fill(task, path);
     task->request.route = route_find(http, method, path, &status);
-    deadline_set(task->known, http->config.body_s);
+    http_peer_deadline(task->peer, http->config.body_s);
     if (!http_framing_sound(connection, version)) {
         task->closes = true;
         task->request.route = NULL;
@@ -517,7 +357,7 @@ static enum MHD_Result request_begin(struct http *http, struct MHD_Connection *c
     }
     if (task->request.route == NULL)
         return answer_missing(task, status);
-    if (http->config.client_ca_pem != NULL && !fingerprint_fill(&task->request, connection))
+    if (http->config.client_ca_pem != NULL && !http_peer_fingerprint(&task->request, connection))
         return answer_missing(task, MHD_HTTP_FORBIDDEN);
     const char *length = header_get(connection, MHD_HEADER_KIND, "Content-Length");
     if (upload_begin(task, length))
@@ -541,7 +381,7 @@ static enum MHD_Result request_dispatch(struct task *task)
     case HTTP_SLOW: lane = http->config.slow; break;
     }
     task->pushed = true;
-    deadline_set(task->known, 0);
+    http_peer_deadline(task->peer, 0);
     atomic_fetch_add_explicit(&http->busy_count, 1, memory_order_relaxed);
     MHD_suspend_connection(task->connection); /* before the push: the resume must come after */
     if (!work_push(lane, task)) {
@@ -596,7 +436,7 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     (void)code;
     if (task == NULL)
         return;
-    deadline_set(task->known, http->config.idle_s);
+    http_peer_deadline(task->peer, http->config.idle_s);
     body_free(&task->request);
     if (task->request.charged_bytes != 0)
         http->config.uncharge(http->config.service, &task->request);
@@ -624,7 +464,7 @@ static struct MHD_Daemon *daemon_start(struct http *http)
         {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)config->certificate_pem},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)config->private_key_pem},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)HTTP_PRIORITIES},
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, http},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_peers_notify, http->peers},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, http},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)config->connections_max, NULL},
@@ -650,11 +490,11 @@ int http_open(struct http **http, const struct http_config *config, char why[HTT
         return -ENOMEM;
     made->config = *config;
     made->listen_fd = config->listen_fd;
-    (void)pthread_mutex_init(&made->mutex, NULL);
-    (void)pthread_cond_init(&made->stopping, NULL);
-    int rc = -pthread_create(&made->cutter, NULL, cutter_run, made);
-    if (rc != 0)
-        goto free_made;
+    const int rc = http_peers_open(&made->peers, config->head_s, config->client_ca_pem != NULL);
+    if (rc != 0) {
+        free(made);
+        return rc;
+    }
     made->daemon = daemon_start(made);
     if (made->daemon == NULL) {
         (void)snprintf(why, HTTP_WHY_BYTES,
@@ -664,10 +504,6 @@ int http_open(struct http **http, const struct http_config *config, char why[HTT
     }
     *http = made;
     return 0;
-
-free_made:
-    free(made);
-    return rc;
 }
 
 void http_quiesce(struct http *http)
@@ -686,13 +522,7 @@ void http_close(struct http *http)
         return;
     if (http->daemon != NULL)
         MHD_stop_daemon(http->daemon);
-    (void)pthread_mutex_lock(&http->mutex);
-    http->stop = true;
-    (void)pthread_cond_signal(&http->stopping);
-    (void)pthread_mutex_unlock(&http->mutex);
-    (void)pthread_join(http->cutter, NULL);
-    (void)pthread_cond_destroy(&http->stopping);
-    (void)pthread_mutex_destroy(&http->mutex);
+    http_peers_close(http->peers);
     (void)close(http->listen_fd);
     free(http);
 }
