@@ -113,33 +113,42 @@ static int text_set(char *dst, size_t room, cfg_t *cfg, const char *name, char *
 }
 
 /* The index of the setting's value among `names`. */
-static int name_set(uint32_t *index, cfg_t *cfg, const char *name, const char *const names[3],
-                    char *why)
+static int name_set(uint32_t *index, cfg_t *cfg, const char *name, const char *const names[],
+                    uint32_t names_count, char *why)
 {
     const char *text = cfg_getstr(cfg, name);
-    for (uint32_t i = 0; text != NULL && i < 3; i++) {
+    for (uint32_t i = 0; text != NULL && i < names_count; i++) {
         if (strcmp(text, names[i]) == 0) {
             *index = i;
             return 0;
         }
     }
-    (void)snprintf(why, CONFIG_WHY_BYTES, "%s: write %s, %s or %s", name, names[0], names[1],
-                   names[2]);
+    int used = snprintf(why, CONFIG_WHY_BYTES, "%s: write", name);
+    for (uint32_t i = 0; i < names_count && used > 0 && used < CONFIG_WHY_BYTES; i++)
+        used += snprintf(why + used, (size_t)(CONFIG_WHY_BYTES - used), "%s %s",
+                         i == 0                 ? ""
+                         : i + 1 == names_count ? " or"
+                                                : ",",
+                         names[i]);
     return -EINVAL;
 }
 
 static int names_fill(struct config *config, cfg_t *cfg, char *why)
 {
-    static const char *const tls_names[] = {
-        [RELAY_TLS_TRY] = "try", [RELAY_TLS_REQUIRE] = "require", [RELAY_TLS_NONE] = "none"};
+    static const char *const tls_names[] = {[RELAY_TLS_TRY] = "try",
+                                            [RELAY_TLS_REQUIRE] = "require",
+                                            [RELAY_TLS_NONE] = "none",
+                                            [RELAY_TLS_NONE + 1] = "auto"};
     static const char *const confine_names[] = {[CONFIG_CONFINE_TRY] = "try",
                                                 [CONFIG_CONFINE_REQUIRE] = "require",
                                                 [CONFIG_CONFINE_NO] = "no"};
     uint32_t tls = 0;
     uint32_t confine = 0;
-    int rc = name_set(&tls, cfg, "smtp_tls", tls_names, why);
+    int rc = name_set(&tls, cfg, "smtp_tls", tls_names, ARRAY_COUNT(tls_names), why);
     if (rc == 0)
-        rc = name_set(&confine, cfg, "confine", confine_names, why);
+        rc = name_set(&confine, cfg, "confine", confine_names, ARRAY_COUNT(confine_names), why);
+    if (tls > RELAY_TLS_NONE)
+        tls = relay_near(cfg_getstr(cfg, "smtp_relay")) ? RELAY_TLS_TRY : RELAY_TLS_REQUIRE;
     config->smtp_tls = (enum relay_tls)tls;
     config->confine = (enum config_confine)confine;
     return rc;
@@ -343,7 +352,7 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR("ca_certificate_file", "ca.crt", CFGF_NONE),
         CFG_STR("ca_key_file", "ca.key", CFGF_NONE),
         CFG_STR("smtp_relay", "", CFGF_NONE),
-        CFG_STR("smtp_tls", "try", CFGF_NONE),
+        CFG_STR("smtp_tls", "auto", CFGF_NONE),
         CFG_STR("smtp_ca_file", "", CFGF_NONE),
         CFG_STR("mail_spool_dir", "mail", CFGF_NONE),
         CFG_STR("mail_from", "bulla@localhost", CFGF_NONE),

@@ -284,6 +284,11 @@ static int parts_open(struct serve *serve)
                                             .tls = config->smtp_tls,
                                             .spool_dir = config->mail_spool_dir,
                                             .from = config->mail_from};
+    if (config->smtp_tls == RELAY_TLS_TRY && config->smtp_relay[0] != '\0' &&
+        !relay_near(config->smtp_relay))
+        log_line(LOG_LEVEL_WARNING, "relay_unchecked",
+                 "why=\"smtp_tls = try: whoever is on the way can have mail in the clear; write"
+                 " require\"");
     rc = mail_open(&service->mail, &mail_config);
     const struct outbox_config outbox_config = {.store = service->store,
                                                 .mail = service->mail,

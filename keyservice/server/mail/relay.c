@@ -2,11 +2,14 @@
 
 #include "base/log.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define RELAY_COPY_BYTES     65536
@@ -24,6 +27,30 @@ bool relay_address_plain(const char *address)
             return false;
     }
     return true;
+}
+
+bool relay_near(const char *url)
+{
+    char host[RELAY_URL_BYTES] = "";
+    uint8_t address[sizeof(struct in6_addr)];
+    const char *at = strstr(url, "://");
+    at = at == NULL ? url : at + 3;
+    size_t chars = strcspn(at, "/?#");
+    const char *end = memrchr(at, '@', chars); /* behind a name and a password */
+    if (end != NULL) {
+        chars -= (size_t)(end + 1 - at);
+        at = end + 1;
+    }
+    const bool bracket = chars > 0 && at[0] == '[';
+    const size_t host_chars = strcspn(at + bracket, bracket ? "]" : ":/?#");
+    if (host_chars >= sizeof(host) || host_chars > chars)
+        return false;
+    memcpy(host, at + bracket, host_chars);
+    if (bracket)
+        return inet_pton(AF_INET6, host, address) == 1 &&
+               memcmp(address, &in6addr_loopback, sizeof(in6addr_loopback)) == 0;
+    return strcasecmp(host, "localhost") == 0 ||
+           (inet_pton(AF_INET, host, address) == 1 && address[0] == 127);
 }
 
 static bool text_copy(char *dst, size_t room, const char *text)

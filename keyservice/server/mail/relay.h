@@ -65,6 +65,9 @@ struct relay_mail {
 MUST_USE int relay_init(struct relay *relay, const struct relay_config *config);
 MUST_USE int relay_try(const struct relay *relay, const struct relay_mail *mail);
 
+/* Is the relay of this URL on this machine: by a loopback address, or as "localhost"? */
+bool relay_near(const char *url);
+
 /* May it stand between < and > in a header and in SMTP without quoting? ASCII with an @. */
 bool relay_address_plain(const char *address);
 

@@ -127,12 +127,12 @@ class Relay:
 
 
 class Case(unittest.TestCase):
-    def start(self, relay, settings=""):
+    def start(self, relay, settings="", host="localhost"):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.addCleanup(relay.stop)
         service = keyd.Service(folder.name, settings +
-                               f'smtp_relay = "smtp://localhost:{relay.port}"\n'
+                               f'smtp_relay = "smtp://{host}:{relay.port}"\n'
                                'mail_from = "keys@company.example"\n')
         self.addCleanup(service.stop)
         self.service = service
@@ -271,9 +271,9 @@ class Encryption(Case):
         context.load_cert_chain(self.service.path("server.crt"), self.service.path("server.key"))
         return context
 
-    def begin(self, settings, offered):
+    def begin(self, settings, offered, **where):
         relay = Relay(listening=False)
-        self.start(relay, settings)
+        self.start(relay, settings, **where)
         if offered:
             relay.offer_tls = self.context()
         relay.start()
@@ -297,6 +297,16 @@ class Encryption(Case):
         self.assertEqual(relay.mails, [])
         for commands in relay.sessions:
             self.assertFalse([line for line in commands if line[:4].upper() in (b"MAIL", b"RCPT")])
+
+    def test_a_relay_elsewhere_has_to_prove_itself_without_any_setting(self):
+        # This address leads here, but is none of loopback's.
+        self.assert_nothing_told(self.begin("", False, host="0.0.0.0"))
+        self.assert_nothing_told(self.begin("", True, host="0.0.0.0"))
+
+    def test_who_says_so_has_a_relay_elsewhere_unchecked_and_is_warned(self):
+        relay = self.begin('smtp_tls = "try"\n', False, host="0.0.0.0")
+        self.assertFalse(self.delivered(relay)[3])
+        self.assertIn("relay_unchecked", self.service.log_text())
 
     def test_where_it_is_required_a_relay_without_it_learns_nothing(self):
         self.assert_nothing_told(self.begin('smtp_tls = "require"\n', False))

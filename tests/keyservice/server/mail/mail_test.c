@@ -133,6 +133,36 @@ static void addresses_that_could_end_a_command_are_refused(void **state)
     (void)close(relay.fd);
 }
 
+static void a_relay_on_this_machine_is_known_by_its_address(void **state)
+{
+    static const char *const near[] = {
+        "smtp://localhost:25",  "smtp://LOCALHOST", "smtp://127.0.0.1:25",      "smtp://127.9.8.7/",
+        "smtp://[::1]:25/here", "smtp://[::1]",     "smtp://u:p@localhost:587",
+    };
+    static const char *const far[] = {
+        "smtp://mail.example.com:25",
+        "smtp://localhost.example.com",
+        "smtp://127.0.0.1.example.com",
+        "smtp://localhost@mail.example.com",
+        "smtp://localhost:25@mail.example.com:25",
+        "smtp://mail.example.com/@localhost",
+        "smtp://mail.example.com?@127.0.0.1",
+        "smtp://[::2]:25",
+        "smtp://[::ffff:192.0.2.1]",
+        "smtp://0.0.0.0:25",
+        "smtp://192.0.2.1",
+        "smtp://",
+        "",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(near); i++)
+        if (!relay_near(near[i]))
+            fail_msg("%s is elsewhere", near[i]);
+    for (size_t i = 0; i < ARRAY_COUNT(far); i++)
+        if (relay_near(far[i]))
+            fail_msg("%s is here", far[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +171,7 @@ int main(void)
         cmocka_unit_test(what_waits_at_the_end_is_tried_once_more),
         cmocka_unit_test(more_than_the_queue_holds_is_refused_not_kept),
         cmocka_unit_test(addresses_that_could_end_a_command_are_refused),
+        cmocka_unit_test(a_relay_on_this_machine_is_known_by_its_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
