@@ -7,10 +7,13 @@
 
 #include <argon2.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
+#define MADE               "until=" /* and unix ms, before the hash */
 #define ACCOUNT_LANES      1
 #define ACCOUNT_SALT_BYTES 16
 #define ACCOUNT_TAG_BYTES  32
@@ -109,9 +112,41 @@ int account_password_hash(const char *password, size_t password_bytes,
     return rc == ARGON2_OK ? 0 : -ENOMEM;
 }
 
+int account_password_hash_made(const char *password, size_t password_bytes, uint64_t until_unix_ms,
+                               char encoded[ACCOUNT_HASH_BYTES])
+{
+    char hash[ACCOUNT_HASH_BYTES];
+    ASSERT(until_unix_ms != 0);
+    const int rc = account_password_hash(password, password_bytes, hash);
+    if (rc != 0)
+        return rc;
+    const int chars =
+        snprintf(encoded, ACCOUNT_HASH_BYTES, MADE "%" PRIu64 "%s", until_unix_ms, hash);
+    return chars > 0 && chars < ACCOUNT_HASH_BYTES ? 0 : -EMSGSIZE;
+}
+
+/* Past what stands before the hash of a made one; *until_unix_ms 0: nothing. */
+static const char *hash_of(const char *encoded, uint64_t *until_unix_ms)
+{
+    char *end = NULL;
+    *until_unix_ms = 0;
+    if (strncmp(encoded, MADE, sizeof(MADE) - 1) != 0)
+        return encoded;
+    *until_unix_ms = strtoull(encoded + sizeof(MADE) - 1, &end, 10);
+    return end;
+}
+
+uint64_t account_password_until(const char *encoded)
+{
+    uint64_t until_unix_ms = 0;
+    (void)hash_of(encoded, &until_unix_ms);
+    return until_unix_ms;
+}
+
 bool account_password_verify(const char *encoded, const char *password, size_t password_bytes)
 {
-    return argon2id_verify(encoded, password, password_bytes) == ARGON2_OK;
+    uint64_t until_unix_ms = 0;
+    return argon2id_verify(hash_of(encoded, &until_unix_ms), password, password_bytes) == ARGON2_OK;
 }
 
 int account_password_make(char password[ACCOUNT_GENERATED_PASS_CHARS + 1])

@@ -25,6 +25,8 @@
 #define ACCOUNT_PASSWORD_CHARS_MIN   10
 #define ACCOUNT_PASSWORD_BYTES_MAX   512
 #define ACCOUNT_GENERATED_PASS_CHARS 20
+#define ACCOUNT_MADE_DAYS            7 /* that a made password is good for */
+#define ACCOUNT_MADE_MS              (ACCOUNT_MADE_DAYS * UINT64_C(24) * 3600 * 1000)
 
 /* ASCII letters to lower case; at most ACCOUNT_ADDRESS_BYTES - 1 bytes. Returns them, adds a NUL.
  */
@@ -41,7 +43,14 @@ MUST_USE int account_password_check(const char *password, size_t password_bytes,
 
 MUST_USE int account_password_hash(const char *password, size_t password_bytes,
                                    char encoded[ACCOUNT_HASH_BYTES]);
+/* Of one that was made for somebody, and so is known to who made it: it lets nobody in later than
+ * that. Its own encoding, so that whatever keeps the one keeps the other. */
+MUST_USE int account_password_hash_made(const char *password, size_t password_bytes,
+                                        uint64_t until_unix_ms, char encoded[ACCOUNT_HASH_BYTES]);
+/* Is it that password? Until when it is good is the caller's to ask: */
 bool account_password_verify(const char *encoded, const char *password, size_t password_bytes);
+/* 0: its owner's own, without an end. */
+uint64_t account_password_until(const char *encoded);
 
 /* Random letters and digits without look-alikes, ACCOUNT_GENERATED_PASS_CHARS and a NUL. */
 MUST_USE int account_password_make(char password[ACCOUNT_GENERATED_PASS_CHARS + 1]);

@@ -106,8 +106,9 @@ int signin_check(const struct service *service, const struct http_request *reque
         return -EIO;
     const bool right = account_password_verify(found == 0 ? account->password : service->no_account,
                                                password, strlen(password));
+    const uint64_t until_unix_ms = found == 0 ? account_password_until(account->password) : 0;
     secret_wipe(account->password, sizeof(account->password));
-    if (found != 0 || !right)
+    if (found != 0 || !right || (until_unix_ms != 0 && until_unix_ms <= api_now_ms()))
         return -EACCES;
     const int enabled = store_user_enabled(service->store, address);
     if (enabled != 0)

@@ -74,7 +74,8 @@ void api_admin_users(void *context, struct http_request *request)
     api_answer(request, 200, root);
 }
 
-/* A new account with a password that is told once: its owner changes it, or asks for a reset. */
+/* A new account with a password that is told once, and is good for some days: its owner changes it,
+ * or asks for a reset. */
 void api_admin_user_add(void *context, struct http_request *request)
 {
     const struct service *service = context;
@@ -95,7 +96,8 @@ void api_admin_user_add(void *context, struct http_request *request)
     const struct audit_event event = {.event = "account_add", .user = address};
     int rc = account_password_make(password);
     if (rc == 0)
-        rc = account_password_hash(password, strlen(password), encoded);
+        rc = account_password_hash_made(password, strlen(password), api_now_ms() + ACCOUNT_MADE_MS,
+                                        encoded);
     if (rc != 0)
         api_refuse(request, API_AWAY, NULL);
     if (rc != 0 || !admin_note(service, request, &actor, &event))

@@ -148,6 +148,14 @@ static int account_put(const struct command_parts *parts, const char *address, c
     return admin_done(parts, rc, event, NULL, address);
 }
 
+static void made_print(const char *password)
+{
+    (void)printf("%s\n", password);
+    if (isatty(STDOUT_FILENO))
+        (void)fprintf(stderr, "Good for %d days: its owner chooses another on the page /account\n",
+                      ACCOUNT_MADE_DAYS);
+}
+
 static int account_write(const struct command_parts *parts, const struct admin_options *options,
                          const char *address, bool is_new)
 {
@@ -166,7 +174,9 @@ static int account_write(const struct command_parts *parts, const struct admin_o
         status = command_fail(EX_DATAERR, "%s: %s", address, why);
         goto wipe;
     }
-    int rc = account_password_hash(password, strlen(password), encoded);
+    int rc = generated ? account_password_hash_made(password, strlen(password),
+                                                    api_now_ms() + ACCOUNT_MADE_MS, encoded)
+                       : account_password_hash(password, strlen(password), encoded);
     if (rc == 0)
         rc = account_put(parts, address, encoded, is_new);
     if (rc == -EEXIST)
@@ -176,7 +186,7 @@ static int account_write(const struct command_parts *parts, const struct admin_o
     else if (rc != 0)
         status = command_fail(EX_IOERR, "%s: %s", address, strerror(-rc));
     else if (generated)
-        (void)printf("%s\n", password);
+        made_print(password);
     if (rc == 0 && !is_new)
         owner_tell(parts, address, "password");
 

@@ -222,7 +222,8 @@ static int administrator_make(struct store *store, struct audit *audit, const ch
     const char *role = role_name(ROLE_ADMINISTRATOR);
     int rc = account_password_make(password);
     if (rc == 0)
-        rc = account_password_hash(password, strlen(password), encoded);
+        rc = account_password_hash_made(password, strlen(password), now_ms + ACCOUNT_MADE_MS,
+                                        encoded);
     if (rc == 0)
         rc = audit_line(audit, "account_add", address, NULL);
     if (rc == 0)

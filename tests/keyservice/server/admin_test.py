@@ -380,6 +380,20 @@ class Tokens(Admin):
         self.admin.call("POST", f"/v1/admin/users/{number}/revoke", {"role": "helpdesk"})
         ends(kept.json["token"], "disable", {}, undone=("enable", {}))
 
+    def test_a_made_password_has_an_end(self):
+        _, address, password = self.user()
+        browser = keyd.Browser(self.service)
+        self.assertEqual(browser.sign_in(address, password).status, 200)
+        self.service.sql("UPDATE account SET password = 'until=1' || substr(password, 20)"
+                         f" WHERE address = '{address}'",
+                         "UPDATE account SET password = 'until=1'::bytea || substring(password FROM 20)"
+                         f" WHERE address = '{address}'::bytea")
+        self.assert_refused(keyd.Browser(self.service).sign_in(address, password), 401, "credentials")
+        answer = browser.call("POST", "/v1/account/password", {"password": "another long password"})
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual(keyd.Browser(self.service).sign_in(address, "another long password").status,
+                         200)
+
     def test_a_token_ends_with_its_owners_password(self):
         _, address, password = self.user()
         number = self.number(address.split("@")[0])

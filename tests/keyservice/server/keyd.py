@@ -1,5 +1,6 @@
 """Drives the real bulla-keyd: one service on free ports in a folder of its own."""
 import base64
+import contextlib
 import email
 import email.policy
 import hashlib
@@ -8,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import sqlite3
 import ssl
 import struct
 import subprocess
@@ -221,6 +223,14 @@ class Service:
 
     def open(self, **fields):
         return self.call("POST", "/v1/open", json.dumps(fields), {"Content-Type": "text/plain"})
+
+    def sql(self, sqlite, postgresql):
+        """A change behind the service's back."""
+        if self.database:
+            psql(postgresql, self.database)
+            return
+        with contextlib.closing(sqlite3.connect(self.path("keys.db"), timeout=WAIT_S)) as db, db:
+            db.execute(sqlite)
 
     def account(self, address, password):
         self.run("account", "add", "--password-file", "-", address, stdin=password + "\n")

@@ -264,6 +264,13 @@ static void passwords_verify_against_their_own_hash_alone(void **state)
     assert_false(account_password_verify(one, "", 0));
     assert_false(account_password_verify("", "correct horse", 13));
     assert_false(account_password_verify("$argon2id$nonsense", "correct horse", 13));
+    /* One that was made for somebody has an end beside it, which is no part of the secret. */
+    assert_int_equal(account_password_until(one), 0);
+    assert_int_equal(account_password_hash_made("correct horse", 13, 1763800000000, two), 0);
+    assert_int_equal(account_password_until(two), 1763800000000);
+    assert_true(account_password_verify(two, "correct horse", 13));
+    assert_false(account_password_verify(two, "correct horsf", 13));
+    assert_false(account_password_verify("until=1763800000000", "correct horse", 13));
 }
 
 static void addresses_are_one_mailbox_in_lower_case(void **state)
