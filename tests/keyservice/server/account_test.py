@@ -1,26 +1,12 @@
 """What a person does with an account: a new password, a second factor, devices, languages."""
 import base64
-import hashlib
-import hmac
-import struct
-import time
 import urllib.parse
 
 import keyd
+from code_app import CodeApp, step_now, totp
 
 PASSWORD = "correct horse battery"
 OTHER = "another long password"
-
-
-def totp(secret, step):
-    """RFC 6238, written anew."""
-    digest = hmac.new(base64.b32decode(secret), struct.pack(">Q", step), hashlib.sha1).digest()
-    at = digest[-1] & 15
-    return f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7fffffff) % 10**6:06}"
-
-
-def step_now():
-    return int(time.time()) // 30
 
 
 class Case(keyd.Case):
@@ -311,11 +297,10 @@ class Factor(Case):
         begun = browser.call("POST", "/v1/account/totp", {}).json
         self.assertIn("secret=" + begun["secret"], begun["uri"])
         self.assertTrue(begun["image"].startswith("data:image/svg+xml;base64,"))
-        step = step_now() - 1
-        answer = browser.call("POST", "/v1/account/totp/confirm",
-                              {"secret": begun["secret"], "code": totp(begun["secret"], step)})
+        app = CodeApp(begun["secret"])
+        answer = app.confirm(browser)
         self.assertEqual(answer.status, 200, answer.body)
-        return browser, begun["secret"], step, answer.json["codes"]
+        return browser, app, answer.json["codes"]
 
     def second(self, user, code, password=PASSWORD, browser=None):
         before = None if browser is None else self.user(browser)
@@ -328,11 +313,11 @@ class Factor(Case):
 
     def test_signing_in_takes_two_steps_and_each_code_once(self):
         user = "two.steps@example.org"
-        _, secret, step, codes = self.turn_on(user)
-        self.assert_refused(self.second(user, totp(secret, step)), 401, "credentials")  # confirmed with
-        answer = self.second(user, totp(secret, step + 1))
+        _, app, codes = self.turn_on(user)
+        self.assert_refused(self.second(user, app.again()), 401, "credentials")  # confirmed with
+        answer = self.second(user, app.code())
         self.assertEqual((answer.status, answer.json.get("user")), (200, user))
-        self.assert_refused(self.second(user, totp(secret, step + 1)), 401, "credentials")
+        self.assert_refused(self.second(user, app.again()), 401, "credentials")
         self.assertEqual((len(codes), len(set(codes))), (10, 10))
         self.assertEqual(self.second(user, codes[0].upper().replace("-", " ")).status, 200)
         self.assert_refused(self.second(user, codes[0]), 401, "credentials")
@@ -343,7 +328,7 @@ class Factor(Case):
 
     def test_a_ticket_is_one_browsers_and_hangs_on_the_password(self):
         user = "ticket@example.org"
-        owner, _, _, codes = self.turn_on(user)
+        owner, _, codes = self.turn_on(user)
         one, two = keyd.Browser(self.service), keyd.Browser(self.service)
         ticket = one.sign_in(user, PASSWORD).json["ticket"]
         def give(browser, ticket, name=user):
@@ -361,7 +346,7 @@ class Factor(Case):
 
     def test_a_reset_does_not_get_past_it(self):
         user = "mailbox@example.org"
-        _, _, _, codes = self.turn_on(user)
+        _, _, codes = self.turn_on(user)
         browser = keyd.Browser(self.service)
         browser.call("POST", "/v1/reset", {"user": user, "password": OTHER})
         code = self.service.code(user, 2)
@@ -374,12 +359,12 @@ class Factor(Case):
 
     def test_programs_give_the_code_along(self):
         user = "program@example.org"
-        _, secret, step, codes = self.turn_on(user)
+        _, app, codes = self.turn_on(user)
         fields = {"user": user, "password": PASSWORD, "m": self.stored(to=(user,)),
                   "pub": keyd.public_key()}
         self.assert_refused(self.service.open(**fields), 401, "second_factor")
         self.assert_refused(self.service.open(**fields, totp="000000"), 401, "second_factor")
-        self.assertEqual(self.service.open(**fields, totp=totp(secret, step + 1)).status, 200)
+        self.assertEqual(self.service.open(**fields, totp=app.code()).status, 200)
         self.assertEqual(self.service.open(**fields, totp=codes[0]).status, 200)
         wrong = {**fields, "password": "not the password"}
         self.assert_refused(self.service.open(**wrong, totp=codes[1]), 401, "credentials")
@@ -387,7 +372,7 @@ class Factor(Case):
 
     def test_guesses_of_it_have_to_wait_and_the_owner_does_not(self):
         user = "guessed@example.org"
-        owner, _, _, codes = self.turn_on(user)
+        owner, _, codes = self.turn_on(user)
         guesser = keyd.Browser(self.service)
         statuses = [self.second(user, "000000", browser=guesser).status for _ in range(11)]
         self.assertEqual(statuses, [401] * 10 + [429])
@@ -396,7 +381,7 @@ class Factor(Case):
 
     def test_it_is_turned_off_with_a_code_or_by_the_operator(self):
         user = "off@example.org"
-        browser, _, _, codes = self.turn_on(user)
+        browser, _, codes = self.turn_on(user)
         self.assert_refused(browser.call("DELETE", "/v1/account/totp", {"code": "000000"}), 401,
                             "second_factor")
         fresh = browser.call("POST", "/v1/account/recovery", {"code": codes[0]}).json["codes"]
@@ -429,7 +414,7 @@ class Factor(Case):
         self.assertFalse(browser.call("GET", "/v1/account").json["totp"])
 
     def test_no_secret_or_code_stands_in_the_database(self):
-        _, secret, _, codes = self.turn_on("hidden@example.org")
+        _, app, codes = self.turn_on("hidden@example.org")
         if self.service.database:
             return
         raw = b""
@@ -437,7 +422,7 @@ class Factor(Case):
             if name.startswith("keys.db"):
                 with open(self.service.path(name), "rb") as file:
                     raw += file.read()
-        for kept in (secret.encode(), base64.b32decode(secret), codes[0].encode(),
+        for kept in (app.secret.encode(), base64.b32decode(app.secret), codes[0].encode(),
                      codes[0].replace("-", "").encode()):
             self.assertNotIn(kept, raw)
 
@@ -447,7 +432,7 @@ class Ticketless(Case):
 
     def test_who_has_no_ticket_writes_no_lines_and_has_to_wait(self):
         user = "no.ticket@example.org"
-        owner, _, _, codes = self.turn_on(user)
+        owner, _, codes = self.turn_on(user)
         ticket = owner.sign_in(user, PASSWORD).json["ticket"]
         stranger = keyd.Browser(self.service)
         before = self.service.audit_text()

@@ -11,7 +11,7 @@ import time
 import unittest
 
 import keyd
-from account_test import step_now, totp
+from code_app import CodeApp
 
 PASSWORD = "correct horse battery"
 BOB = "bob@example.org"
@@ -64,20 +64,14 @@ class Retire(Key):
         browser = keyd.Browser(self.service)
         self.assertEqual(browser.sign_in(BOB, PASSWORD).status, 200)
         secret = browser.call("POST", "/v1/account/totp", {}).json["secret"]
-        self.step = step_now()
-        answer = browser.call("POST", "/v1/account/totp/confirm",
-                              {"secret": secret, "code": totp(secret, self.step)})
+        app = CodeApp(secret)
+        answer = app.confirm(browser)
         self.assertEqual(answer.status, 200, answer.body)
-        return browser, secret, answer.json["codes"]
-
-    def next_code(self, secret):
-        """However long it took since the last one: not used yet, and at most one step ahead."""
-        self.step = max(self.step + 1, step_now())
-        return totp(secret, self.step)
+        return browser, app, answer.json["codes"]
 
     def test_all_goes_on_without_it(self):
         before = self.stored()
-        browser, secret, codes = self.factor_on()
+        browser, app, codes = self.factor_on()
         old = re.search("^1 ([0-9a-f]{64})$", self.key_file(), re.M)[1]
         self.service.run("master-key", "add")
         self.assertIn("newest master key is 2", self.service.run(
@@ -105,7 +99,7 @@ class Retire(Key):
         # What hangs on secrets that are derived of it goes on: a session's token, codes, sign-ins.
         browser.service = self.service
         self.assertEqual(browser.call("POST", "/v1/language", {"language": "de"}).status, 200)
-        self.opens(before, totp=self.next_code(secret))
+        self.opens(before, totp=app.code())
         self.opens(after, totp=codes[0])
         self.opens(self.stored(), totp=codes[1])
         self.restart()

@@ -7,7 +7,7 @@ import time
 import unittest
 
 import keyd
-from account_test import step_now, totp
+from code_app import CodeApp
 
 PASSWORD = "correct horse battery"
 ALICE, BOB, BOSS = "alice@example.com", "bob@example.org", "boss@example.org"
@@ -64,10 +64,8 @@ class Move(unittest.TestCase):
         self.assertEqual(answer.status, 200, answer.body)
         self.service.run("role", "grant", BOSS, "administrator")
         boss = self.browser(BOSS)
-        secret = boss.call("POST", "/v1/account/totp", {}).json["secret"]
-        step = step_now() - 1
-        answer = boss.call("POST", "/v1/account/totp/confirm",
-                           {"secret": secret, "code": totp(secret, step)})
+        app = CodeApp(boss.call("POST", "/v1/account/totp", {}).json["secret"])
+        answer = app.confirm(boss)
         self.assertEqual(answer.status, 200, answer.body)
         def sent(browser):
             return browser.call("GET", "/v1/sent").json
@@ -95,7 +93,7 @@ class Move(unittest.TestCase):
         needs = asked.sign_in(BOSS, PASSWORD).json
         self.assertEqual(needs["needs"], "totp")
         answer = asked.call("POST", "/v1/session/second", {
-            "user": BOSS, "ticket": needs["ticket"], "code": totp(secret, step + 1)})
+            "user": BOSS, "ticket": needs["ticket"], "code": app.code()})
         self.assertEqual(answer.status, 200, answer.body)
         self.service.account("new@example.org", PASSWORD)  # its number goes on behind the others'
         self.assertIn("unbroken", self.service.run("audit", "verify").stdout)

@@ -5,9 +5,9 @@ import sys
 import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import account_test  # noqa: E402
 import keyd  # noqa: E402
 import online_test  # noqa: E402
+from code_app import CodeApp  # noqa: E402
 
 PASSWORD = online_test.PASSWORD
 OTHER = "several quiet words"
@@ -222,10 +222,8 @@ class Plain(online_test.Online):
         bob = "bob@example.org"
         self.register()
         browser = self.browser()
-        secret = browser.call("POST", "/v1/account/totp", {}).json["secret"]
-        step = account_test.step_now()
-        codes = browser.call("POST", "/v1/account/totp/confirm", {
-            "secret": secret, "code": account_test.totp(secret, step)}).json["codes"]
+        app = CodeApp(browser.call("POST", "/v1/account/totp", {}).json["secret"])
+        codes = app.confirm(browser).json["codes"]
         handle = self.handle()
         self.mail_code(handle, "reset", bob)
         asked = self.give_code(handle, "reset", bob, self.service.code(bob, 2))
@@ -246,7 +244,7 @@ class Plain(online_test.Online):
         self.form(handle, csrf=self.csrf, act="signout")
         fields["csrf"] = self.csrf
         self.assertIn('value="open"', self.form(handle, **fields, password=OTHER,
-                                                code=account_test.totp(secret, step + 1)).text)
+                                                code=app.code()).text)
 
     def test_level_none_asks_for_a_click_alone(self):
         self.register(level=keyd.NONE)
