@@ -1,4 +1,4 @@
-/* bulla-keyd account, engine, envelope, audit: the operator's subcommands. */
+/* bulla-keyd account, engine, audit: the operator's subcommands. */
 #include "keyservice/server/command/admin.h"
 #include "base/assert.h"
 #include "base/clock.h"
@@ -10,10 +10,8 @@
 #include "keyservice/server/command/command.h"
 #include "keyservice/server/enrol.h"
 #include "keyservice/server/pki.h"
-#include "keyservice/server/store/store_opening.h"
 #include "keyservice/server/store/store_person.h"
 #include "keyservice/server/store/store_role.h"
-#include "keyservice/server/store/store_sent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENVELOPE_LIST_MAX 100 /* of a sender */
 struct admin_options {
     const char *config;
     const char *password_file;
@@ -364,100 +361,6 @@ int command_engine(int argc, char **argv)
     return admin_run(argc, argv,
                      "usage: bulla-keyd engine [--config FILE] list | add NAME | revoke NAME",
                      engine_do);
-}
-
-static void recipient_print(void *context, const char *address)
-{
-    (void)context;
-    (void)printf("recipient  %s\n", address);
-}
-
-static int envelope_show(const struct command_parts *parts, const uint8_t *id)
-{
-    char sent[32];
-    char expires[32];
-    struct store_envelope envelope;
-    const int rc = store_envelope_get(parts->store, id, &envelope);
-    if (rc != 0)
-        return rc;
-    admin_time(sent, envelope.sent_unix_ms);
-    admin_time(expires, envelope.expires_unix_ms);
-    (void)printf("sender     %s\nsent       %s\nexpires    %s\nstate      %s\nprofile    %s\n"
-                 "bytes      %" PRIu64 "\nmaster key %u\n",
-                 envelope.sender, sent, expires, envelope.locked ? "locked" : "open",
-                 envelope.profile, envelope.mail_bytes, envelope.key_version);
-    return store_envelope_recipients(parts->store, id, recipient_print, NULL);
-}
-
-/* A sender's newest messages. */
-static int envelope_list(const struct command_parts *parts, const char *typed)
-{
-    char sender[ACCOUNT_ADDRESS_BYTES];
-    uint8_t before[RECORD_ID_BYTES];
-    uint8_t ids[ENVELOPE_LIST_MAX][RECORD_ID_BYTES];
-    uint32_t ids_count = ENVELOPE_LIST_MAX;
-    struct store_sent sent;
-    if (account_normalise(sender, typed, strlen(typed)) != 0)
-        return command_fail(EX_DATAERR, "\"%s\" is not an address", typed);
-    memset(before, 0xff, sizeof(before));
-    int rc = store_sent_ids(parts->store, sender, before, ids, &ids_count);
-    for (uint32_t i = 0; i < ids_count && rc == 0; i++) {
-        char hex[2 * RECORD_ID_BYTES + 1];
-        char at[32];
-        rc = store_sent_get(parts->store, ids[i], sender, NULL, &sent);
-        if (rc == 0) {
-            api_to_hex(hex, ids[i], RECORD_ID_BYTES);
-            admin_time(at, sent.envelope.sent_unix_ms);
-            (void)printf("%s  %s  %-6s  opened by %u of %u\n", hex, at,
-                         sent.envelope.locked ? "locked" : "open", sent.readers_count,
-                         sent.recipients_count);
-        }
-        rc = rc == -ENOENT ? 0 : rc;
-    }
-    return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", sender, strerror(-rc));
-}
-
-static int envelope_do(const struct command_parts *parts, const struct admin_options *options,
-                       const char *usage)
-{
-    uint8_t id[RECORD_ID_BYTES];
-    struct store_envelope envelope;
-    int rc = 0;
-    if (options->name == NULL)
-        return command_fail(EX_USAGE, "%s", usage);
-    if (strcmp(options->verb, "list") == 0)
-        return envelope_list(parts, options->name);
-    if (api_hex(id, sizeof(id), options->name) != 0)
-        return command_fail(EX_DATAERR, "\"%s\": an envelope id has 32 hex digits", options->name);
-    const bool lock = strcmp(options->verb, "lock") == 0;
-    if (strcmp(options->verb, "show") == 0) {
-        rc = envelope_show(parts, id);
-    } else if (lock || strcmp(options->verb, "unlock") == 0) {
-        rc = admin_audit(parts, lock ? "lock" : "unlock", options->name, NULL);
-        if (rc == 0)
-            rc = admin_done(parts, store_envelope_lock(parts->store, id, lock),
-                            lock ? "lock" : "unlock", options->name, NULL);
-    } else if (strcmp(options->verb, "expire") == 0) {
-        rc = store_envelope_get(parts->store, id, &envelope);
-        if (rc == 0)
-            rc = admin_audit(parts, "change_expiry", options->name, NULL);
-        if (rc == 0)
-            rc = admin_done(parts, store_change_expires(parts->store, id, api_now_ms()),
-                            "change_expiry", options->name, NULL);
-    } else {
-        return command_fail(EX_USAGE, "%s", usage);
-    }
-    if (rc == -ENOENT)
-        return command_fail(EX_DATAERR, "no envelope %s is known here", options->name);
-    return rc == 0 ? 0 : command_fail(EX_IOERR, "%s: %s", options->name, strerror(-rc));
-}
-
-int command_envelope(int argc, char **argv)
-{
-    return admin_run(argc, argv,
-                     "usage: bulla-keyd envelope [--config FILE] show ID | lock ID | unlock ID | "
-                     "expire ID | list ADDRESS",
-                     envelope_do);
 }
 
 static int line_write(void *context, const char *line, size_t line_bytes)

@@ -1,6 +1,8 @@
 """What a sender does with what he sent: lists, locks, dates, each biting at the next release."""
+import calendar
 import contextlib
 import email.utils
+import re
 import sqlite3
 import time
 
@@ -403,6 +405,137 @@ class Sent(keyd.Case):
         self.assertEqual(browser.call("POST", path, {"locked": True}).status, 200)
         self.assert_refused(self.release(identity), 403, "locked")
         self.assert_refused(browser.call("POST", path, {"expires": 0}), 403, "rights")
+
+
+class Operator(keyd.Case):
+    """The same by `bulla-keyd envelope`, beside the running service, for who operates it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.browsers = {}
+        for address in (BOB, CAROL):
+            cls.service.account(address, PASSWORD)
+            cls.browsers[address] = keyd.Browser(cls.service)
+            assert cls.browsers[address].sign_in(address, PASSWORD).status == 200
+
+    def release(self, identity, who=BOB):
+        return self.browsers[who].call("POST", "/v1/release",
+                                       {"m": identity, "pub": keyd.public_key()})
+
+    def envelope(self, *words):
+        return self.service.run("envelope", *words)
+
+    def shown(self, identity):
+        """Lines by their first words; those of recipients and other readers by address."""
+        lines = {}
+        for line in self.envelope("show", identity).stdout.splitlines():
+            if line.startswith(("recipient", "reader")):
+                _, address, text = re.split(r"  +", line, maxsplit=2)
+                lines[address] = text
+            else:
+                lines[line[:10].strip()] = line[10:].strip()
+        return lines
+
+    def refused(self, *words, status=65):
+        """Ends with that status, and says why."""
+        done = self.service.run("envelope", *words, check=False)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), words)
+        return done.stderr
+
+    def assert_noted(self, identity, *lines):
+        noted = [(line["event"], line.get("detail"), line["from"]) for line in self.audit()
+                 if line.get("m") == identity and line.get("from") == "operator"]
+        self.assertEqual(noted, [(event, detail, "operator") for event, detail in lines])
+
+    def test_a_lock_for_one_recipient_leaves_the_others(self):
+        identity = self.stored(to=(BOB, CAROL))
+        self.envelope("lock", "--recipient", " BOB@example.org ", identity)
+        self.assert_refused(self.release(identity, BOB), 403, "locked")
+        self.assertEqual(self.release(identity, CAROL).status, 200)
+        shown = self.shown(identity)
+        self.assertEqual((shown["state"], shown[BOB]), ("open", "not opened, locked"))
+        self.assertNotIn("locked", shown[CAROL])
+        self.envelope("unlock", "--recipient", BOB, identity)
+        self.assertEqual(self.release(identity, BOB).status, 200)
+        self.assert_noted(identity, ("lock", BOB), ("unlock", BOB))
+
+    def test_a_lock_that_would_hold_nobody_is_refused(self):
+        identity = self.stored()
+        self.assertIn(f"{CAROL} is not a recipient of {identity}",
+                      self.refused("lock", "--recipient", CAROL, identity))
+        self.assertIn("\"nobody\" is not an address",
+                      self.refused("lock", "--recipient", "nobody", identity))
+        self.assert_noted(identity)
+        self.assertIn("is known here", self.refused("lock", "--recipient", BOB, "0" * 32))
+        anybodys = self.stored(level=keyd.NONE)
+        self.assertIn("lock it without --recipient",
+                      self.refused("lock", "--recipient", BOB, anybodys))
+
+    def test_an_expiry_is_set_changed_and_removed(self):
+        identity = self.stored()
+        self.assertEqual(self.shown(identity)["expires"], "-")
+        self.envelope("expire", "--at", "2099-02-28T23:59:59Z", identity)
+        self.assertEqual(self.shown(identity)["expires"], "2099-02-28T23:59:59Z")
+        self.assertEqual(self.release(identity).status, 200)
+        self.envelope("expire", "--at", "2020-01-01T00:00:00Z", identity)
+        self.assert_refused(self.release(identity), 410, "expired")
+        self.envelope("expire", "--never", identity)
+        self.assertEqual(self.shown(identity)["expires"], "-")
+        self.assertEqual(self.release(identity).status, 200)
+        self.envelope("expire", identity)
+        self.assert_refused(self.release(identity), 410, "expired")
+        now_text = self.shown(identity)["expires"]
+        self.assert_noted(identity, ("change_expiry", "2099-02-28T23:59:59Z"),
+                          ("change_expiry", "2020-01-01T00:00:00Z"), ("change_expiry", "none"),
+                          ("change_expiry", now_text))
+
+    def test_a_read_by_date_is_set_changed_and_removed(self):
+        identity = self.stored()
+        for at in ("2098-06-01T12:00:00Z", "2099-06-01T12:00:00Z"):
+            self.envelope("read-by", "--at", at, identity)
+            self.assertEqual(self.shown(identity)["read by"], at)
+        self.assertIn("has passed", self.refused("read-by", "--at", "2020-01-01T00:00:00Z",
+                                                 identity))
+        self.envelope("read-by", "--never", identity)
+        self.assertEqual(self.shown(identity)["read by"], "-")
+        self.assert_noted(identity, ("change_read_by", "2098-06-01T12:00:00Z"),
+                          ("change_read_by", "2099-06-01T12:00:00Z"), ("change_read_by", "none"))
+
+    def test_openings_are_shown_for_each_recipient(self):
+        identity = self.stored(to=(BOB, CAROL), level=keyd.NONE)
+        start = int(time.time())
+        for _ in range(2):
+            self.assertEqual(self.release(identity).status, 200)
+        self.assertEqual(self.service.open(m=identity, pub=keyd.public_key()).status, 200)
+        shown = self.shown(identity)
+        bob = re.fullmatch("opened 2 times, first (.*), last (.*), key released", shown[BOB])
+        self.assertIsNotNone(bob, shown)
+        first, last = (calendar.timegm(time.strptime(at, "%Y-%m-%dT%H:%M:%SZ"))
+                       for at in bob.groups())
+        self.assertTrue(start <= first <= last <= time.time() + 1)
+        self.assertEqual((shown[CAROL], shown["level"]), ("not opened", "none"))
+        self.assertIn("opened 1 times", shown["(not signed in)"])
+
+    def test_what_is_no_time_is_refused_with_one_that_is(self):
+        identity = self.stored()
+        for at in ("tomorrow", "2099-02-29T00:00:00Z", "2099-1-1T0:0:0Z", "2099-01-01",
+                   "2099-01-01T00:00:00", "2099-01-01T00:00:00+01:00", "1970-01-01T00:00:00Z",
+                   "1969-01-01T00:00:00Z", "2099-01-01T24:00:00Z", "2099-12-31T23:59:60Z",
+                   " 2099-01-01T00:00:00Z", "2099-01-01T00:00:00Z ", ""):
+            self.assertIn("write it in UTC, like 2026-12-24T18:00:00Z",
+                          self.refused("expire", "--at", at, identity))
+        self.assertIn("write it in UTC", self.refused("read-by", "--at", "friday", identity))
+        self.assert_noted(identity)
+
+    def test_options_of_another_verb_are_wrong_usage(self):
+        identity = self.stored()
+        at = ("--at", "2099-01-01T00:00:00Z")
+        for words in (("show", *at), ("list", "--never"), ("lock", *at), ("unlock", "--never"),
+                      ("expire", *at, "--never"), ("read-by",), ("read-by", *at, "--never"),
+                      ("expire", "--recipient", BOB), ("show", "--recipient", BOB), ("open",)):
+            self.assertIn("usage:", self.refused(*words, identity, status=64))
+        self.assert_noted(identity)
 
 
 if __name__ == "__main__":
