@@ -69,6 +69,17 @@ class Retire(Key):
         self.assertEqual(answer.status, 200, answer.body)
         return browser, app, answer.json["codes"]
 
+    def test_a_running_service_takes_up_a_new_key_when_it_is_started_again(self):
+        self.service.run("master-key", "add")
+        self.service.process.send_signal(signal.SIGHUP)
+        identity = self.stored()
+        self.assertEqual([self.rows(1), self.rows(2)], [("older", 1, 0), ("newest", 0, 0)])
+        self.restart()
+        self.rewrapped(2)
+        self.stored()
+        self.assertEqual([self.rows(1), self.rows(2)], [("older", 0, 0), ("newest", 2, 0)])
+        self.opens(identity)
+
     def test_all_goes_on_without_it(self):
         before = self.stored()
         browser, app, codes = self.factor_on()
