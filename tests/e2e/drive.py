@@ -8,6 +8,8 @@ import pathlib
 import random
 import re
 import signal
+import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -65,6 +67,18 @@ def attachment(sealed):
         if part.get_content_disposition() == "attachment":
             return part.get_payload(decode=True)
     raise AssertionError("the sealed mail has no attachment")
+
+
+def key_record(sealed):
+    """Flags, time of sealing, expiry, read-by, as the key service's database has them."""
+    envelope = bytes.fromhex(
+        re.search(rb'name="m" value="([0-9a-f]{32})"', sealed).group(1).decode())
+    database = next(DEMO.rglob("*.db"))
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        (row,) = connection.execute("SELECT record FROM envelope WHERE id = ?",
+                                    (envelope,)).fetchone()
+    _, _, flags, sent, expires, read_by = struct.unpack_from("<BBHQQQ", row)
+    return flags, sent, expires, read_by
 
 
 def corpus():

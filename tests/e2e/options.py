@@ -9,8 +9,6 @@ import email.policy
 import os
 import pathlib
 import re
-import sqlite3
-import struct
 import tempfile
 import time
 
@@ -88,28 +86,17 @@ class Wishes(drive.Case):
         self.assertEqual((0, SEALED), (rc, status.value), why.value)
         return bytes(sealed[:size.value])
 
-    def record(self, sealed):
-        """Flags, time of sealing, expiry, read-by, as the key service's database has them."""
-        envelope = bytes.fromhex(
-            re.search(rb'name="m" value="([0-9a-f]{32})"', sealed).group(1).decode())
-        database = next(drive.DEMO.rglob("*.db"))
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-            (row,) = connection.execute("SELECT record FROM envelope WHERE id = ?",
-                                        (envelope,)).fetchone()
-        _, _, flags, sent, expires, read_by = struct.unpack_from("<BBHQQQ", row)
-        return flags, sent, expires, read_by
-
     def test_flags_and_times_reach_the_key_record(self):
         sealed = self.sealed("asked", REPLY | FORWARD | RECEIPT | EXPIRES | READ_BY, RECEIPT, 3600, 60)
-        flags, sent, expires, read_by = self.record(sealed)
+        flags, sent, expires, read_by = drive.key_record(sealed)
         self.assertEqual(FLAG_RECEIPT | FLAG_REPLY_ALL, flags)
         self.assertEqual((sent + 3600_000, sent + 60_000), (expires, read_by))
-        flags, _, expires, read_by = self.record(self.sealed("asked"))
+        flags, _, expires, read_by = drive.key_record(self.sealed("asked"))
         self.assertEqual((OWN_FLAGS, 0, 0), (flags, expires, read_by))
 
     def test_a_profile_without_header_overrides_hears_nothing(self):
         sealed = self.sealed("default", 511, RECEIPT | REMEMBER, 1, 1)
-        self.assertEqual((OWN_FLAGS, 0, 0), self.record(sealed)[:1] + self.record(sealed)[2:])
+        self.assertEqual((OWN_FLAGS, 0, 0), drive.key_record(sealed)[:1] + drive.key_record(sealed)[2:])
         self.assertIn(b"<script>", sealed)
 
     def test_what_has_expired_is_not_opened(self):

@@ -308,6 +308,70 @@ class Overrides(milter_daemon.Case):
         self.assertTrue(result.refused, result.verdict)
 
 
+class EveryOverride(milter_daemon.Case):
+    """Each X-PostX-* field that is known, in one message: in the key record and in the envelope."""
+
+    section = 'trust_networks = {"192.0.2.0/24"}'
+    TRUSTED = {"client": ("192.0.2.7", 4)}
+    STRANGER = {"client": ("203.0.113.9", 4)}
+    RECEIPT, REPLY, REPLY_ALL, FORWARD, REMEMBER = (1 << n for n in range(5))
+    OWN_FLAGS = REPLY | REPLY_ALL | FORWARD
+    HOUR_MS, DAY_MS = 3600_000, 24 * 3600_000
+
+    @staticmethod
+    def asking(flags, use_script, suppress_applet, expires, read_by):
+        """PLAIN with all nine, this way and that."""
+        def word(value):
+            return "true" if value else "false"
+        kind = EveryOverride
+        fields = (("Reply-Enabled", word(flags & kind.REPLY)),
+                  ("Reply-All-Enabled", word(flags & kind.REPLY_ALL).upper()),
+                  ("Forward-Enabled", word(flags & kind.FORWARD)),
+                  ("Send-Return-Receipt", word(flags & kind.RECEIPT)),
+                  ("Remember-Envelope-Key-Checkbox", word(flags & kind.REMEMBER)),
+                  ("Use-Script", word(use_script)),
+                  ("Suppress-Applet-For-Open", word(suppress_applet)),
+                  ("ExpirationDate", expires),
+                  ("ReadNotificationDate", "\r\n " + read_by))
+        return with_field(PLAIN, "".join(f"X-PostX-{n}: {v}\r\n" for n, v in fields).encode())
+
+    def sealed(self, mail, client, sender=b"asks@sender.example"):
+        """None of them is left on the mail, in its envelope, or in what is inside."""
+        sealed = self.assert_sealed(self.send(mail, sender=sender, recipients=[USER],
+                                              client=client), PLAIN)
+        for shown in (sealed, drive.attachment(sealed)):
+            self.assertNotIn(b"postx", shown.lower())
+        return sealed
+
+    def assert_own(self, sealed):
+        flags, _, expires, read_by = drive.key_record(sealed)
+        self.assertEqual((self.OWN_FLAGS, 0, 0), (flags, expires, read_by))
+        self.assertIn(b"<script", drive.attachment(sealed))
+
+    def test_milter_takes_all_nine_overrides_to_the_key_record_and_the_envelope(self):
+        one, other = self.RECEIPT | self.REPLY_ALL, self.REPLY | self.FORWARD | self.REMEMBER
+        for flags, use_script, suppress, expires, read_by, times in (
+                (one, False, False, "+26:30:00", "+3", (26.5 * self.HOUR_MS, 3 * self.DAY_MS)),
+                (other, True, True, "+30", "+0012:00:00", (30 * self.DAY_MS, 12 * self.HOUR_MS)),
+                (one | other, True, False, "+1", "+00:01:00", (self.DAY_MS, 60_000))):
+            with self.subTest(flags=flags):
+                sealed = self.sealed(self.asking(flags, use_script, suppress, expires, read_by),
+                                     self.TRUSTED)
+                shown, sent, ends, reminds = drive.key_record(sealed)
+                self.assertEqual((flags, *times), (shown, ends - sent, reminds - sent))
+                scripted = b"<script" in drive.attachment(sealed)
+                self.assertEqual(use_script and not suppress, scripted)
+
+    def test_milter_hears_none_of_the_nine_overrides_from_a_stranger(self):
+        mail = self.asking(self.RECEIPT | self.REMEMBER, False, True, "+1", "+2")
+        self.assert_own(self.sealed(mail, self.STRANGER))
+        self.assert_untouched(self.send(mail, recipients=[USER], client=self.STRANGER), PLAIN)
+
+    def test_milter_hears_none_of_the_nine_overrides_where_the_profile_does_not(self):
+        mail = self.asking(self.RECEIPT | self.REMEMBER, False, True, "+1", "+2")
+        self.assert_own(self.sealed(mail, self.TRUSTED, sender=b"ceo@sender.example"))
+
+
 class Alone(drive.Case):
     """A milter for each test."""
 
