@@ -104,13 +104,17 @@ static void status_read(const char *text, char status[RELAY_STATUS_BYTES])
         (void)snprintf(status, RELAY_STATUS_BYTES, "%u.%u.%u", parts[0], parts[1], parts[2]);
 }
 
-/* What is said of the one that was named last. */
+/* What is said of the one that was named last. Each has one refusal at the most, in their order,
+ * whatever a server says: so there is room for all, and nobody else counts as refused. */
 static void refusal_keep(struct transfer *transfer, const char *text, size_t bytes)
 {
     const uint32_t recipients_count = transfer->mail.recipients_count;
+    const uint32_t kept_count = transfer->refused_count;
     if (transfer->asked_count == 0 || transfer->asked_count > recipients_count ||
-        transfer->refused_count == recipients_count)
+        (kept_count > 0 &&
+         transfer->refusals[kept_count - 1].recipient == transfer->asked_count - 1))
         return; /* more replies than there were questions */
+    ASSERT(kept_count < transfer->asked_count);
     if (transfer->refusals == NULL)
         transfer->refusals = calloc(recipients_count, sizeof(*transfer->refusals));
     if (transfer->refusals == NULL) {
@@ -123,10 +127,17 @@ static void refusal_keep(struct transfer *transfer, const char *text, size_t byt
     status_read(refusal->text, refusal->enhanced_status);
 }
 
+/* As libcurl sees it, so that both hear the same replies: RFC 5321, 4.2, or a code and CRLF. */
+static bool is_last_line(const char *line, size_t bytes)
+{
+    return bytes >= 4 && line[0] >= '2' && line[0] <= '5' && line[1] >= '0' && line[1] <= '9' &&
+           line[2] >= '0' && line[2] <= '9' && (line[3] == ' ' || bytes == 5);
+}
+
 static void reply_hear(struct transfer *transfer, const char *line, size_t bytes)
 {
-    if (bytes < 3 || line[0] < '2' || line[0] > '5' || (bytes > 3 && line[3] == '-'))
-        return; /* not a reply's last line */
+    if (!is_last_line(line, bytes))
+        return;
     const uint32_t code = (uint32_t)(line[0] - '0') * 100 + (uint32_t)(line[1] - '0') * 10 +
                           (uint32_t)(line[2] - '0');
     const char *text = line + MIN(bytes, (size_t)4);

@@ -271,6 +271,22 @@ class Emissions(Case):
         self.assertEqual([b"b@r.example 5.6.0 5.6.0 not such a mail",
                           b"gone@r.example 5.1.1 5.1.1 gone"], self.notification(sink))
 
+    def test_milter_takes_a_reply_of_odd_lines_for_one(self):
+        left = [1]
+
+        def answer(verb, argument):
+            if verb == "RCPT" and argument == b"<gone@r.example>":
+                return b"550x what\r\n550x is\r\n550 5.1.1 gone"
+            if verb == "DOT" and left[0] > 0:
+                left[0] -= 1
+                return b"554 5.6.0 not such a mail"
+            return None
+        sink = self.sink(answer=answer)
+        self.start(sink.address)
+        self.send("queue", recipients=[b"gone@r.example", b"b@r.example", b"c@r.example"])
+        self.assertEqual([b"gone@r.example 5.1.1 5.1.1 gone", b"b@r.example 5.6.0 5.6.0 not such a mail",
+                          b"c@r.example 5.6.0 5.6.0 not such a mail"], self.notification(sink))
+
     def test_milter_says_later_when_nobody_got_it_though_some_were_refused(self):
         """A refused recipient is no word about the mail: whoever was taken gets it at the next try."""
         for reply in (b"451 4.3.0 not now", b""):
