@@ -22,7 +22,7 @@
 #ifdef __SANITIZE_ADDRESS__
 #define STATES_USUAL 5000
 #else
-#define STATES_USUAL 40000
+#define STATES_USUAL 100000 /* of the proof that every run gives */
 #endif
 
 #define CUTS_A_MOMENT     6
