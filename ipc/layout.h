@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IPC_VERSION           1
+#define IPC_VERSION           2
 #define IPC_MAGIC_CLIENT      UINT64_C(0x31432f616c6c7562) /* "bulla/C1" */
 #define IPC_MAGIC_ENGINE      UINT64_C(0x31452f616c6c7562) /* "bulla/E1" */
 #define IPC_PAGE_BYTES        4096

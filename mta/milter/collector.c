@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "ipc/layout.h"
 #include "mta/bulla.h"
+#include "mta/milter/away.h"
 #include "mta/milter/relay.h"
 
 #include <errno.h>
@@ -83,7 +84,7 @@ static void collector_attach(struct collector *collector)
         if (rc != collector->attach_error && rc == -ENOTSUP)
             log_line(LOG_LEVEL_INFO, "collecting", "why=\"the engine has no spool\"");
         else if (rc != collector->attach_error)
-            log_line(LOG_LEVEL_WARNING, "not_collecting", "why=\"%s\"", strerror(-rc));
+            log_line(LOG_LEVEL_WARNING, "not_collecting", "why=\"%s\"", away_words(rc));
     }
     collector->attach_error = rc;
 }

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "mta/milter/away.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -239,7 +240,7 @@ static void hub_attach(struct hub *hub)
         hub->attach_after_ns = clock_monotonic_ns() + HUB_ATTACH_PAUSE_MS * NS_PER_MS;
         if (rc != hub->attach_error)
             log_line(LOG_LEVEL_ERROR, "no_engine", "socket=%s why=\"%s\"", hub->socket_path,
-                     strerror(-rc));
+                     away_words(rc));
     }
     hub->attach_error = rc;
     hub->more_after_ns = 0;
@@ -256,7 +257,7 @@ static void hub_attach_more(struct hub *hub)
             hub->more_after_ns = clock_monotonic_ns() + HUB_MORE_PAUSE_MS * NS_PER_MS;
             if (rc != hub->more_error)
                 log_line(LOG_LEVEL_WARNING, "attached_to_fewer", "attachments=%u of=%u why=\"%s\"",
-                         hub->links_count, hub->links_wanted, strerror(-rc));
+                         hub->links_count, hub->links_wanted, away_words(rc));
             hub->more_error = rc;
             return;
         }

@@ -311,7 +311,7 @@ static void the_page_is_what_the_document_shows(void **state)
     /* docs/format/shared-memory.md, "A memfd", worked example: the engine's. */
     static const uint8_t expected[] = {
         'b',  'u',  'l',  'l',  'a',  '/',  'E',  '1',  /* magic                       */
-        0x01, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00, /* version 1, 8 slots          */
+        0x02, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00, /* version 2, 8 slots          */
         0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* slots at 0x1000             */
         0x00, 0x20, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* constants at 0x2000         */
         0x00, 0x20, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, /* 0x2000 bytes of them        */
@@ -346,7 +346,7 @@ static void the_packets_and_slots_are_what_the_document_shows(void **state)
                                               .text_bytes = 22};
     assert_memory_equal(&completion, completion_bytes, sizeof(completion));
 
-    static const uint8_t hello_bytes[64] = {'b', 'u', 'l', 'l',  'a',  '/', 'C', '1',  1, 0, 0,
+    static const uint8_t hello_bytes[64] = {'b', 'u', 'l', 'l',  'a',  '/', 'C', '1',  2, 0, 0,
                                             0,   8,   0,   0,    0,    0,   0,   0x10, 0, 0, 0,
                                             0,   0,   0,   0x20, 0x10, 0,   0,   0,    0, 0, 1};
     const struct ipc_hello hello = {.magic = IPC_MAGIC_CLIENT,
@@ -357,13 +357,14 @@ static void the_packets_and_slots_are_what_the_document_shows(void **state)
                                     .kind = IPC_KIND_SUBMITTER};
     assert_memory_equal(&hello, hello_bytes, sizeof(hello));
 
-    static const uint8_t welcome_bytes[64] = {'b',  'u', 'l', 'l', 'a', '/', 'E', '1', 1,
-                                              0,    0,   0,   0,   0,   0,   0,   0,   0x40,
-                                              0x10, 0,   0,   0,   0,   0,   7};
+    static const uint8_t welcome_bytes[64] = {'b', 'u', 'l', 'l', 'a', '/', 'E',  '1',  2, 0, 0,
+                                              0,   0,   0,   0,   0,   0,   0x40, 0x10, 0, 0, 0,
+                                              0,   0,   7,   0,   0,   0,   0,    0,    0, 0, 2};
     const struct ipc_welcome welcome = {.magic = IPC_MAGIC_ENGINE,
                                         .version = IPC_VERSION,
                                         .memfd_bytes = 0x104000,
-                                        .session_id = 7};
+                                        .session_id = 7,
+                                        .workers_count = 2};
     assert_memory_equal(&welcome, welcome_bytes, sizeof(welcome));
 }
 

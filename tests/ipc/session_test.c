@@ -246,7 +246,7 @@ static void control_hello_brings_no_memory(void **state)
     assert_int_equal(send(ends[1], &hello, sizeof(hello), 0), sizeof(hello));
     assert_int_equal(session_receive_hello(ends[0], &got, &memfd), -EBADMSG);
     hello.arena_bytes = 0;
-    hello.version = 2;
+    hello.version = IPC_VERSION - 1;
     assert_int_equal(send(ends[1], &hello, sizeof(hello), 0), sizeof(hello));
     assert_int_equal(session_receive_hello(ends[0], &got, &memfd), -EPROTO);
 

@@ -6,7 +6,10 @@ The profile is the verdict (tests/mta/echo_engine.h); what is queued is emitted 
 """
 import os
 import pathlib
+import socket
+import struct
 import tempfile
+import threading
 import time
 import unittest
 
@@ -105,6 +108,35 @@ class Verdicts(Case):
         for arguments in (((), (b"NOTIFY=FAILURE",)), ((), (b"ORCPT=rfc822;b@r.example",)),
                           ((b"SIZE=100", b"BODY=8BITMIME"), ())):
             self.assertEqual("discard", self.send("may-queue", arguments=arguments).verdict)
+
+
+class Versions(Case):
+    def test_milter_names_the_mend_when_the_engine_is_of_another_version(self):
+        """docs/format/shared-memory.md, "Welcome": what an engine says that does not know our version."""
+        folder = tempfile.TemporaryDirectory(prefix="bulla-milter-")
+        self.addCleanup(folder.cleanup)
+        path = str(pathlib.Path(folder.name) / "engine.sock")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen(8)
+
+        def decline():
+            while True:
+                try:
+                    session = listener.accept()[0]
+                except OSError:
+                    return
+                with session:
+                    session.recv(64)
+                    session.send(struct.pack("<8sII48x", b"bulla/E1", 1, 71))
+        threading.Thread(target=decline, daemon=True).start()
+        self.milter = milter_daemon.Milter(folder.name, path, profiles=PROFILES, reinject="127.0.0.1:9",
+                                           base=KEYS.replace(os.environ["BULLA_SOCKET"], path))
+        self.addCleanup(self.milter.stop)
+        self.logged("no_engine")
+        self.logged("not_collecting")
+        self.logged("another version: install bullad and bulla-milter of the same one", 2)
 
 
 class Emissions(Case):
