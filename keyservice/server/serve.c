@@ -456,7 +456,9 @@ static int outbox_tend(void *context)
 static int link_tend(void *context)
 {
     const struct service *service = context;
-    return store_link_prune(service->store, api_now_ms());
+    bool more = false;
+    const int rc = store_link_prune(service->store, api_now_ms(), &more);
+    return rc != 0 ? rc : more ? TEND_AGAIN : 0;
 }
 
 /* What is done of the database; what is this process's own is done by serve_wait(). */

@@ -103,7 +103,10 @@ void api_link_post(void *context, struct http_request *request)
         return;
     }
     int rc = -ENOENT;
+    /* Looked at first: who guesses at tokens makes nothing wait for the database's writer. */
     if (name_read(request, link.name))
+        rc = store_link_look(service->store, link.name, api_now_ms());
+    if (rc == 0)
         rc = store_link_take(service->store, &link, api_now_ms());
     if (rc == 0)
         rc = link_finish(service, &link, link_park(service, request, &link, handle));

@@ -153,9 +153,9 @@ static uint32_t mail_locale(struct store *store, const char *address, const char
     if (shown != NULL && store_profile_get(store, profile, shown) == 0)
         locale = language_of_choice(shown->locale, 0);
     free(shown);
-    return store_account_get(store, address, &account) == 0
-               ? language_of_choice(account.language, locale)
-               : locale;
+    const int found = store_account_get(store, address, &account);
+    secret_wipe(account.password, sizeof(account.password));
+    return found == 0 ? language_of_choice(account.language, locale) : locale;
 }
 
 /* The link is kept, its audit line is written, its mail is in the outbox, in this order. */

@@ -33,6 +33,11 @@ struct send_write {
     uint64_t now_ms;
 };
 
+struct prune_write {
+    uint64_t now_ms;
+    bool more; /* out */
+};
+
 struct take_write {
     const uint8_t *name;
     uint64_t now_ms;
@@ -135,19 +140,43 @@ int store_link_send(struct store *store, const uint8_t name[STORE_LINK_NAME_BYTE
     return store_write(store, send_apply, &send);
 }
 
+struct parts_write {
+    const uint8_t *name;
+    int removed_count; /* out */
+};
+
+static int parts_remove_apply(struct store_writer *writer, void *argument)
+{
+    struct parts_write *write = argument;
+    struct sql_statement *remove = sql_use(&writer->sql, SQL_LINK_PARTS_REMOVE);
+    sql_bind_blob(remove, 1, write->name, STORE_LINK_NAME_BYTES);
+    sql_bind_u64(remove, 2, STORE_LINK_PRUNE_PARTS);
+    write->removed_count = sql_run(remove);
+    return write->removed_count < 0 ? -EIO : 0;
+}
+
+/* Some a commit, as they came: what is removed is overwritten, and that takes its time. */
+static int parts_remove(struct store *store, const uint8_t *name)
+{
+    struct parts_write write = {.name = name};
+    int rc = 0;
+    do /* a link's parts bound it */
+        rc = store_write(store, parts_remove_apply, &write);
+    while (rc == 0 && write.removed_count == STORE_LINK_PRUNE_PARTS);
+    return rc;
+}
+
 static int remove_apply(struct store_writer *writer, void *argument)
 {
-    const uint8_t *name = argument;
-    if (name_run(writer, SQL_LINK_PARTS_REMOVE, name) < 0)
-        return -EIO;
-    return name_run(writer, SQL_LINK_REMOVE, name) < 0 ? -EIO : 0;
+    return name_run(writer, SQL_LINK_REMOVE, argument) < 0 ? -EIO : 0;
 }
 
 int store_link_remove(struct store *store, const uint8_t name[STORE_LINK_NAME_BYTES])
 {
     uint8_t copy[STORE_LINK_NAME_BYTES];
     memcpy(copy, name, sizeof(copy));
-    return store_write(store, remove_apply, copy);
+    const int rc = parts_remove(store, copy);
+    return rc == 0 ? store_write(store, remove_apply, copy) : rc;
 }
 
 int store_link_look(struct store *store, const uint8_t name[STORE_LINK_NAME_BYTES],
@@ -174,17 +203,13 @@ static int take_apply(struct store_writer *writer, void *argument)
     return changed < 0 ? -EIO : changed == 0 ? -ENOENT : 0;
 }
 
-int store_link_take(struct store *store, struct store_link *link, uint64_t now_unix_ms)
+static int head_read(struct store *store, struct store_link *link)
 {
-    struct take_write take = {.name = link->name, .now_ms = now_unix_ms};
-    int rc = store_write(store, take_apply, &take);
-    if (rc != 0)
-        return rc;
     struct sql *sql = store_reader_take(store);
     struct sql_statement *get = sql_use(sql, SQL_LINK_GET);
     sql_bind_blob(get, 1, link->name, sizeof(link->name));
     const int step = sql_step(get);
-    rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
+    int rc = step == 1 ? 0 : step == 0 ? -ENOENT : -EIO;
     if (rc == 0 && (!sql_column_blob(get, COLUMN_ENVELOPE, link->id, sizeof(link->id)) ||
                     !sql_column_string(get, COLUMN_ADDRESS, link->address, sizeof(link->address))))
         rc = -EIO;
@@ -193,6 +218,14 @@ int store_link_take(struct store *store, struct store_link *link, uint64_t now_u
     sql_done(get);
     store_reader_give(store, sql);
     return rc;
+}
+
+/* Read first, where nothing is changed yet: what cannot be read is not taken either. */
+int store_link_take(struct store *store, struct store_link *link, uint64_t now_unix_ms)
+{
+    struct take_write take = {.name = link->name, .now_ms = now_unix_ms};
+    const int rc = head_read(store, link);
+    return rc == 0 ? store_write(store, take_apply, &take) : rc;
 }
 
 int store_link_read(struct store *store, const struct store_link *link, uint8_t *sealed)
@@ -228,35 +261,47 @@ int store_link_give(struct store *store, const uint8_t name[STORE_LINK_NAME_BYTE
 
 static int spend_apply(struct store_writer *writer, void *argument)
 {
-    const uint8_t *name = argument;
-    const int changed = name_run(writer, SQL_LINK_SPEND, name);
-    if (changed <= 0)
-        return changed < 0 ? -EIO : -ENOENT;
-    return name_run(writer, SQL_LINK_PARTS_REMOVE, name) < 0 ? -EIO : 0;
+    const int changed = name_run(writer, SQL_LINK_SPEND, argument);
+    return changed < 0 ? -EIO : changed == 0 ? -ENOENT : 0;
 }
 
 int store_link_spend(struct store *store, const uint8_t name[STORE_LINK_NAME_BYTES])
 {
     uint8_t copy[STORE_LINK_NAME_BYTES];
     memcpy(copy, name, sizeof(copy));
-    return store_write(store, spend_apply, copy);
+    const int rc = store_write(store, spend_apply, copy);
+    if (rc == 0) {
+        const int removed = parts_remove(store, copy);
+        (void)removed; /* then they go when its time is over */
+    }
+    return rc;
 }
 
 static int prune_apply(struct store_writer *writer, void *argument)
 {
-    static const enum sql_id prunes[] = {SQL_LINK_PARTS_PRUNE, SQL_LINK_PRUNE};
-    const uint64_t *now_ms = argument;
+    static const struct {
+        enum sql_id statement;
+        int rows_max;
+    } prunes[] = {{SQL_LINK_PARTS_PRUNE, STORE_LINK_PRUNE_PARTS},
+                  {SQL_LINK_PRUNE, STORE_LINK_PRUNE_ROWS}};
+    struct prune_write *write = argument;
+    write->more = false;
     for (size_t i = 0; i < ARRAY_COUNT(prunes); i++) {
-        struct sql_statement *prune = sql_use(&writer->sql, prunes[i]);
-        sql_bind_u64(prune, 1, *now_ms);
-        sql_bind_u64(prune, 2, STORE_LINK_PRUNE_ROWS);
-        if (sql_run(prune) < 0)
+        struct sql_statement *prune = sql_use(&writer->sql, prunes[i].statement);
+        sql_bind_u64(prune, 1, write->now_ms);
+        sql_bind_u64(prune, 2, (uint64_t)prunes[i].rows_max);
+        const int changed = sql_run(prune);
+        if (changed < 0)
             return -EIO;
+        write->more = write->more || changed >= prunes[i].rows_max;
     }
     return 0;
 }
 
-int store_link_prune(struct store *store, uint64_t now_unix_ms)
+int store_link_prune(struct store *store, uint64_t now_unix_ms, bool *more)
 {
-    return store_write(store, prune_apply, &now_unix_ms);
+    struct prune_write write = {.now_ms = now_unix_ms};
+    const int rc = store_write(store, prune_apply, &write);
+    *more = rc == 0 && write.more;
+    return rc;
 }

@@ -1,7 +1,7 @@
 /*
  * store_link: sealed messages that were mailed here, each waiting for the click on its one-time
  * link.
- * Ownership: bytes are copied in and out; store_link_take()'s ciphertext is the caller's to free.
+ * Ownership: bytes are copied in and out.
  * Threads:   any, of any process; see store.h.
  * Units:     bytes; unix milliseconds.
  * Errors:    as store.h. store_link_add(): -EACCES: the address has its share; -ENOSPC: all places
@@ -19,13 +19,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STORE_LINK_NAME_BYTES 32
-#define STORE_LINK_PART_BYTES (1024 * 1024)
-#define STORE_LINK_LIFE_MS    (UINT64_C(30) * 60 * 1000)
-#define STORE_LINK_SHARE      10                  /* of one address, within a life */
-#define STORE_LINK_ROWS_MAX   2000                /* of all                        */
-#define STORE_LINK_BYTES_MAX  (UINT64_C(4) << 30) /* of all that were not spent    */
-#define STORE_LINK_PRUNE_ROWS 64
+#define STORE_LINK_NAME_BYTES  32
+#define STORE_LINK_PART_BYTES  (1024 * 1024)
+#define STORE_LINK_LIFE_MS     (UINT64_C(30) * 60 * 1000)
+#define STORE_LINK_SHARE       10                  /* of one address, within a life */
+#define STORE_LINK_ROWS_MAX    2000                /* of all                        */
+#define STORE_LINK_BYTES_MAX   (UINT64_C(4) << 30) /* of all that were not spent    */
+#define STORE_LINK_PRUNE_ROWS  64
+#define STORE_LINK_PRUNE_PARTS 8 /* in one commit, which holds up all that waits behind it */
 
 struct store_link {
     uint8_t name[STORE_LINK_NAME_BYTES];
@@ -57,7 +58,7 @@ MUST_USE int store_link_give(struct store *store, const uint8_t name[STORE_LINK_
 /* What was taken is spent: its bytes go. */
 MUST_USE int store_link_spend(struct store *store, const uint8_t name[STORE_LINK_NAME_BYTES]);
 
-/* Ends links whose time is over; for housekeeping. */
-MUST_USE int store_link_prune(struct store *store, uint64_t now_unix_ms);
+/* Ends some of the links whose time is over; for housekeeping. */
+MUST_USE int store_link_prune(struct store *store, uint64_t now_unix_ms, bool *more);
 
 #endif

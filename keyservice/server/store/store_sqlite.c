@@ -387,13 +387,16 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_LINK_GIVE] = "UPDATE link SET state = 1 WHERE name = ?1 AND state = 2",
     [SQL_LINK_SPEND] = "UPDATE link SET state = 3, bytes = 0 WHERE name = ?1 AND state = 2",
     [SQL_LINK_REMOVE] = "DELETE FROM link WHERE name = ?1",
-    [SQL_LINK_PRUNE] = "DELETE FROM link WHERE name IN (SELECT name FROM link"
-                       " WHERE expires <= ?1 ORDER BY expires, name LIMIT ?2)",
+    [SQL_LINK_PRUNE] =
+        "DELETE FROM link WHERE name IN (SELECT l.name FROM link l WHERE l.expires <= ?1"
+        " AND NOT EXISTS (SELECT 1 FROM link_part p WHERE p.name = l.name) LIMIT ?2)",
     [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) VALUES (?1, ?2, ?3)",
     [SQL_LINK_PART_GET] = "SELECT bytes FROM link_part WHERE name = ?1 AND place = ?2",
-    [SQL_LINK_PARTS_REMOVE] = "DELETE FROM link_part WHERE name = ?1",
-    [SQL_LINK_PARTS_PRUNE] = "DELETE FROM link_part WHERE name IN (SELECT name FROM link"
-                             " WHERE expires <= ?1 ORDER BY expires, name LIMIT ?2)",
+    [SQL_LINK_PARTS_REMOVE] = "DELETE FROM link_part WHERE name = ?1 AND place IN"
+                              " (SELECT place FROM link_part WHERE name = ?1 LIMIT ?2)",
+    [SQL_LINK_PARTS_PRUNE] =
+        "DELETE FROM link_part WHERE rowid IN (SELECT p.rowid FROM link l"
+        " CROSS JOIN link_part p ON p.name = l.name WHERE l.expires <= ?1 LIMIT ?2)",
 };
 
 /* Once a process, before its first connection. Counting every allocation takes a lock of the whole

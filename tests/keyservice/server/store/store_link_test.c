@@ -92,15 +92,46 @@ static void its_time_ends_and_then_it_goes(void **state)
     const uint8_t sealed[80] = {1};
     struct store_link taken = {.name = {1}};
     const uint64_t end_ms = NOW_MS + STORE_LINK_LIFE_MS;
+    bool more = true;
     assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS), 0);
     assert_int_equal(send(fixture, &link, NOW_MS), 0);
-    assert_int_equal(store_link_prune(fixture->store, end_ms - 1), 0);
+    assert_int_equal(store_link_prune(fixture->store, end_ms - 1, &more), 0);
+    assert_false(more);
     assert_int_equal(store_link_look(fixture->store, link.name, end_ms - 1), 0);
     assert_int_equal(store_link_look(fixture->store, link.name, end_ms), -ENOENT);
     assert_int_equal(store_link_take(fixture->store, &taken, end_ms), -ENOENT);
-    assert_int_equal(store_link_prune(fixture->store, end_ms), 0);
+    assert_int_equal(store_link_prune(fixture->store, end_ms, &more), 0);
+    assert_false(more);
     assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link"), 0);
     assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link_part"), 0);
+}
+
+/* What is removed is overwritten: all of it at once would hold up every release meanwhile. */
+static void what_is_over_goes_some_parts_a_commit_and_its_head_last(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    const uint64_t parts_count = 2 * STORE_LINK_PRUNE_PARTS + 1;
+    const uint64_t end_ms = NOW_MS + STORE_LINK_LIFE_MS;
+    const struct store_link old = link_of(1, TO, parts_count * STORE_LINK_PART_BYTES);
+    const struct store_link fresh = link_of(2, TO, 80);
+    uint8_t *sealed = calloc(parts_count, STORE_LINK_PART_BYTES);
+    bool more = false;
+    assert_non_null(sealed);
+    assert_int_equal(store_link_add(fixture->store, &old, sealed, NOW_MS), 0);
+    assert_int_equal(store_link_add(fixture->store, &fresh, sealed, NOW_MS + 1), 0);
+    for (uint64_t left = parts_count; left > STORE_LINK_PRUNE_PARTS;) {
+        assert_int_equal(store_link_prune(fixture->store, end_ms, &more), 0);
+        assert_true(more);
+        left -= STORE_LINK_PRUNE_PARTS;
+        assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link_part"), left + 1);
+        assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link"), 2);
+    }
+    assert_int_equal(store_link_prune(fixture->store, end_ms, &more), 0);
+    assert_false(more);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link_part"), 1);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link"), 1);
+    assert_int_equal(store_link_remove(fixture->store, fresh.name), 0);
+    free(sealed);
 }
 
 static void an_address_has_its_share_spent_ones_included(void **state)
@@ -161,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_STORE(a_link_is_taken_once_and_gives_back_what_was_kept),
         WITH_STORE(its_time_ends_and_then_it_goes),
+        WITH_STORE(what_is_over_goes_some_parts_a_commit_and_its_head_last),
         WITH_STORE(an_address_has_its_share_spent_ones_included),
         WITH_STORE(all_places_taken_is_no_end_but_a_wait),
         WITH_STORE(what_is_removed_was_never_there),
