@@ -50,7 +50,9 @@ static int row_put(struct store_writer *writer, struct master_burst *burst,
     size_t key_bytes = 0;
     int rc = master_unwrap(writer->master, row->version, row->id, row->wrapped, row->wrapped_bytes,
                            key, &key_bytes);
-    if (rc != 0) { /* it stays as it is: others must not wait for a row that nobody can read */
+    if (rc != 0 && rc != -EBADMSG && rc != -ENOKEY)
+        return -EIO; /* for want of memory, say: it is tried again */
+    if (rc != 0) {   /* it stays as it is: others must not wait for a row that nobody can read */
         log_line(LOG_LEVEL_ERROR, "rewrap_damaged", "%s=%016" PRIx64 "%016" PRIx64,
                  table == WRAPPED_ENVELOPES ? "m" : "code_app", bytes_load_be64(row->id),
                  bytes_load_be64(row->id + 8));

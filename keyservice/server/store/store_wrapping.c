@@ -165,15 +165,17 @@ int store_wrapping_look(struct store *store, struct store_wrapping list[MASTER_V
     return step < 0 ? -EIO : 0;
 }
 
-static bool row_damaged(const struct master *master, const struct wrapped_row *row)
+/* 0 or 1; -errno where that could not be found out: such a row is not given up. */
+static int row_damaged(const struct master *master, const struct wrapped_row *row)
 {
     uint8_t key[MASTER_PLAIN_BYTES_MAX] __attribute__((cleanup(secret_wipe_32)));
     size_t key_bytes = 0;
     if (row->version == 0 || row->version >= master_version(master) ||
         master_retired(master, row->version))
-        return false;
-    return master_unwrap(master, row->version, row->id, row->wrapped, row->wrapped_bytes, key,
-                         &key_bytes) != 0;
+        return 0;
+    const int rc = master_unwrap(master, row->version, row->id, row->wrapped, row->wrapped_bytes,
+                                 key, &key_bytes);
+    return rc == -EBADMSG ? 1 : rc;
 }
 
 static int page_count(struct store *store, enum wrapped_table table,
@@ -185,7 +187,10 @@ static int page_count(struct store *store, enum wrapped_table table,
             return -EIO;
         struct store_wrapping *of = &list[row->version];
         *(table == WRAPPED_ENVELOPES ? &of->envelopes_count : &of->factors_count) += 1;
-        of->damaged_count += row_damaged(store_master(store), row);
+        const int damaged = row_damaged(store_master(store), row);
+        if (damaged < 0)
+            return damaged;
+        of->damaged_count += (uint64_t)damaged;
     }
     return 0;
 }
