@@ -4,8 +4,10 @@
  * Metric:  p50, p99 and the longest of LOOKS_COUNT lookups each, of ids and senders drawn at
  * random: first with the database's pages dropped from memory, then with what that left there; and
  * the bytes a row takes. Rows are those of the store, each with its key wrapped and its place in
- * the index of senders, put in by a bare loop that syncs nothing. Command: table_bench [--count N]
- * [--senders N] [FOLDER]; 100 million rows take some 30 GB and a quarter of an hour: nice them.
+ * the index of senders, put in by a bare loop that syncs nothing. With --pages, too, how many pages
+ * each of the three trees has, by kind, and how many entries stand in one. Command: table_bench
+ * [--count N] [--senders N] [--pages] [FOLDER]; 100 million rows take some 30 GB and a quarter of
+ * an hour: nice them.
  */
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -19,6 +21,7 @@
 #include <getopt.h>
 #include <openssl/sha.h>
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +42,7 @@
 struct table {
     uint64_t rows_count;
     uint64_t senders_count;
+    bool pages; /* to be counted */
     struct master *master;
     sqlite3 *db;
 };
@@ -233,6 +237,31 @@ static int table_make(struct table *table)
     return 0;
 }
 
+/* What each of the trees that grow with the envelopes takes: all pages are read for it. */
+static int pages_print(void)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *list = NULL;
+    int step = SQLITE_ERROR;
+    if (sqlite3_open_v2("keys.db", &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(
+            db,
+            "SELECT name, pagetype, count(*), 1.0 * sum(ncell) / count(*) FROM dbstat"
+            " WHERE name IN ('envelope', 'sqlite_autoindex_envelope_1', 'sent')"
+            " GROUP BY name, pagetype ORDER BY name, pagetype DESC",
+            -1, &list, NULL) == SQLITE_OK)
+        while ((step = sqlite3_step(list)) == SQLITE_ROW) /* at most two a tree */
+            (void)printf("%-28s %-8s %9lld pages of %5.1f\n",
+                         (const char *)sqlite3_column_text(list, 0),
+                         (const char *)sqlite3_column_text(list, 1), sqlite3_column_int64(list, 2),
+                         sqlite3_column_double(list, 3));
+    if (step != SQLITE_DONE)
+        (void)fprintf(stderr, "table_bench: %s\n", sqlite3_errmsg(db));
+    (void)sqlite3_finalize(list);
+    (void)sqlite3_close(db);
+    return step == SQLITE_DONE ? 0 : -1;
+}
+
 /* All that a release asks of the database, and its key opened. */
 static int release_look(struct store *store, const struct table *table, uint64_t random)
 {
@@ -343,6 +372,8 @@ static int bench_run(struct table *table, const char *folder)
     store_close(store);
     if (rc == 0)
         rc = table_make(table);
+    if (rc == 0 && table->pages)
+        rc = pages_print();
     if (rc == 0)
         rc = table_measure(table, &config);
     master_close(table->master);
@@ -356,6 +387,7 @@ int main(int argc, char **argv)
     static const struct option known[] = {
         {"count", required_argument, NULL, 'c'},
         {"senders", required_argument, NULL, 's'},
+        {"pages", no_argument, NULL, 'p'},
         {NULL, 0, NULL, 0},
     };
     char folder[FOLDER_BYTES];
@@ -367,11 +399,12 @@ int main(int argc, char **argv)
             table.rows_count = strtoull(optarg, NULL, 10) / ROWS_STATEMENT * ROWS_STATEMENT;
             break;
         case 's': table.senders_count = strtoull(optarg, NULL, 10); break;
+        case 'p': table.pages = true; break;
         default: table.rows_count = 0; break;
         }
     }
     if (table.senders_count == 0 || table.rows_count < table.senders_count) {
-        (void)fprintf(stderr, "usage: table_bench [--count N] [--senders N] [FOLDER]\n");
+        (void)fprintf(stderr, "usage: table_bench [--count N] [--senders N] [--pages] [FOLDER]\n");
         return 64;
     }
     if (optind < argc)
