@@ -7,8 +7,10 @@
 #include "crypto/core.h"
 #include "engine/key_link.h"
 #include "engine/worker_internal.h"
+#include "envelope/notice.h"
 #include "keyservice/key_client.h"
 #include "keyservice/record.h"
+#include "tests/engine/outage.h"
 #include "tests/ipc/pair.h"
 #include "tests/queue/disk_model.h"
 
@@ -30,7 +32,7 @@
 #define STEPS_MAX     20000 /* of a second; a bound, not a timing */
 #define START_UNIX_S  UINT64_C(1800000000)
 #define WAIT_S        60
-#define ASKS_MAX      32
+#define ASKS_MAX      64
 
 static struct disk_model *model;
 static struct waiting *waiting;
@@ -42,10 +44,13 @@ static uint32_t body_bytes;
 static uint32_t wait_s;
 static bool notify;
 static struct id last_id; /* of what was put */
+static uint64_t last_end_unix_ms;
 static uint8_t key[32];
 static uint8_t put_key;      /* its first byte while a mail is put */
 static struct worker worker; /* what control's questions are put to */
 static uint64_t now_ns;
+static uint64_t start_unix_s;           /* moves when the wall clock is set */
+static const struct snapshot *snapshot; /* NULL: nothing may need a profile */
 static uint32_t ended_count;
 static uint32_t asked[ASKS_MAX]; /* indexes, by key service */
 static uint32_t asks_count;
@@ -70,8 +75,8 @@ static void op_ask(void *user, uint32_t key_service, const struct key_request *r
 static const struct snapshot *op_snapshot(void *user)
 {
     (void)user;
-    fail_msg("nothing here needs a profile");
-    return NULL;
+    assert_non_null(snapshot);
+    return snapshot;
 }
 
 static bool op_put_ended(void *user, uint32_t job_index, int error)
@@ -95,6 +100,11 @@ static const struct waiting_ops ops = {.key_up = op_key_up,
                                        .put_ended = op_put_ended,
                                        .broken = op_broken};
 
+static uint64_t unix_ns(void)
+{
+    return start_unix_s * NS_PER_S + now_ns;
+}
+
 static void model_open(struct disk_model **made)
 {
     const struct disk_model_config config = {.seed = 7, .file_bytes_max = SEGMENT_BYTES};
@@ -115,9 +125,9 @@ static void waiting_begin(uint32_t key_services_count)
         .core = core,
         .key_services_count = key_services_count,
         .key_names = {"one", "two"},
-        .ask_ns = NS_PER_S,
+        .ask_ns = OUTAGE_ASK_S * NS_PER_S,
         .now_ns = now_ns,
-        .now_unix_ns = START_UNIX_S * NS_PER_S + now_ns,
+        .now_unix_ns = unix_ns(),
         .ops = &ops,
     };
     if (waiting_open(&waiting, &config, why) != 0)
@@ -129,6 +139,8 @@ static int begin(void **state)
 {
     (void)state;
     now_ns = NS_PER_S;
+    start_unix_s = START_UNIX_S;
+    snapshot = NULL;
     ended_count = 0;
     asks_count = 0;
     answers = true;
@@ -156,7 +168,7 @@ static int end(void **state)
 static void passes(void)
 {
     for (uint32_t n = 0; n < PASSES; n++) {
-        (void)waiting_run(waiting, now_ns, START_UNIX_S * NS_PER_S + now_ns, 32);
+        (void)waiting_run(waiting, now_ns, unix_ns(), 32);
         while (answers && asks_count > 0)
             waiting_take_verdict(waiting, asked[--asks_count], up ? KEY_STORED : KEY_AWAY);
     }
@@ -175,7 +187,7 @@ static void put(uint32_t key_service)
                                  'p', 'l', 'e', '.', 'o', 'r', 'g'};
     uint8_t record[RECORD_ROOM];
     struct id id;
-    id_make(&id, core, START_UNIX_S * NS_PER_S + now_ns);
+    id_make(&id, core, unix_ns());
     struct record wrote = {.suite = 1,
                            .level = RECORD_LEVEL_HIGH,
                            .sent_unix_ms = START_UNIX_S * 1000,
@@ -192,10 +204,11 @@ static void put(uint32_t key_service)
     assert_true(record_bytes > 0);
     last_id = id;
     const struct spool_span span = {.at = body, .bytes = body_bytes};
-    const uint64_t unix_ms = START_UNIX_S * 1000 + now_ns / NS_PER_MS;
+    const uint64_t unix_ms = unix_ns() / NS_PER_MS;
+    last_end_unix_ms = unix_ms + wait_s * UINT64_C(1000);
     const struct waiting_mail mail = {.id = &id,
                                       .arrived_unix_ms = unix_ms,
-                                      .end_unix_ms = unix_ms + wait_s * UINT64_C(1000),
+                                      .end_unix_ms = last_end_unix_ms,
                                       .record = record,
                                       .record_bytes = (uint32_t)record_bytes,
                                       .key_service = key_service,
@@ -537,6 +550,102 @@ static void one_that_is_away_is_probed_though_the_collector_is_full(void **state
     collector_finish(pair, 1);
 }
 
+/*
+ * Days of outage: the service is there twice, the wall clock is set forward and back, and the
+ * process is killed once.
+ */
+#define DAYS_HOURS   140
+#define DAYS_LAST    136 /* the hour of a mail that waits alone, and for two hours */
+#define DAYS_KILLED  64  /* in this hour */
+#define DAYS_TOLD    15  /* 11 by a clock that was a day ahead, 4 in their time */
+#define DAYS_SESSION 1
+#define HOUR_NS      (3600 * NS_PER_S)
+
+static struct outage outage;
+
+/* Half a second later, or when the next probe is due. */
+static void days_step(struct pair *pair, uint32_t *taken)
+{
+    const uint64_t due_ns = outage_due_ns(&outage);
+    now_ns += due_ns > now_ns ? MIN(due_ns - now_ns, 10 * NS_PER_S) : NS_PER_S / 2;
+    outage_clock(&outage, unix_ns() / NS_PER_S);
+    for (uint32_t n = 0; n < 4; n++) {
+        (void)waiting_run(waiting, now_ns, unix_ns(), 32);
+        const enum outage_answer answer = outage_answer(&outage, asks_count, now_ns);
+        up = breaker_is_closed(&outage.breaker);
+        while (answer != OUTAGE_SILENT && asks_count > 0)
+            waiting_take_verdict(waiting, asked[--asks_count],
+                                 answer == OUTAGE_STORED ? KEY_STORED : KEY_AWAY);
+    }
+    for (; *taken < atomic_load(&pair->peer->tail); (*taken)++) {
+        outage_came(&outage, emission_of(pair, *taken));
+        collector_sent(pair, DAYS_SESSION, *taken);
+    }
+}
+
+static void days_hour_begins(uint32_t hour)
+{
+    static const struct {
+        uint32_t hour;
+        int32_t step_s;
+    } steps[] = {{12, 18000}, {20, -34200}, {40, 14400}, {100, 86400}, {101, -86400}, {110, -2}};
+    for (uint32_t n = 0; n < ARRAY_COUNT(steps); n++)
+        if (steps[n].hour == hour)
+            start_unix_s += (uint64_t)(int64_t)steps[n].step_s;
+    outage.here = (hour >= 30 && hour < 32) || (hour >= 131 && hour < DAYS_LAST);
+    if (hour == DAYS_LAST)
+        wait_s = 7200; /* it ends while the service is asked for it */
+    if (hour < 96 ? hour % 2 == 0 : hour == DAYS_LAST) {
+        put(0);
+        outage_put(&outage, &last_id, last_end_unix_ms / 1000);
+    }
+}
+
+static struct pair *days_kill(struct pair *pair)
+{
+    collector_finish(pair, DAYS_SESSION);
+    start_again(1);
+    outage_client_begin(&outage);
+    return collector_begin(DAYS_SESSION);
+}
+
+static void each_mail_of_days_of_outage_is_sent_or_told_of_once(void **state)
+{
+    static struct snapshot texts;
+    const struct notice_config config = {.locale = "en",
+                                         .key_service_url = "https://keys.example.com",
+                                         .message_id_host = "mx.example.com"};
+    char why[NOTICE_WHY_BYTES];
+    uint32_t taken = 0;
+    (void)state;
+    texts.profiles_count = 1;
+    texts.profiles[0].name_bytes = 7;
+    memcpy(texts.profiles[0].profile.name, "default", 8);
+    assert_int_equal(notice_open(&texts.profiles[0].notice, &config, why), 0);
+    snapshot = &texts;
+    wait_s = 3 * 86400;
+    answers = false; /* but as days_step() says */
+    outage_client_begin(&outage);
+    waiting_begin(1);
+    struct pair *pair = collector_begin(DAYS_SESSION);
+    for (uint32_t hour = 0; hour < DAYS_HOURS; hour++) {
+        if (hour == DAYS_KILLED) {
+            pair = days_kill(pair);
+            taken = 0;
+        }
+        days_hour_begins(hour);
+        while (now_ns < (hour + 1) * HOUR_NS)
+            days_step(pair, &taken);
+        const uint32_t waits = outage_waits(&outage);
+        assert_true(!outage.here || waits == 0);
+    }
+    assert_int_equal(outage.mails_count, OUTAGE_MAILS_MAX);
+    assert_int_equal(outage_waits(&outage), 0);
+    assert_int_equal(outage_told(&outage), DAYS_TOLD);
+    collector_finish(pair, DAYS_SESSION);
+    notice_close(texts.profiles[0].notice);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +669,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(one_that_is_away_is_probed_though_the_collector_is_full,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(each_mail_of_days_of_outage_is_sent_or_told_of_once, begin,
+                                        end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
