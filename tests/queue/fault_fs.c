@@ -4,9 +4,8 @@
  *     fault_fs FOLDER MOUNTPOINT FAULT INDEX HOW_MANY
  *
  * FAULT names what goes wrong with operations INDEX to INDEX + HOW_MANY - 1 of its kind, counted
- * from 0 since the mount: write-eio, write-enospc, write-short, write-misdirected, write-lost,
- * write-flip, sync-eio, read-eio, read-flip, read-stale, create-enospc; or none. Runs in the
- * foreground until it is unmounted.
+ * from 0 since the mount; `kinds` below has the names. Runs in the foreground until it is
+ * unmounted, and then says how many operations went wrong.
  */
 #define FUSE_USE_VERSION 31
 
@@ -14,9 +13,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,53 +26,61 @@
 #define BLOCK_BYTES  4096
 #define MISDIRECT_BY 8192
 
+enum operation { OPERATION_WRITE, OPERATION_SYNC, OPERATION_READ, OPERATION_CREATE };
+
 enum fault {
     FAULT_NONE,
-    FAULT_WRITE_EIO,
-    FAULT_WRITE_ENOSPC,
-    FAULT_WRITE_SHORT,
-    FAULT_WRITE_MISDIRECTED,
-    FAULT_WRITE_LOST,
-    FAULT_WRITE_FLIP,
-    FAULT_SYNC_EIO,
-    FAULT_READ_EIO,
-    FAULT_READ_FLIP,
-    FAULT_READ_STALE,
-    FAULT_CREATE_ENOSPC,
-    FAULT_COUNT,
+    FAULT_ERROR, /* the operation fails, and nothing was done */
+    FAULT_SHORT,
+    FAULT_MISDIRECTED,
+    FAULT_LOST,
+    FAULT_FLIP,
+    FAULT_STALE,
 };
 
-static const char *const fault_names[FAULT_COUNT] = {
-    [FAULT_NONE] = "none",
-    [FAULT_WRITE_EIO] = "write-eio",
-    [FAULT_WRITE_ENOSPC] = "write-enospc",
-    [FAULT_WRITE_SHORT] = "write-short",
-    [FAULT_WRITE_MISDIRECTED] = "write-misdirected",
-    [FAULT_WRITE_LOST] = "write-lost",
-    [FAULT_WRITE_FLIP] = "write-flip",
-    [FAULT_SYNC_EIO] = "sync-eio",
-    [FAULT_READ_EIO] = "read-eio",
-    [FAULT_READ_FLIP] = "read-flip",
-    [FAULT_READ_STALE] = "read-stale",
-    [FAULT_CREATE_ENOSPC] = "create-enospc",
+static const struct kind {
+    const char *name;
+    enum operation operation;
+    enum fault fault;
+    int error;
+} kinds[] = {
+    {"none", OPERATION_WRITE, FAULT_NONE, 0},
+    {"write-eio", OPERATION_WRITE, FAULT_ERROR, EIO},
+    {"write-enospc", OPERATION_WRITE, FAULT_ERROR, ENOSPC},
+    {"write-eintr", OPERATION_WRITE, FAULT_ERROR, EINTR},
+    {"write-ecanceled", OPERATION_WRITE, FAULT_ERROR, ECANCELED},
+    {"write-short", OPERATION_WRITE, FAULT_SHORT, 0},
+    {"write-misdirected", OPERATION_WRITE, FAULT_MISDIRECTED, 0},
+    {"write-lost", OPERATION_WRITE, FAULT_LOST, 0},
+    {"write-flip", OPERATION_WRITE, FAULT_FLIP, 0},
+    {"sync-eio", OPERATION_SYNC, FAULT_ERROR, EIO},
+    {"sync-eintr", OPERATION_SYNC, FAULT_ERROR, EINTR},
+    {"read-eio", OPERATION_READ, FAULT_ERROR, EIO},
+    {"read-eintr", OPERATION_READ, FAULT_ERROR, EINTR},
+    {"read-flip", OPERATION_READ, FAULT_FLIP, 0},
+    {"read-stale", OPERATION_READ, FAULT_STALE, 0},
+    {"create-enospc", OPERATION_CREATE, FAULT_ERROR, ENOSPC},
 };
-
-enum operation { OPERATION_WRITE, OPERATION_SYNC, OPERATION_READ, OPERATION_CREATE };
 
 static struct {
     int folder;
-    enum fault fault;
+    const struct kind *kind;
     uint64_t index;
     uint64_t how_many;
-    _Atomic uint64_t counts[OPERATION_CREATE + 1];
+    _Atomic uint64_t count; /* of operations of the kind */
+    _Atomic uint64_t wrong; /* of them                   */
 } faulty;
 
-/* Whether this operation is the one. */
+/* What goes wrong with this operation. */
 static enum fault now(enum operation operation)
 {
-    const uint64_t count = atomic_fetch_add(&faulty.counts[operation], 1);
-    return count >= faulty.index && count - faulty.index < faulty.how_many ? faulty.fault
-                                                                           : FAULT_NONE;
+    if (operation != faulty.kind->operation || faulty.kind->fault == FAULT_NONE)
+        return FAULT_NONE;
+    const uint64_t count = atomic_fetch_add(&faulty.count, 1);
+    if (count < faulty.index || count - faulty.index >= faulty.how_many)
+        return FAULT_NONE;
+    atomic_fetch_add(&faulty.wrong, 1);
+    return faulty.kind->fault;
 }
 
 /* Paths begin with a slash; what is shown has no folders. */
@@ -125,8 +132,8 @@ static int fs_open(const char *path, struct fuse_file_info *info)
 
 static int fs_create(const char *path, mode_t mode, struct fuse_file_info *info)
 {
-    if (now(OPERATION_CREATE) == FAULT_CREATE_ENOSPC)
-        return -ENOSPC;
+    if (now(OPERATION_CREATE) == FAULT_ERROR)
+        return -faulty.kind->error;
     return open_as(path, info->flags | O_CREAT, mode, info);
 }
 
@@ -138,11 +145,11 @@ static int fs_read(const char *path, char *dst, size_t bytes, off_t offset,
     (void)path;
     if (n < 0)
         return -errno;
-    if (fault == FAULT_READ_EIO)
-        return -EIO;
-    if (fault == FAULT_READ_FLIP && n > 0)
+    if (fault == FAULT_ERROR)
+        return -faulty.kind->error;
+    if (fault == FAULT_FLIP && n > 0)
         dst[n / 2] ^= 0x10;
-    if (fault == FAULT_READ_STALE)
+    if (fault == FAULT_STALE)
         memset(dst, 0, (size_t)n);
     return (int)n;
 }
@@ -152,20 +159,18 @@ static int fs_write(const char *path, const char *src, size_t bytes, off_t offse
 {
     const enum fault fault = now(OPERATION_WRITE);
     (void)path;
-    if (fault == FAULT_WRITE_EIO)
-        return -EIO;
-    if (fault == FAULT_WRITE_ENOSPC)
-        return -ENOSPC;
-    if (fault == FAULT_WRITE_LOST)
+    if (fault == FAULT_ERROR)
+        return -faulty.kind->error;
+    if (fault == FAULT_LOST)
         return (int)bytes;
-    if (fault == FAULT_WRITE_SHORT)
+    if (fault == FAULT_SHORT)
         bytes = bytes > BLOCK_BYTES ? bytes / 2 & ~(size_t)(BLOCK_BYTES - 1) : bytes / 2;
-    if (fault == FAULT_WRITE_MISDIRECTED)
+    if (fault == FAULT_MISDIRECTED)
         offset += MISDIRECT_BY;
     const ssize_t n = pwrite((int)info->fh, src, bytes, offset);
     if (n < 0)
         return -errno;
-    if (fault == FAULT_WRITE_FLIP && n > 0) {
+    if (fault == FAULT_FLIP && n > 0) {
         const char flipped = (char)(src[n / 3] ^ 1);
         if (pwrite((int)info->fh, &flipped, 1, offset + n / 3) != 1)
             return -EIO;
@@ -178,7 +183,7 @@ static int fs_fsync(const char *path, int data_only, struct fuse_file_info *info
     (void)path;
     (void)data_only;
     (void)info;
-    return now(OPERATION_SYNC) == FAULT_SYNC_EIO ? -EIO : 0;
+    return now(OPERATION_SYNC) == FAULT_ERROR ? -faulty.kind->error : 0;
 }
 
 static int fs_fsyncdir(const char *path, int data_only, struct fuse_file_info *info)
@@ -227,11 +232,11 @@ static const struct fuse_operations operations = {
     .release = fs_release,
 };
 
-static bool fault_parse(const char *name)
+static bool kind_parse(const char *name)
 {
-    for (uint32_t i = 0; i < FAULT_COUNT; i++) {
-        if (strcmp(fault_names[i], name) == 0) {
-            faulty.fault = (enum fault)i;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(kinds[i].name, name) == 0) {
+            faulty.kind = &kinds[i];
             return true;
         }
     }
@@ -248,7 +253,7 @@ static bool number_parse(const char *text, uint64_t *number)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6 || !fault_parse(argv[3]) || !number_parse(argv[4], &faulty.index) ||
+    if (argc != 6 || !kind_parse(argv[3]) || !number_parse(argv[4], &faulty.index) ||
         !number_parse(argv[5], &faulty.how_many)) {
         (void)fputs("usage: fault_fs FOLDER MOUNTPOINT FAULT INDEX HOW_MANY\n", stderr);
         return EXIT_USAGE;
@@ -260,5 +265,7 @@ int main(int argc, char **argv)
     }
     char foreground[] = "-f";
     char *arguments[] = {argv[0], foreground, argv[2], NULL};
-    return fuse_main(3, arguments, &operations, NULL);
+    const int status = fuse_main(3, arguments, &operations, NULL);
+    (void)printf("%" PRIu64 "\n", atomic_load(&faulty.wrong));
+    return status;
 }
