@@ -1,5 +1,5 @@
 """`bulla-bench suite --short`: its JSON has every claim, and says of each what it must. BULLA_SUITE_ROWS names the rows
-to measure, by commas; all of them without.
+to measure, by commas, or is "all"; without it those that take the longest are left to `tools/soak suite`.
 
 No time is judged. What a machine lacks (a corpus, a browser) stands there as not measured, with the reason.
 """
@@ -16,7 +16,10 @@ CLAIMS_OF_ROW = {"small": 1, "large": 3, "corpus": 2, "size": 4, "browser": 6, "
                  "scaling": 1}
 MEASURED_EVERYWHERE = {"small", "large", "latency", "tail", "memory", "idle", "keyservice"}
 FIGURES_OF_ROW = {"spool": {"spool"}}
-ROWS = [row for row in os.environ.get("BULLA_SUITE_ROWS", "").split(",") if row] or list(CLAIMS_OF_ROW)
+LONGEST = {"corpus", "browser", "spool"}
+CHOSEN = os.environ.get("BULLA_SUITE_ROWS", "")
+ROWS = (list(CLAIMS_OF_ROW) if CHOSEN == "all"
+        else [row for row in CHOSEN.split(",") if row] or [row for row in CLAIMS_OF_ROW if row not in LONGEST])
 FIGURES = {"small", "large", "size", "latency_half_load", "latency_curve", "tail", "hotpath", "memory", "idle",
            "workers", "mixed_sizes", "many_clients", "keyservice", "real", "spool"}
 TOO_BUSY = ("nothing was sealed", "of ")  # on a machine that gives the engine no time: no fault of the suite
@@ -74,6 +77,7 @@ def check_everything(program):
     left_out = CLAIMS_OF_ROW.keys() - set(ROWS)
     done, found = suite(program, *(["--only", ",".join(ROWS)] if left_out else []))
     print(done.stdout, done.stderr, sep="\n")
+    print(f"suite: {sum(claim['value'] is not None for claim in found['claims'])} claims measured", flush=True)
     for name in ("processor", "cores", "kernel", "isa", "compiler", "commit"):
         assert found["machine"][name], name
     rows = collections.Counter(claim["row"] for claim in found["claims"])

@@ -7,7 +7,7 @@ import sys
 
 import drive
 
-STEP = int(os.environ.get("BULLA_E2E_CORPUS_STEP", "1"))  # every n-th message
+STEP = int(os.environ.get("BULLA_E2E_CORPUS_STEP", "4"))  # every n-th message; all of them: tools/soak corpus
 EOLS = {"as it is": None, "CRLF": b"\r\n", "LF": b"\n"}
 
 

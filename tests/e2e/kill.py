@@ -205,7 +205,10 @@ class Kill(drive.Case):
             opened = self.keys.open(came[number][0].data)
             self.assertEqual((0, ""), (opened.status, opened.err))
             self.assertTrue(opened.out == load.original(number))
-        print(f"kill: {dict(killed)}; {len(load.accepted)} taken, all arrived; "
+        kinds = ", ".join(f"{kind} {count}" for kind, count in killed.items())
+        print(f"kill: {sum(killed.values()) - killed[self.cut_network.__name__]} kills ({kinds}); "
+              f"{len(load.accepted)} taken, {len(load.accepted & set(came))} arrived, "
+              f"{len(load.accepted - set(came))} lost; "
               f"{len(load.put_off)} put off, of which {len(set(came) & load.put_off)} came; "
               f"twice and identical: {ours} by us, {theirs} by Postfix", flush=True)
 

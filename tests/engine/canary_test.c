@@ -108,7 +108,7 @@ static void bullad_crosses_and_leaks_no_message_of_two_clients(void **state)
         assert_int_equal(WEXITSTATUS(status), 0);
         (void)close(keys_fd[i]);
     }
-    print_message("%u messages opened\n", count * CANARY_CLIENTS);
+    print_message("canaries: %u messages opened\n", count * CANARY_CLIENTS);
     assert_int_equal(stand_in_stored(bullad.service), count * CANARY_CLIENTS);
     assert_int_equal(daemon_stop(&bullad), 0);
     daemon_fini(&bullad);

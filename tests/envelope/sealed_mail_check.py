@@ -17,7 +17,7 @@ ALLOWED = {
     "from", "sender", "reply-to", "to", "cc", "subject", "date", "message-id", "in-reply-to",
     "references", "auto-submitted", "mime-version", "content-type",
 }
-STEP = int(os.environ.get("BULLA_SEALED_MAIL_STEP", "1"))  # every n-th mail is read
+STEP = int(os.environ.get("BULLA_SEALED_MAIL_STEP", "3"))  # every n-th mail is read; all: tools/soak corpus
 OWN = {"env@sender.example", "env@recipient.example", "MAILER-DAEMON@mail.example.com"}
 
 

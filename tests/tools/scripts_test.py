@@ -260,6 +260,59 @@ class Deps(Folder):
         self.assertEqual(["sudo", "install", "sudo", "update", "sudo", "install"], self.log())
 
 
+class Soak(Tree):
+    """tools/soak among tests that only say figures."""
+
+    CRASH = ("crash: 30 states (4 in recovery; 9 images again, left out), 2 second recoveries, 3 kills, 1 loads, "
+             "1 restarts, 8 records stored, 0 refused, 5 moved, 7 commits, 0 violations, 1.5 s")
+
+    def program(self, path, text):
+        self.write(path, f"#!/bin/bash\n{text}\n").chmod(0o755)
+
+    def soak(self, *arguments):
+        self.write("tools/.keep", "")
+        shutil.copy(TOOLS / "soak", self.folder / "tools" / "soak")
+        return run(self.folder / "tools" / "soak", *arguments,
+                   env={**os.environ, "BULLA_BUILD_DIR": str(self.folder / "build")})
+
+    def figures(self):
+        self.program("build/tests/queue/queue_crash_test", f"echo '{self.CRASH}'; env >'{self.folder}/env'")
+        self.program("build/tests/queue/queue_fault_test",
+                     "echo 'faults: 2 loads with 40 faults, 9 power cuts, 0 violations'")
+        self.write("tests/queue/fault_fs.py", 'print("fault_fs: 62 runs, 205 operations failed, 9 stored, 1 wrong")')
+        self.write("tests/queue/power_cut.py", 'print("10 cuts, 7 stored, 2 forgotten, 1 failed, 2 lost")')
+        self.program("tools/mutate", "echo 'killed   x (0.1 s): 7 states'; echo '9 killed, 0 survived'")
+
+    def test_the_closing_line_sums_up_what_ran(self):
+        self.figures()
+        ended = self.soak("--short", "faults", "power", "crash", "fault_index", "mutants")
+        self.assertEqual(0, ended.returncode, ended.stdout + ended.stderr)
+        self.assertEqual(["soak: 30 states of a disk, 245 faults, 9 mutants killed, 0 survived, 10 power cuts; 3 lost",
+                          "5 passed, 0 failed"], ended.stdout.splitlines()[-2:])
+
+    def test_the_short_form_leaves_lengths_to_the_tests(self):
+        self.figures()
+        for arguments, longer in ((["--short"], False), ([], True)):
+            self.assertEqual(0, self.soak(*arguments, "crash").returncode)
+            self.assertEqual(longer, "BULLA_CRASH_STATES=" in (self.folder / "env").read_text())
+
+    def test_one_that_says_no_figures_has_failed(self):
+        self.figures()
+        self.program("build/tests/queue/queue_crash_test", "echo 'crash: many states, 0 violations'")
+        ended = self.soak("--short", "crash", "power")
+        self.assertEqual(1, ended.returncode)
+        self.assertIn("FAIL  crash", ended.stdout)
+        self.assertEqual(["soak: 10 power cuts; 2 lost", "1 passed, 1 failed"], ended.stdout.splitlines()[-2:])
+
+    def test_one_that_fails_has_failed_whatever_it_says(self):
+        self.figures()
+        self.program("tools/mutate", "echo '8 killed, 1 survived'; exit 1")
+        ended = self.soak("--short", "mutants")
+        self.assertEqual(1, ended.returncode)
+        self.assertEqual(["soak: 8 mutants killed, 1 survived; 0 lost", "0 passed, 1 failed"],
+                         ended.stdout.splitlines()[-2:])
+
+
 class Readme(unittest.TestCase):
     def test_the_client_is_the_one_that_is_compiled_and_tested(self):
         readme = (ROOT / "README.md").read_text()
