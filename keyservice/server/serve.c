@@ -91,7 +91,7 @@ static const struct http_route public_routes[] = {
     {"GET", "/v1/online/", HTTP_FAST, false, 0, api_online_look},
     {"POST", "/v1/online/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_online_open},
     {"GET", "/link/", HTTP_FAST, false, 0, api_link_get},
-    {"POST", "/link/", HTTP_FAST, false, API_BODY_BYTES_MAX, api_link_post},
+    {"POST", "/link/", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_link_post},
     {"POST", "/online/", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_plain_post},
     {"GET", "/v1/admin/users", HTTP_FAST, false, 0, api_admin_users},
     {"POST", "/v1/admin/users", HTTP_SLOW, false, API_BODY_BYTES_MAX, api_admin_user_add},

@@ -20,7 +20,8 @@
 #define HUB_PROGRESS_MS     10000
 #define HUB_ATTACH_PAUSE_MS 100
 #define HUB_IDLE_MS         1000
-#define HUB_MORE_PAUSE_MS   10000              /* when a further attachment is refused */
+#define HUB_MORE_PAUSE_MS   10000              /* when a further attachment is refused, ... */
+#define HUB_MORE_PAUSE_MAX  (600 * 1000)       /* ... doubled up to this: the engine logs each */
 #define HUB_INPUT_BYTES     ((size_t)64 << 20) /* of all attachments, if no mail needs more */
 
 enum job_state {
@@ -68,6 +69,7 @@ struct hub {
     uint32_t link_turn;
     uint64_t attach_after_ns;
     uint64_t more_after_ns;
+    uint64_t more_pause_ms;
     int attach_error;
     int more_error;
 };
@@ -254,7 +256,9 @@ static void hub_attach_more(struct hub *hub)
     while (hub->links_count < hub->links_wanted) {
         const int rc = link_attach(hub, HUB_INPUT_BYTES / hub->links_wanted);
         if (rc != 0) {
-            hub->more_after_ns = clock_monotonic_ns() + HUB_MORE_PAUSE_MS * NS_PER_MS;
+            hub->more_pause_ms =
+                MIN(MAX(2 * hub->more_pause_ms, HUB_MORE_PAUSE_MS), HUB_MORE_PAUSE_MAX);
+            hub->more_after_ns = clock_monotonic_ns() + hub->more_pause_ms * NS_PER_MS;
             if (rc != hub->more_error)
                 log_line(LOG_LEVEL_WARNING, "attached_to_fewer", "attachments=%u of=%u why=\"%s\"",
                          hub->links_count, hub->links_wanted, away_words(rc));
@@ -262,6 +266,7 @@ static void hub_attach_more(struct hub *hub)
             return;
         }
         hub->more_error = 0;
+        hub->more_pause_ms = 0;
     }
 }
 

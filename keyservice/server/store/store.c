@@ -66,8 +66,9 @@ struct store {
     pthread_cond_t unled; /* for the folder: the lead is free       */
     bool fold_due;        /* the folder is the next to lead         */
     bool stop;
-    atomic_bool healthy; /* the last group was committed                         */
-    atomic_bool reached; /* the last reading, or a group since, had a connection */
+    atomic_bool healthy;    /* the last group was committed                         */
+    atomic_bool lines_fail; /* the last lines behind a commit were not kept          */
+    atomic_bool reached;    /* the last reading, or a group since, had a connection */
 
     struct store_pool readers;
     struct store_pool singles; /* none, unless nodes share */
@@ -127,6 +128,7 @@ static void lines_behind(struct store *store, struct store_job *jobs)
     ASSERT(trail->within != NULL || trail->behind != NULL);
     if (trail->behind != NULL)
         rc = trail->behind(trail->context, lines, count);
+    atomic_store_explicit(&store->lines_fail, rc != 0, memory_order_relaxed);
     for (struct store_job *job = jobs; job != NULL; job = job->next)
         if (job->line != NULL && job->rc == 0)
             job->rc = rc != 0 ? rc : job->line->rc;
@@ -410,6 +412,7 @@ const struct master *store_master(const struct store *store)
 bool store_healthy(const struct store *store)
 {
     return atomic_load_explicit(&store->healthy, memory_order_relaxed) &&
+           !atomic_load_explicit(&store->lines_fail, memory_order_relaxed) &&
            atomic_load_explicit(&store->reached, memory_order_relaxed);
 }
 

@@ -143,7 +143,7 @@ static bool count_read(sqlite3 *db, const char *statement, uint64_t *count)
     return fine;
 }
 
-/* A backup knows of sessions that were ended since, of codes, and of mails that were sent since:
+/* A backup knows of sessions and tokens that were ended since, of codes, and of mails that were sent since:
  * they do not come back. The heads of mails stay, as of any that were sent. */
 static int past_forget(const char *path, bool keep_outbox, struct store_restored *restored,
                        char why[STORE_WHY_BYTES])
@@ -156,7 +156,7 @@ static int past_forget(const char *path, bool keep_outbox, struct store_restored
     bool fine = sqlite3_exec(db,
                              "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM session;"
                              "DELETE FROM pending; DELETE FROM enrol; DELETE FROM reset;"
-                             "DELETE FROM link; DELETE FROM link_part",
+                             "DELETE FROM link; DELETE FROM link_part; DELETE FROM token",
                              NULL, NULL, NULL) == SQLITE_OK;
     if (fine && !keep_outbox)
         fine = count_read(db, "SELECT count(DISTINCT id) FROM outbox_to", &restored->mails_count) &&

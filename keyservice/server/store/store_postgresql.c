@@ -26,6 +26,7 @@ static const char *const again_states[] = {
     "23505", /* an id is taken, which COPY cannot pass over */
     "40001", /* serialisation */
     "40P01", /* deadlock */
+    "55P03", /* a lock that another service holds for too long */
 };
 
 static int driver_open(struct sql *sql, const struct sql_place *place, char why[STORE_WHY_BYTES])
