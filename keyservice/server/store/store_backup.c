@@ -143,8 +143,8 @@ static bool count_read(sqlite3 *db, const char *statement, uint64_t *count)
     return fine;
 }
 
-/* A backup knows of sessions and tokens that were ended since, of codes, and of mails that were sent since:
- * they do not come back. The heads of mails stay, as of any that were sent. */
+/* A backup knows of sessions and tokens that were ended since, of codes, and of mails that were
+ * sent since: they do not come back. The heads of mails stay, as of any that were sent. */
 static int past_forget(const char *path, bool keep_outbox, struct store_restored *restored,
                        char why[STORE_WHY_BYTES])
 {
