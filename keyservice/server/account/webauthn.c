@@ -19,7 +19,10 @@
 #define FLAG_PRESENT       0x01
 #define FLAG_VERIFIED      0x04
 #define FLAG_CREDENTIAL    0x40
-#define CLIENT_NESTING_MAX 8 /* brackets of one client data: it is flat but for what may come */
+#define ATTESTED_AT        37 /* AAGUID, length, credential; then its key */
+#define ATTESTED_BYTES     18
+#define CBOR_ITEMS_MAX     64 /* heads of one data, and items that one of them declares */
+#define CLIENT_NESTING_MAX 8  /* brackets of one client data: it is flat but for what may come */
 
 void webauthn_party_fill(struct webauthn_party *party, const char *public_url)
 {
@@ -68,6 +71,54 @@ int webauthn_client(const struct webauthn_party *party, const char *type,
     return fine ? 0 : -EACCES;
 }
 
+/* The number that a head of CBOR has (RFC 8949, 3); 0: none that CTAP2 lets a program write. */
+static size_t cbor_head(const uint8_t *at, size_t bytes, uint64_t *number)
+{
+    const uint8_t more = at[0] & 31;
+    const size_t wide = more < 24 ? 0 : (size_t)1 << (more - 24);
+    if (more > 27 || wide >= bytes)
+        return 0;
+    *number = wide == 0 ? more : 0;
+    for (size_t i = 0; i < wide; i++)
+        *number = *number << 8 | at[1 + i];
+    return 1 + wide;
+}
+
+/* Few items in all, each as long as there are bytes: libcbor allocates what a head declares before
+ * it looks whether anything follows. How they nest is libfido2's to see. */
+static bool cbor_small(const uint8_t *at, size_t bytes)
+{
+    for (uint32_t n = 0; n < CBOR_ITEMS_MAX && bytes > 0; n++) {
+        uint64_t number = 0;
+        const uint8_t kind = at[0] >> 5;
+        size_t used = cbor_head(at, bytes, &number);
+        if (used == 0)
+            return false;
+        if ((kind == 2 || kind == 3) && number > bytes - used)
+            return false;
+        if ((kind == 4 || kind == 5) && number > CBOR_ITEMS_MAX)
+            return false;
+        if (kind == 2 || kind == 3)
+            used += (size_t)number;
+        at += used;
+        bytes -= used;
+    }
+    return bytes == 0;
+}
+
+/* What stands behind the counter: a credential with its key, extensions. */
+static bool data_small(struct webauthn_bytes data)
+{
+    size_t used = ATTESTED_AT;
+    if ((data.at[FLAGS_AT] & FLAG_CREDENTIAL) != 0) {
+        if (data.bytes < ATTESTED_AT + ATTESTED_BYTES)
+            return false;
+        const uint8_t *length = data.at + ATTESTED_AT + ATTESTED_BYTES - 2;
+        used += ATTESTED_BYTES + ((size_t)length[0] << 8 | length[1]);
+    }
+    return used <= data.bytes && cbor_small(data.at + used, data.bytes - used);
+}
+
 /* For this relying party, by somebody who was there and proved who they are. */
 static bool data_sound(const struct webauthn_party *party, struct webauthn_bytes data,
                        uint8_t flags)
@@ -77,7 +128,8 @@ static bool data_sound(const struct webauthn_party *party, struct webauthn_bytes
         return false;
     (void)SHA256((const uint8_t *)party->id, strlen(party->id), digest);
     flags |= FLAG_PRESENT | FLAG_VERIFIED;
-    return ct_equal(digest, data.at, sizeof(digest)) && (data.at[FLAGS_AT] & flags) == flags;
+    return ct_equal(digest, data.at, sizeof(digest)) && (data.at[FLAGS_AT] & flags) == flags &&
+           data_small(data);
 }
 
 /* A credential of libfido2 that has read the data, or NULL: its algorithm has to be told first. */
