@@ -224,6 +224,14 @@ class Service:
     def open(self, **fields):
         return self.call("POST", "/v1/open", json.dumps(fields), {"Content-Type": "text/plain"})
 
+    def rows_count(self, table):
+        """Behind the service's back."""
+        statement = f"SELECT count(*) FROM {table}"
+        if self.database:
+            return int(psql(statement, self.database))
+        with contextlib.closing(sqlite3.connect(self.path("keys.db"), timeout=WAIT_S)) as db:
+            return db.execute(statement).fetchone()[0]
+
     def sql(self, sqlite, postgresql):
         """A change behind the service's back."""
         if self.database:
@@ -343,4 +351,5 @@ class Case(unittest.TestCase):
 
 
 def main():
-    unittest.main(argv=[sys.argv[0], "-v"])
+    """All tests of the file, or the classes that the command names."""
+    unittest.main(argv=[sys.argv[0], "-v", *sys.argv[1:]])

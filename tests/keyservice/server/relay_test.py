@@ -1,12 +1,10 @@
 """The service's own mail through a relay that takes it, is away, refuses, hangs, and encrypts."""
 import base64
-import contextlib
 import email
 import email.policy
 import os
 import re
 import socket
-import sqlite3
 import ssl
 import tempfile
 import threading
@@ -253,10 +251,8 @@ class Receipts(Case):
                                   {"m": identity.hex(), "pub": keyd.public_key()})
             self.assertEqual(answer.status, 200, answer.body)
         self.wait_log("outbox_dropped")
-        with contextlib.closing(sqlite3.connect(self.service.path("keys.db"), keyd.WAIT_S)) as rows:
-            self.wait(lambda: rows.execute("SELECT count(*) FROM notice").fetchone() == (0,),
-                      "a notice waits")
-            self.assertEqual(rows.execute("SELECT count(*) FROM outbox_to").fetchone(), (0,))
+        self.wait(lambda: self.service.rows_count("notice") == 0, "a notice waits")
+        self.assertEqual(self.service.rows_count("outbox_to"), 0)
         self.assertEqual(len(relay.sessions), 1)
         envelope = [line.split(b":")[1].split(b">")[0] for line in relay.sessions[0]
                     if line[:4].upper() in (b"MAIL", b"RCPT")]
