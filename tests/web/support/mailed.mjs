@@ -25,3 +25,14 @@ export async function mailedCode(demo, count, to = '') {
     }
     return assert.fail('no mail with a code');
 }
+
+/** The link for opening online that was mailed to this address. */
+export async function mailedLink(demo, to) {
+    for (let waited = 0; waited < WAIT_MS_MAX; waited += LOOK_MS) {
+        const link = mailedTexts(demo, to).map((mail) => /^ +(https:\S+\/link\/[\w-]{43})\s*$/m.exec(mail)?.[1]).find(Boolean);
+        if (link)
+            return link;
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    return assert.fail('no mail with a link');
+}
