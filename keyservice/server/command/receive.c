@@ -27,6 +27,8 @@
 
 #define RECEIVE_FIRST_BYTES (UINT32_C(256) << 10)
 #define RECEIVE_READ_BYTES  (UINT32_C(64) << 10)
+#define SEALING_BYTES_MAX   (UINT32_C(64) << 10) /* what sealing adds, beside a share of the bytes \
+                                                  */
 
 _Static_assert(ACCOUNT_ADDRESS_BYTES == STORE_ADDRESS_BYTES, "one address");
 
@@ -221,6 +223,8 @@ static int answer(struct receive *receive)
         return end(receive, EX_TEMPFAIL, "the database cannot be read");
     if (envelope.suite != received->suite)
         return end(receive, 0, "the envelope is damaged");
+    if (received->sealed_bytes > envelope.mail_bytes + envelope.mail_bytes / 64 + SEALING_BYTES_MAX)
+        return end(receive, 0, "more bytes than were sealed");
     rc = link_send(receive, &envelope);
     if (rc == 0)
         return end(receive, 0, "a link was sent");

@@ -56,17 +56,19 @@ static int room_check(struct sql *sql, struct head_write *head)
     struct sql_statement *get = sql_use(sql, SQL_LINK_COUNT);
     sql_bind_u64(get, 1, head->now_ms);
     sql_bind_string(get, 2, head->link->address);
+    sql_bind_blob(get, 3, head->link->id, sizeof(head->link->id));
     const int step = sql_step(get);
     const uint64_t rows = step == 1 ? sql_column_u64(get, 0) : 0;
     const uint64_t bytes = step == 1 ? sql_column_u64(get, 1) : 0;
     const uint64_t own = step == 1 ? sql_column_u64(get, 2) : 0;
+    const uint64_t same = step == 1 ? sql_column_u64(get, 3) : 0;
     sql_done(get);
     if (step != 1)
         return -EIO;
-    head->full =
-        own < STORE_LINK_SHARE &&
-        (rows >= STORE_LINK_ROWS_MAX || bytes + head->link->sealed_bytes > STORE_LINK_BYTES_MAX);
-    return head->full || own >= STORE_LINK_SHARE ? -EACCES : 0;
+    const bool served = own >= STORE_LINK_SHARE || same >= STORE_LINK_SHARE_ONE;
+    head->full = !served && (rows >= STORE_LINK_ROWS_MAX ||
+                             bytes + head->link->sealed_bytes > STORE_LINK_BYTES_MAX);
+    return head->full || served ? -EACCES : 0;
 }
 
 static int head_apply(struct store_writer *writer, void *argument)

@@ -23,6 +23,7 @@
 #define STORE_LINK_PART_BYTES  (1024 * 1024)
 #define STORE_LINK_LIFE_MS     (UINT64_C(30) * 60 * 1000)
 #define STORE_LINK_SHARE       10                  /* of one address, within a life */
+#define STORE_LINK_SHARE_ONE   3                   /* of it for one envelope               */
 #define STORE_LINK_ROWS_MAX    2000                /* of all                        */
 #define STORE_LINK_BYTES_MAX   (UINT64_C(4) << 30) /* of all that were not spent    */
 #define STORE_LINK_PRUNE_ROWS  64

@@ -379,7 +379,9 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_LINK_ADD] = "INSERT INTO link (name, envelope, address, suite, bytes, expires, state)"
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
     [SQL_LINK_COUNT] = "SELECT count(*), coalesce(sum(bytes), 0), (SELECT count(*) FROM link"
-                       " WHERE address = ?2 AND expires > ?1) FROM link WHERE expires > ?1",
+                       " WHERE address = ?2 AND expires > ?1), (SELECT count(*) FROM link"
+                       " WHERE address = ?2 AND expires > ?1 AND envelope = ?3)"
+                       " FROM link WHERE expires > ?1",
     [SQL_LINK_READY] = "UPDATE link SET state = 1 WHERE name = ?1 AND state = 0",
     [SQL_LINK_LOOK] = "SELECT bytes FROM link WHERE name = ?1 AND state = 1 AND expires > ?2",
     [SQL_LINK_TAKE] = "UPDATE link SET state = 2 WHERE name = ?1 AND state = 1 AND expires > ?2",

@@ -141,6 +141,7 @@ static void an_address_has_its_share_spent_ones_included(void **state)
     struct store_link link;
     for (uint8_t i = 0; i <= STORE_LINK_SHARE; i++) {
         link = link_of(i, TO, sizeof(sealed));
+        link.id[0] = i;
         assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS),
                          i < STORE_LINK_SHARE ? 0 : -EACCES);
         if (i == 0) {
@@ -153,6 +154,20 @@ static void an_address_has_its_share_spent_ones_included(void **state)
     assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS), 0);
     link = link_of(201, TO, sizeof(sealed));
     assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS + STORE_LINK_LIFE_MS), 0);
+}
+
+static void mails_about_one_envelope_use_up_no_more_than_its_own_share(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    const uint8_t sealed[80] = {1};
+    for (uint8_t i = 0; i <= STORE_LINK_SHARE_ONE; i++) {
+        const struct store_link link = link_of(i, TO, sizeof(sealed));
+        assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS),
+                         i < STORE_LINK_SHARE_ONE ? 0 : -EACCES);
+    }
+    struct store_link other = link_of(100, TO, sizeof(sealed));
+    other.id[0] ^= 1;
+    assert_int_equal(store_link_add(fixture->store, &other, sealed, NOW_MS), 0);
 }
 
 static void all_places_taken_is_no_end_but_a_wait(void **state)
@@ -194,6 +209,7 @@ int main(void)
         WITH_STORE(its_time_ends_and_then_it_goes),
         WITH_STORE(what_is_over_goes_some_parts_a_commit_and_its_head_last),
         WITH_STORE(an_address_has_its_share_spent_ones_included),
+        WITH_STORE(mails_about_one_envelope_use_up_no_more_than_its_own_share),
         WITH_STORE(all_places_taken_is_no_end_but_a_wait),
         WITH_STORE(what_is_removed_was_never_there),
     };
