@@ -27,8 +27,7 @@
 
 #define RECEIVE_FIRST_BYTES (UINT32_C(256) << 10)
 #define RECEIVE_READ_BYTES  (UINT32_C(64) << 10)
-#define SEALING_BYTES_MAX   (UINT32_C(64) << 10) /* what sealing adds, beside a share of the bytes \
-                                                  */
+#define SEALING_BYTES_MAX   (UINT32_C(64) << 10) /* what sealing adds at most, and 1/64 */
 
 _Static_assert(ACCOUNT_ADDRESS_BYTES == STORE_ADDRESS_BYTES, "one address");
 
