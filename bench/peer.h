@@ -38,4 +38,9 @@ MUST_USE int peer_cms(const struct mailset *set, uint64_t duration_ns, struct pe
 MUST_USE int peer_gpg(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
                       char why[MAILSET_WHY_BYTES]);
 
+/* age, where it is found: one X25519 recipient, armoured, a process a message. -ENOTSUP: not on
+ * PATH, as `why` says. */
+MUST_USE int peer_age(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
+                      char why[MAILSET_WHY_BYTES]);
+
 #endif

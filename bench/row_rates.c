@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RATES_GPG_RUNS_MAX 2 /* it starts a process a message */
+#define RATES_OTHER_RUNS_MAX 2 /* they start a process a message */
 /* Different ones: nothing learns the one message by heart. */
 #define RATES_SMALL_MAIL "4KiB,4KiB,4KiB,4KiB,4KiB,4KiB,4KiB,4KiB"
 
@@ -25,14 +25,28 @@ enum rates_way {
 static const char *const rates_way_names[RATES_WAYS] = {"engine_spans", "engine_flattened",
                                                         "engine_in_place"};
 
+/* Peers beside the one that the claims name. */
+static const struct {
+    const char *name;
+    int (*run)(const struct mailset *set, uint64_t duration_ns, struct peer_rate *rate,
+               char why[MAILSET_WHY_BYTES]);
+} rates_others[] = {{"peer_gnupg", peer_gpg}, {"peer_age", peer_age}};
+
+#define RATES_OTHERS ARRAY_COUNT(rates_others)
+
+struct rates_other {
+    struct samples mb_per_s;
+    struct samples messages_per_s;
+    char why[MAILSET_WHY_BYTES]; /* it is not measured; empty: it is */
+};
+
 struct rates {
     struct samples way_mb_per_s[RATES_WAYS];
     struct samples way_messages_per_s[RATES_WAYS];
     struct samples way_preempted_per_s[RATES_WAYS];
     struct samples cms_mb_per_s;
     struct samples cms_messages_per_s;
-    struct samples gpg_mb_per_s;
-    struct samples gpg_messages_per_s;
+    struct rates_other others[RATES_OTHERS];
     struct samples gcm_mb_per_s;
     struct samples decode_mb_per_s;
     struct samples stage_gcm_mb_per_s;
@@ -44,7 +58,6 @@ struct rates {
     uint64_t not_sealed;
     bool unsound; /* something was not sealed, as `why` says */
     char why[MAILSET_WHY_BYTES];
-    char gpg_why[MAILSET_WHY_BYTES];
 };
 
 static int rates_peers(struct suite *suite, const struct mailset *set, struct rates *rates)
@@ -55,11 +68,13 @@ static int rates_peers(struct suite *suite, const struct mailset *set, struct ra
         return rc;
     samples_add(&rates->cms_mb_per_s, (double)rate.bytes / rate.seconds / 1e6);
     samples_add(&rates->cms_messages_per_s, (double)rate.messages / rate.seconds);
-    if (rates->gpg_mb_per_s.count < RATES_GPG_RUNS_MAX && rates->gpg_why[0] == '\0') {
-        if (peer_gpg(set, suite->pace.peer_ns, &rate, rates->gpg_why) == 0) {
-            samples_add(&rates->gpg_mb_per_s, (double)rate.bytes / rate.seconds / 1e6);
-            samples_add(&rates->gpg_messages_per_s, (double)rate.messages / rate.seconds);
-        }
+    for (uint32_t i = 0; i < RATES_OTHERS; i++) {
+        struct rates_other *other = &rates->others[i];
+        if (other->mb_per_s.count == RATES_OTHER_RUNS_MAX || other->why[0] != '\0' ||
+            rates_others[i].run(set, suite->pace.peer_ns, &rate, other->why) != 0)
+            continue;
+        samples_add(&other->mb_per_s, (double)rate.bytes / rate.seconds / 1e6);
+        samples_add(&other->messages_per_s, (double)rate.messages / rate.seconds);
     }
     rc = peer_gcm(set, suite->pace.peer_ns, &rate, suite->why);
     if (rc == 0)
@@ -150,11 +165,13 @@ static json_t *rates_json(const struct rates *rates, const struct mailset *set, 
     }
     (void)json_object_set_new(object, "peer_openssl_cms",
                               rates_pair(&rates->cms_messages_per_s, &rates->cms_mb_per_s));
-    if (rates->gpg_mb_per_s.count > 0)
-        (void)json_object_set_new(object, "peer_gnupg",
-                                  rates_pair(&rates->gpg_messages_per_s, &rates->gpg_mb_per_s));
-    else
-        (void)json_object_set_new(object, "peer_gnupg", json_pack("{s:s}", "why", rates->gpg_why));
+    for (uint32_t i = 0; i < RATES_OTHERS; i++) {
+        const struct rates_other *other = &rates->others[i];
+        (void)json_object_set_new(object, rates_others[i].name,
+                                  other->mb_per_s.count > 0
+                                      ? rates_pair(&other->messages_per_s, &other->mb_per_s)
+                                      : json_pack("{s:s}", "why", other->why));
+    }
     (void)json_object_set_new(object, "limit_gcm_mb_per_s", samples_json(&rates->gcm_mb_per_s));
     (void)json_object_set_new(object, "roofline",
                               json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "decode_mb_per_s",
