@@ -41,8 +41,8 @@ class Engine:
             with peer:
                 hello = peer.recv(64)
                 magic, version, _, _, _, kind = struct.unpack_from("<QIIQQI", hello)
-                assert (version, kind, len(hello)) == (1, 2, 64), hello
-                peer.send(struct.pack("<QIIQII", magic + (2 << 48), 1, 0, 0, 7, 0) + bytes(32))
+                assert (version, kind, len(hello)) == (2, 2, 64), hello
+                peer.send(struct.pack("<QIIQII", magic + (2 << 48), 2, 0, 0, 7, 0) + bytes(32))
                 while question := peer.recv(512):
                     self.asked.append(question.decode())
                     text = json.dumps(self.answers(question.decode())).encode()
