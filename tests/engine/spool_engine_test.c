@@ -412,18 +412,6 @@ static void expect_command(const char *command, const char *holds)
     free(text);
 }
 
-static void expect_command_at_last(const char *command, const char *holds)
-{
-    bool found = false;
-    for (uint32_t ms = 0; ms < WAIT_MS && !found; ms += PAUSE_MS) {
-        char *text = daemon_ask(&bullad, command);
-        found = strstr(text, holds) != NULL;
-        free(text);
-        pause_ms(PAUSE_MS);
-    }
-    assert_true(found);
-}
-
 static void service_that_is_away_keeps_only_one_message_waiting(void **state)
 {
     (void)state;
@@ -431,7 +419,7 @@ static void service_that_is_away_keeps_only_one_message_waiting(void **state)
     stand_in_stop(bullad.service);
     uint8_t *mail = daemon_mail(MAIL_BYTES, 1);
     queue("default", mail, MAIL_BYTES);
-    expect_command_at_last("queue stats", "\"registering\":1"); /* it asks, and waits */
+    daemon_expect_answer(&bullad, "queue stats", "\"registering\":1"); /* it asks, and waits */
     const uint64_t from_ns = clock_monotonic_ns();
     for (uint32_t n = 0; n < 4; n++) {
         const struct outcome outcome = daemon_seal(&bullad, "default", 0, mail, MAIL_BYTES);
