@@ -6,6 +6,7 @@
 #include "keyservice/server/store/store_token.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -222,6 +223,23 @@ bool admin_number(const char *text, bool optional, int64_t *number)
         return false;
     *number = strtoll(text, NULL, 10);
     return true;
+}
+
+void admin_page_answer(struct http_request *request, const char *name, struct admin_page *page,
+                       size_t page_max, int rc)
+{
+    char next[24];
+    if (rc != 0) {
+        json_decref(page->rows);
+        api_refuse(request, API_AWAY, NULL);
+        return;
+    }
+    const bool full = json_array_size(page->rows) == page_max;
+    json_t *root = json_pack("{s:o}", name, page->rows);
+    (void)snprintf(next, sizeof(next), "%" PRId64, page->last);
+    if (full)
+        (void)json_object_set_new(root, "after", json_string(next));
+    api_answer(request, 200, root);
 }
 
 bool admin_line_valid(const char *text, bool optional)

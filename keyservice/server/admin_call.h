@@ -58,6 +58,16 @@ bool admin_path(const struct http_request *request, const char *prefix, char *na
                 const char **rest);
 /* A decimal number, or false. "" is 0 where it is optional. */
 bool admin_number(const char *text, bool optional, int64_t *number);
+/* Rows of a list in the order of their numbers. */
+struct admin_page {
+    json_t *rows;
+    int64_t last; /* number */
+};
+
+/* Answers with the rows under their name, and where the next page begins when this one is full;
+ * takes the rows. API_AWAY when the list could not be read (rc). */
+void admin_page_answer(struct http_request *request, const char *name, struct admin_page *page,
+                       size_t page_max, int rc);
 /* One line of UTF-8 without controls, not empty unless it may be. */
 bool admin_line_valid(const char *text, bool optional);
 

@@ -126,6 +126,18 @@ void signin_audit_refused(const struct service *service, const struct http_reque
                    is_address ? address : NULL);
 }
 
+void signin_refuse(const struct service *service, struct http_request *request, int rc,
+                   const char *typed_address, uint64_t wait_ns)
+{
+    const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
+    if (rc == -EBUSY) {
+        api_refuse_wait(request, wait_ns);
+        return;
+    }
+    signin_audit_refused(service, request, error, typed_address);
+    api_refuse(request, error, NULL);
+}
+
 int signin_start(const struct service *service, struct http_request *request,
                  const struct session_token *old, const struct store_account *account,
                  const char *how, struct session_token *cookie)
@@ -255,13 +267,8 @@ void signin_second_post(void *context, struct http_request *request)
         return;
     }
     rc = factor_check(service, request, account.number, account.address, typed, &wait_ns);
-    if (rc == 0) {
+    if (rc == 0)
         signin_begin(service, request, &cookie, &account, "second_factor");
-    } else if (rc == -EBUSY) {
-        api_refuse_wait(request, wait_ns);
-    } else {
-        const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
-        signin_audit_refused(service, request, error, user);
-        api_refuse(request, error, NULL);
-    }
+    else
+        signin_refuse(service, request, rc, user, wait_ns);
 }

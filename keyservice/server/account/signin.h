@@ -45,5 +45,8 @@ void signin_password_right(const struct service *service, struct http_request *r
  */
 void signin_audit_refused(const struct service *service, const struct http_request *request,
                           enum api_error error, const char *typed_address);
+/* Answers for signin_check() or factor_check() that did not give 0, with its line. */
+void signin_refuse(const struct service *service, struct http_request *request, int rc,
+                   const char *typed_address, uint64_t wait_ns);
 
 #endif

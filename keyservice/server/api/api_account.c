@@ -78,15 +78,10 @@ void api_account_session_post(void *context, struct http_request *request)
     }
     const int rc = signin_check(service, request, user, password, &account, &wait_ns);
     secret_wipe(password, sizeof(password));
-    if (rc == 0) {
+    if (rc == 0)
         signin_password_right(service, request, &cookie, &account);
-    } else if (rc == -EBUSY) {
-        api_refuse_wait(request, wait_ns);
-    } else {
-        const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
-        signin_audit_refused(service, request, error, user);
-        api_refuse(request, error, NULL);
-    }
+    else
+        signin_refuse(service, request, rc, user, wait_ns);
 }
 
 void api_account_session_delete(void *context, struct http_request *request)

@@ -6,7 +6,6 @@
 #include "keyservice/server/store/store_token.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,14 +89,9 @@ void api_admin_engine_revoke(void *context, struct http_request *request)
                  store_engine_revoke(service->store, name, api_now_ms()));
 }
 
-struct page {
-    json_t *rows;
-    int64_t last;
-};
-
 static void token_add(void *context, const struct store_token *token)
 {
-    struct page *page = context;
+    struct admin_page *page = context;
     json_t *row =
         json_pack("{s:I,s:s,s:s,s:s,s:I,s:I,s:I}", "number", (json_int_t)token->number, "name",
                   token->name, "address", token->address, "role", role_name(token->role), "created",
@@ -114,7 +108,7 @@ void api_admin_tokens(void *context, struct http_request *request)
     const struct service *service = context;
     struct admin_actor actor;
     int64_t after = 0;
-    struct page page = {.last = 0};
+    struct admin_page page = {.last = 0};
     if (!admin_enter(service, request, RIGHT_TOKENS, ADMIN_LOOK, &actor))
         return;
     if (!admin_number(http_query(request, "after"), true, &after)) {
@@ -122,18 +116,8 @@ void api_admin_tokens(void *context, struct http_request *request)
         return;
     }
     page.rows = json_array();
-    if (store_token_list(service->store, after, token_add, &page) != 0) {
-        json_decref(page.rows);
-        api_refuse(request, API_AWAY, NULL);
-        return;
-    }
-    json_t *root = json_pack("{s:o}", "tokens", page.rows);
-    if (json_array_size(page.rows) == STORE_TOKENS_PAGE) {
-        char next[24];
-        (void)snprintf(next, sizeof(next), "%" PRId64, page.last);
-        (void)json_object_set_new(root, "after", json_string(next));
-    }
-    api_answer(request, 200, root);
+    const int rc = store_token_list(service->store, after, token_add, &page);
+    admin_page_answer(request, "tokens", &page, STORE_TOKENS_PAGE, rc);
 }
 
 static bool token_read(const struct http_request *request, struct store_token *token)

@@ -7,7 +7,6 @@
 #include "keyservice/server/store/store_role.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,14 +30,9 @@ static json_t *user_json(const struct store_user *user)
                      (json_int_t)user->disabled_unix_ms, "roles", roles_json(user->held));
 }
 
-struct page {
-    json_t *rows;
-    int64_t last;
-};
-
 static void user_add(void *context, const struct store_user *user)
 {
-    struct page *page = context;
+    struct admin_page *page = context;
     page->last = user->number;
     (void)json_array_append_new(page->rows, user_json(user));
 }
@@ -58,20 +52,9 @@ void api_admin_users(void *context, struct http_request *request)
         return;
     }
     (void)account_normalise_bytes(part, (const uint8_t *)typed, strlen(typed));
-    struct page page = {.rows = json_array()};
+    struct admin_page page = {.rows = json_array()};
     const int rc = store_user_list(service->store, part, after, user_add, &page);
-    if (rc != 0) {
-        json_decref(page.rows);
-        api_refuse(request, API_AWAY, NULL);
-        return;
-    }
-    json_t *root = json_pack("{s:o}", "users", page.rows);
-    if (json_array_size(page.rows) == STORE_USERS_PAGE_MAX) {
-        char next[24];
-        (void)snprintf(next, sizeof(next), "%" PRId64, page.last);
-        (void)json_object_set_new(root, "after", json_string(next));
-    }
-    api_answer(request, 200, root);
+    admin_page_answer(request, "users", &page, STORE_USERS_PAGE_MAX, rc);
 }
 
 /* A new account with a password that is told once, and is good for some days: its owner changes it,

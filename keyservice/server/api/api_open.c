@@ -271,15 +271,8 @@ static int open_user(const struct service *service, struct http_request *request
             return rc;
         }
     }
-    if (rc == 0)
-        return 0;
-    if (rc == -EBUSY) {
-        api_refuse_wait(request, wait_ns);
-        return rc;
-    }
-    const enum api_error error = rc == -EACCES ? API_CREDENTIALS : API_AWAY;
-    signin_audit_refused(service, request, error, typed);
-    api_refuse(request, error, NULL);
+    if (rc != 0)
+        signin_refuse(service, request, rc, typed, wait_ns);
     return rc;
 }
 

@@ -52,7 +52,7 @@ static int second_factor(const struct api_plain_call *call, const struct store_a
 }
 
 /* Who is not let in is told why; -ENOKEY asks for the code beside the password. */
-static void signin_refuse(struct api_plain_call *call, int rc, bool password_right)
+static void plain_refuse(struct api_plain_call *call, int rc, bool password_right)
 {
     char words[API_PLAIN_WORDS_BYTES] = "";
     const bool code_wanted = rc == -ENOKEY;
@@ -98,7 +98,7 @@ static void signin_do(struct api_plain_call *call)
     if (rc == 0)
         rc = signin_go(call, &account, account.second_factor ? "second_factor" : NULL);
     if (rc != 0)
-        signin_refuse(call, rc, password_right);
+        plain_refuse(call, rc, password_right);
 }
 
 /* Address and password, for a code to be mailed. */
@@ -188,7 +188,7 @@ static void proof_confirm(struct api_plain_call *call, const struct plain_proof 
     call->code[0] = '\0';
     rc = account.second_factor ? -ENOKEY : signin_go(call, &account, NULL);
     if (rc != 0)
-        signin_refuse(call, rc, true);
+        plain_refuse(call, rc, true);
 }
 
 bool api_plain_account(struct api_plain_call *call)
