@@ -419,23 +419,41 @@ static int strings_load(struct pages *pages, char why[PAGES_WHY_BYTES])
     return 0;
 }
 
-int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
+int pages_words_open(struct pages **pages, char why[PAGES_WHY_BYTES])
 {
     struct pages *made = calloc(1, sizeof(*made));
     if (made == NULL)
         return -ENOMEM;
-    int rc = strings_load(made, why);
-    for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++) {
-        for (size_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
-            rc = page_render(&made->texts[i][page], made, i, page_back(page_list[page].path),
-                             page_list[page].asset, NULL, why);
-        for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
-            rc = page_render(&made->notices[i][notice], made, i, "/", PAGES_NOTICE,
-                             notice_names[notice], why);
-        for (size_t plain = 0; rc == 0 && plain < PAGES_PLAINS_COUNT; plain++)
-            rc = page_render(&made->plains[i][plain], made, i, PAGES_HERE, plain_assets[plain],
-                             NULL, why);
+    const int rc = strings_load(made, why);
+    if (rc != 0) {
+        pages_close(made);
+        return rc;
     }
+    *pages = made;
+    return 0;
+}
+
+static int locale_render(struct pages *made, uint32_t locale, char why[PAGES_WHY_BYTES])
+{
+    int rc = 0;
+    for (size_t page = 0; rc == 0 && page < PAGES_COUNT; page++)
+        rc = page_render(&made->texts[locale][page], made, locale, page_back(page_list[page].path),
+                         page_list[page].asset, NULL, why);
+    for (uint32_t notice = 0; rc == 0 && notice < PAGES_NOTICES_COUNT; notice++)
+        rc = page_render(&made->notices[locale][notice], made, locale, "/", PAGES_NOTICE,
+                         notice_names[notice], why);
+    for (size_t plain = 0; rc == 0 && plain < PAGES_PLAINS_COUNT; plain++)
+        rc = page_render(&made->plains[locale][plain], made, locale, PAGES_HERE,
+                         plain_assets[plain], NULL, why);
+    return rc;
+}
+
+int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES])
+{
+    struct pages *made = NULL;
+    int rc = pages_words_open(&made, why);
+    for (uint32_t i = 0; rc == 0 && i < PAGES_LOCALES_COUNT; i++)
+        rc = locale_render(made, i, why);
     if (rc != 0) {
         pages_close(made);
         return rc;

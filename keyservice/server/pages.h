@@ -49,6 +49,8 @@ struct pages_value {
 struct pages;
 
 MUST_USE int pages_open(struct pages **pages, char why[PAGES_WHY_BYTES]);
+/* The strings alone, for who writes mails and answers nobody: nothing is rendered. */
+MUST_USE int pages_words_open(struct pages **pages, char why[PAGES_WHY_BYTES]);
 void pages_close(struct pages *pages); /* NULL is harmless */
 
 /* The index of the best locale for an Accept-Language value; 0 is English. */

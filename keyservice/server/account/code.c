@@ -138,7 +138,7 @@ int code_notice_put(struct store *store, const struct config *config,
     struct mail_message message = {.to = account->address};
     int rc = getrandom(unique, sizeof(unique), 0) == (ssize_t)sizeof(unique) ? 0 : -EIO;
     if (rc == 0)
-        rc = pages_open(&pages, why);
+        rc = pages_words_open(&pages, why);
     if (rc != 0)
         return rc;
     message_make(&message, text, pages, name,

@@ -243,7 +243,7 @@ static int store_begin(struct receive *receive)
     const struct store_config config = {.path = receive->config.database, .readers_count = 1};
     int rc = store_open(&receive->store, &config, why);
     if (rc == 0)
-        rc = pages_open(&receive->pages, why);
+        rc = pages_words_open(&receive->pages, why);
     return rc == 0 ? 0 : end(receive, EX_TEMPFAIL, why);
 }
 
