@@ -14,7 +14,7 @@
 #define WELCOME_FDS_MAX   8 /* more than come, so that extra ones are seen and closed */
 #define DRAIN_PACKETS_MAX 1024
 
-static int socket_connect(const char *path, int *socket_fd)
+static int socket_connect(const char *path, uint32_t timeout_ms, int *socket_fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const size_t path_bytes = strlen(path);
@@ -27,7 +27,8 @@ static int socket_connect(const char *path, int *socket_fd)
     if (fd < 0)
         return -errno;
     /* A stuck engine must not hold its clients for ever: both bound the handshake. */
-    const struct timeval patience = {.tv_sec = ATTACH_TIMEOUT_S};
+    const struct timeval patience = {.tv_sec = timeout_ms / 1000,
+                                     .tv_usec = timeout_ms % 1000 * 1000};
     int rc = 0;
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0 ||
@@ -181,9 +182,12 @@ static void attachment_connect_lanes(struct bulla *bulla)
     };
 }
 
-static int attachment_handshake(struct bulla *bulla, const char *path)
+static int attachment_handshake(struct bulla *bulla, const struct bulla_config *config)
 {
-    int rc = socket_connect(path, &bulla->socket_fd);
+    int rc = socket_connect(
+        config->socket_path == NULL ? BULLA_SOCKET_DEFAULT : config->socket_path,
+        config->attach_timeout_ms == 0 ? ATTACH_TIMEOUT_MS_DEFAULT : config->attach_timeout_ms,
+        &bulla->socket_fd);
     if (rc != 0)
         return rc;
     rc = memfd_open(&bulla->client_memfd, "bulla-client", bulla->client.memfd_bytes);
@@ -234,8 +238,7 @@ int attachment_open(struct bulla **bulla, const struct bulla_config *config, enu
     if (rc == 0)
         rc = attachment_allocate(made);
     if (rc == 0)
-        rc = attachment_handshake(made, config->socket_path == NULL ? BULLA_SOCKET_DEFAULT
-                                                                    : config->socket_path);
+        rc = attachment_handshake(made, config);
     if (rc != 0) {
         bulla_detach(made);
         return rc;

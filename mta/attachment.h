@@ -22,7 +22,7 @@
 #define ATTACH_INPUT_BYTES_DEFAULT (64 * 1024 * 1024)
 #define ATTACH_SPIN_US_DEFAULT     50
 #define ATTACH_SPIN_US_MAX         UINT32_C(1000000)
-#define ATTACH_TIMEOUT_S           10 /* for the engine to answer the hello */
+#define ATTACH_TIMEOUT_MS_DEFAULT  UINT32_C(10000) /* for the engine to answer the hello */
 
 /* Where one message stands. */
 enum message_state {

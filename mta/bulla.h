@@ -34,10 +34,11 @@ struct bulla; /* one attachment */
 
 /* Zeros and NULL mean the default. */
 struct bulla_config {
-    const char *socket_path; /* BULLA_SOCKET_DEFAULT                                        */
-    uint32_t slots_count;    /* messages under way at once; a power of two, 8 to 4096; 256  */
-    size_t input_bytes;      /* shared memory for mail under way, < 1 GiB; 64 MiB           */
-    uint32_t spin_us_max;    /* longest busy wait before bulla_wait() sleeps; 50            */
+    const char *socket_path;    /* BULLA_SOCKET_DEFAULT                                        */
+    uint32_t slots_count;       /* messages under way at once; a power of two, 8 to 4096; 256  */
+    size_t input_bytes;         /* shared memory for mail under way, < 1 GiB; 64 MiB           */
+    uint32_t spin_us_max;       /* longest busy wait before bulla_wait() sleeps; 50            */
+    uint32_t attach_timeout_ms; /* for the engine to answer; 10000                          */
 };
 
 int bulla_attach(struct bulla **bulla, const struct bulla_config *config);

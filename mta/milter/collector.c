@@ -49,6 +49,7 @@ struct collector {
     uint64_t attach_after_ns;
     uint64_t take_after_ns;
     uint32_t laters_count; /* in a row */
+    bool unreachable;      /* the mail server, when it was last asked; said once */
     struct bulla_emission emissions[RELAY_CONNECTIONS_MAX];
     struct marked marked[RELAY_CONNECTIONS_MAX];
     bool emission_busy[RELAY_CONNECTIONS_MAX];
@@ -134,22 +135,28 @@ static void emission_done(struct collector *collector, const struct relay_end *e
     struct bulla_emission *emission = end->user;
     const size_t index = (size_t)(emission - collector->emissions);
     ASSERT(index < RELAY_CONNECTIONS_MAX && collector->emission_busy[index]);
+    /* What a mail server says may name addresses: Postfix's log has it, ours has its numbers. */
     log_line(end->result == RELAY_SENT ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, "emission",
-             "status=%s kind=%s profile=%s recipients=%u bytes=%zu envelope=%s enhanced=%s",
+             "status=%s kind=%s profile=%s recipients=%u bytes=%zu envelope=%s reply=%u "
+             "enhanced=%s why=\"%s\"",
              names[end->result], kind_name(emission), emission->profile, emission->recipients_count,
-             emission->mail_bytes, emission->envelope_id, end->enhanced_status);
+             emission->mail_bytes, emission->envelope_id, end->code, end->enhanced_status,
+             end->code == 0 ? end->text : "");
     if (emission_tell(collector, emission, end) != 0) {
         collector->gone = true;
         log_line(LOG_LEVEL_WARNING, "unheard", "status=%s envelope=%s", names[end->result],
                  emission->envelope_id);
     }
     collector->emission_busy[index] = false;
+    if (end->unreachable && !collector->unreachable)
+        log_line(LOG_LEVEL_ERROR, "mail_server",
+                 "why=\"%s\" mend=\"the listener without the milter must be where reinject says\"",
+                 end->text);
+    collector->unreachable = end->unreachable;
     if (end->result != RELAY_LATER) {
         collector->laters_count = 0;
         return;
     }
-    if (collector->laters_count == 0 && end->unreachable)
-        log_line(LOG_LEVEL_ERROR, "mail_server", "why=\"%s\"", end->text);
     collector->take_after_ns = clock_monotonic_ns() + pause_ns(collector->laters_count++);
 }
 

@@ -19,6 +19,7 @@
 #define HUB_BURST           32
 #define HUB_PROGRESS_MS     10000
 #define HUB_ATTACH_PAUSE_MS 100
+#define HUB_MORE_TIMEOUT_MS 1000 /* others' messages wait meanwhile */
 #define HUB_IDLE_MS         1000
 #define HUB_MORE_PAUSE_MS   10000              /* when a further attachment is refused, ... */
 #define HUB_MORE_PAUSE_MAX  (600 * 1000)       /* ... doubled up to this: the engine logs each */
@@ -182,8 +183,8 @@ static void queue_put_off(struct hub *hub, uint64_t born_before_ns, const char *
     }
 }
 
-/* The engine, or the worker at the other end, is gone with whatever it had. */
-static void link_lose(struct hub *hub, struct link *link)
+/* Nobody hears any more what becomes of what the engine had of it; how many these were. */
+static uint32_t link_end(struct hub *hub, struct link *link)
 {
     uint32_t lost = 0;
     for (uint32_t i = 0; i < HUB_SLOTS; i++) {
@@ -199,17 +200,17 @@ static void link_lose(struct hub *hub, struct link *link)
     bulla_detach(link->bulla);
     link->bulla = NULL;
     hub->links_count--;
+    return lost;
+}
+
+/* The engine, or the worker at the other end, is gone. */
+static void link_lose(struct hub *hub, struct link *link)
+{
+    const uint32_t lost = link_end(hub, link);
     log_line(LOG_LEVEL_WARNING, "engine_gone", "messages=%u", lost);
 }
 
-static void hub_lose_engine(struct hub *hub)
-{
-    for (uint32_t i = 0; i < HUB_LINKS_MAX; i++)
-        if (hub->links[i].bulla != NULL)
-            link_lose(hub, &hub->links[i]);
-}
-
-static int link_attach(struct hub *hub, size_t input_bytes)
+static int link_attach(struct hub *hub, size_t input_bytes, uint32_t timeout_ms)
 {
     struct link *link = hub->links;
     while (link->bulla != NULL)
@@ -218,6 +219,7 @@ static int link_attach(struct hub *hub, size_t input_bytes)
         .socket_path = hub->socket_path,
         .slots_count = HUB_SLOTS,
         .input_bytes = MAX(hub->config.mail_bytes_max, input_bytes),
+        .attach_timeout_ms = timeout_ms,
     };
     const int rc = bulla_attach(&link->bulla, &config);
     if (rc != 0) {
@@ -237,7 +239,7 @@ static void hub_attach(struct hub *hub)
     const uint64_t now_ns = clock_monotonic_ns();
     if (hub->links_count > 0 || now_ns < hub->attach_after_ns)
         return;
-    const int rc = link_attach(hub, HUB_INPUT_BYTES);
+    const int rc = link_attach(hub, HUB_INPUT_BYTES, 0);
     if (rc != 0) {
         hub->attach_after_ns = clock_monotonic_ns() + HUB_ATTACH_PAUSE_MS * NS_PER_MS;
         if (rc != hub->attach_error)
@@ -254,7 +256,7 @@ static void hub_attach_more(struct hub *hub)
     if (hub->links_count == 0 || clock_monotonic_ns() < hub->more_after_ns)
         return;
     while (hub->links_count < hub->links_wanted) {
-        const int rc = link_attach(hub, HUB_INPUT_BYTES / hub->links_wanted);
+        const int rc = link_attach(hub, HUB_INPUT_BYTES / hub->links_wanted, HUB_MORE_TIMEOUT_MS);
         if (rc != 0) {
             hub->more_pause_ms =
                 MIN(MAX(2 * hub->more_pause_ms, HUB_MORE_PAUSE_MS), HUB_MORE_PAUSE_MAX);
@@ -463,7 +465,9 @@ static void *hub_run(void *context)
         hub_sleep(hub);
     }
     queue_put_off(hub, UINT64_MAX, "the service stops; try again");
-    hub_lose_engine(hub);
+    for (uint32_t i = 0; i < HUB_LINKS_MAX; i++)
+        if (hub->links[i].bulla != NULL)
+            (void)link_end(hub, &hub->links[i]);
     return NULL;
 }
 

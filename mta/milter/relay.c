@@ -106,7 +106,7 @@ static void status_read(const char *text, char status[RELAY_STATUS_BYTES])
 
 /* What is said of the one that was named last. Each has one refusal at the most, in their order,
  * whatever a server says: so there is room for all, and nobody else counts as refused. */
-static void refusal_keep(struct transfer *transfer, const char *text, size_t bytes)
+static void refusal_keep(struct transfer *transfer, uint32_t code, const char *text, size_t bytes)
 {
     const uint32_t recipients_count = transfer->mail.recipients_count;
     const uint32_t kept_count = transfer->refused_count;
@@ -123,6 +123,7 @@ static void refusal_keep(struct transfer *transfer, const char *text, size_t byt
     }
     struct relay_refusal *refusal = &transfer->refusals[transfer->refused_count++];
     refusal->recipient = transfer->asked_count - 1;
+    refusal->code = code;
     text_keep(refusal->text, sizeof(refusal->text), text, bytes);
     status_read(refusal->text, refusal->enhanced_status);
 }
@@ -143,7 +144,7 @@ static void reply_hear(struct transfer *transfer, const char *line, size_t bytes
     const char *text = line + MIN(bytes, (size_t)4);
     const size_t text_bytes = bytes - MIN(bytes, (size_t)4);
     if (transfer->stage == STAGE_RECIPIENT && code >= 500) {
-        refusal_keep(transfer, text, text_bytes);
+        refusal_keep(transfer, code, text, text_bytes);
         return;
     }
     transfer->put_off_count += transfer->stage == STAGE_RECIPIENT && code >= 400;
@@ -198,6 +199,7 @@ static void end_set(struct relay_end *end, enum relay_result result,
                     const struct transfer *transfer)
 {
     end->result = result;
+    end->code = transfer->code;
     status_read(transfer->text, end->enhanced_status);
     (void)snprintf(end->text, sizeof(end->text), "%s", transfer->text);
 }
@@ -215,6 +217,7 @@ static void refusals_complete(struct transfer *transfer)
         }
         struct relay_refusal *refusal = &transfer->refusals[transfer->refused_count++];
         refusal->recipient = n;
+        refusal->code = transfer->code;
         text_keep(refusal->text, sizeof(refusal->text), transfer->text, strlen(transfer->text));
         status_read(refusal->text, refusal->enhanced_status);
     }
@@ -230,6 +233,7 @@ static void end_refused(struct relay_end *end, struct transfer *transfer)
         return;
     end->refusals = transfer->refusals;
     end->refusals_count = transfer->refused_count;
+    end->code = transfer->refusals[0].code;
     (void)snprintf(end->enhanced_status, sizeof(end->enhanced_status), "%s",
                    transfer->refusals[0].enhanced_status);
     (void)snprintf(end->text, sizeof(end->text), "%u of %u recipients: %s", transfer->refused_count,
@@ -248,11 +252,13 @@ static void transfer_end(struct transfer *transfer, CURLcode code, struct relay_
         end_refused(end, transfer);
     } else {
         end_set(end, RELAY_LATER, transfer);
-        end->unreachable = transfer->code < 400;
-        if (transfer->no_memory)
-            (void)snprintf(end->text, sizeof(end->text), "out of memory");
-        else if (transfer->code < 400)
-            (void)snprintf(end->text, sizeof(end->text), "%s", curl_easy_strerror(code));
+        end->unreachable = transfer->stage <= STAGE_HELLO;
+        if (transfer->no_memory || transfer->code < 400) {
+            end->code = 0; /* the good reply before it explains nothing */
+            end->enhanced_status[0] = '\0';
+            (void)snprintf(end->text, sizeof(end->text), "%s",
+                           transfer->no_memory ? "out of memory" : curl_easy_strerror(code));
+        }
     }
 }
 

@@ -51,6 +51,7 @@ struct relay_mail {
 
 struct relay_refusal {
     uint32_t recipient; /* its place among the mail's */
+    uint32_t code;      /* of the reply               */
     char enhanced_status[RELAY_STATUS_BYTES];
     char text[RELAY_REPLY_BYTES];
 };
@@ -58,7 +59,8 @@ struct relay_refusal {
 struct relay_end {
     void *user;
     enum relay_result result;
-    bool unreachable;                     /* there was no mail server to ask */
+    bool unreachable;                     /* no mail server that answers was met */
+    uint32_t code;                        /* of the reply that decided; 0: the text is ours */
     const struct relay_refusal *refusals; /* until the next relay_start() or relay_run() */
     uint32_t refusals_count;
     char enhanced_status[RELAY_STATUS_BYTES];

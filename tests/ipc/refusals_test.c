@@ -126,6 +126,21 @@ static void every_cut_and_every_wrong_byte_is_refused_or_sound(void **state)
         assert_int_equal(refusals_read(&read, wrong[n], sizeof(wrong[n])), -EBADMSG);
 }
 
+static void more_replies_than_there_is_room_for_are_refused(void **state)
+{
+    uint8_t bytes[3 + 4 * (IPC_REPLIES_MAX + 1) + 1] = {1};
+    struct refusals read;
+    (void)state;
+    for (uint8_t replies = IPC_REPLIES_MAX; replies <= IPC_REPLIES_MAX + 1; replies++) {
+        const size_t end = 3 + 4 * (size_t)replies;
+        bytes[2] = replies; /* of no status and no text */
+        bytes[end] = replies;
+        assert_int_equal(refusals_read(&read, bytes, end + 1),
+                         replies <= IPC_REPLIES_MAX ? 0 : -EBADMSG);
+        bytes[end] = 0;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +149,7 @@ int main(void)
         cmocka_unit_test(every_recipient_keeps_its_status),
         cmocka_unit_test(too_many_statuses_leave_some_without),
         cmocka_unit_test(every_cut_and_every_wrong_byte_is_refused_or_sound),
+        cmocka_unit_test(more_replies_than_there_is_room_for_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

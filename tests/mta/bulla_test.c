@@ -111,6 +111,20 @@ static void seal_one_gives_head_mail_and_tail(void **state)
     echo_engine_close(engine);
 }
 
+static void attach_gives_up_on_an_engine_that_does_not_answer(void **state)
+{
+    (void)state;
+    struct echo_engine *engine = engine_with((struct echo_engine_config){.mute_after = 1});
+    struct bulla *first = attach_to(engine, 8, 4096);
+    const struct bulla_config config = {.socket_path = echo_engine_path(engine),
+                                        .attach_timeout_ms = 20};
+    struct bulla *second = NULL;
+    assert_int_equal(bulla_attach(&second, &config), -ETIMEDOUT);
+    assert_null(second);
+    bulla_detach(first);
+    echo_engine_close(engine);
+}
+
 static void seal_one_reports_refusal_and_timeout(void **state)
 {
     (void)state;
@@ -528,6 +542,7 @@ int main(void)
         cmocka_unit_test(attach_refuses_an_engine_whose_memory_can_shrink),
         cmocka_unit_test(attach_refuses_sizes_that_no_engine_takes),
         cmocka_unit_test(seal_one_gives_head_mail_and_tail),
+        cmocka_unit_test(attach_gives_up_on_an_engine_that_does_not_answer),
         cmocka_unit_test(seal_one_reports_refusal_and_timeout),
         cmocka_unit_test(each_status_arrives_with_its_words),
         cmocka_unit_test(empty_mail_passes),

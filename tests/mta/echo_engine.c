@@ -436,6 +436,12 @@ static void echo_hello(struct echo_engine *engine, uint32_t index)
     int rc = session_receive_hello(session->socket_fd, &hello, &memfd);
     if (rc == -EAGAIN)
         return;
+    if (rc == 0 && engine->config.mute_after != 0 &&
+        atomic_load(&engine->counters.welcomed) >= engine->config.mute_after) {
+        (void)close(memfd); /* the session ends when its client hangs up */
+        count(&engine->counters.unanswered, 1);
+        return;
+    }
     if (rc == 0 && (engine->config.decline != 0 || engine->config.hang_up)) {
         (void)close(memfd);
         if (engine->config.decline != 0)

@@ -36,12 +36,14 @@ struct echo_engine_config {
     bool bad_memfd;         /* welcomes with a memory that lacks its seals */
     bool bad_spans;         /* completes with spans outside its memory */
     bool no_spool;          /* refuses collectors */
-    uint32_t workers_count; /* that collectors are told of; 0: 1 */
+    uint32_t workers_count; /* that clients are told of; 0: 1 */
+    uint32_t mute_after;    /* answers no hello after so many; 0: answers all */
 };
 
 struct echo_counters {
     _Atomic uint64_t welcomed;
     _Atomic uint64_t refused_hellos;
+    _Atomic uint64_t unanswered;
     _Atomic uint64_t ended; /* sessions that hung up */
     _Atomic uint64_t faults;
     _Atomic uint64_t taken;

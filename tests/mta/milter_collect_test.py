@@ -228,6 +228,9 @@ class Emissions(Case):
                 self.assertEqual("discard", self.send("queue").verdict)
                 self.logged("emission status=sent")
                 self.assertEqual(1, len(sink.mails))
+                self.assertEqual(verb in ("GREETING", "EHLO"), ": mail_server " in self.milter.log_text(),
+                                 "only where nobody has answered yet")
+                self.assertRegex(self.milter.log_text(), 'status=later .* reply=0 enhanced= why="[A-Z]')
                 self.milter.stop()
 
     def test_milter_notifies_the_sender_of_a_refusal(self):
@@ -240,7 +243,7 @@ class Emissions(Case):
                 self.assertEqual("discard", self.send("queue").verdict)
                 self.logged("emission status=refused kind=mail")
                 self.logged("emission status=sent kind=notification")
-                self.assertIn("enhanced=5.7.1", self.milter.log_text())
+                self.assertIn('reply=550 enhanced=5.7.1 why=""', self.milter.log_text())
                 self.assertEqual([(b"", [b"queue@s.example"])],
                                  [(m.sender, m.recipients) for m in sink.mails])
                 self.milter.stop()
@@ -339,6 +342,8 @@ class Emissions(Case):
                     self.assertEqual([b"gone@r.example 5.1.1 5.1.1 gone"], self.notification(sink))
                     self.assertEqual(1, self.milter.log_text().count("emission status=later"))
                     self.assertEqual([b"b@r.example"], sink.mails[0].recipients)
+                    self.assertNotIn(": mail_server ", self.milter.log_text())
+                    self.assertNotIn("gone@", self.milter.log_text())
                     self.milter.stop()
 
     def test_milter_sends_to_nobody_while_one_recipient_is_put_off(self):
