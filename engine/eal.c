@@ -35,14 +35,9 @@ static struct {
     uint32_t nodes_count;
 } eal;
 
-/* Free 2 MiB hugepages of a node, as the kernel counts them. */
-static uint64_t eal_hugepages_free(uint32_t node)
+static uint64_t eal_count_read(const char *path)
 {
-    char path[128];
     unsigned long long count = 0;
-    (void)snprintf(path, sizeof(path),
-                   "/sys/devices/system/node/node%u/hugepages/hugepages-%ukB/free_hugepages", node,
-                   EAL_HUGEPAGE_KIB);
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
@@ -50,6 +45,21 @@ static uint64_t eal_hugepages_free(uint32_t node)
         count = 0;
     (void)fclose(file);
     return count;
+}
+
+/* Free 2 MiB hugepages of a node. The kernel counts those as free that others have mapped and not
+ * yet touched; of which node these are it does not say, so they count against each. */
+static uint64_t eal_hugepages_free(uint32_t node)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path),
+                   "/sys/devices/system/node/node%u/hugepages/hugepages-%ukB/free_hugepages", node,
+                   EAL_HUGEPAGE_KIB);
+    const uint64_t free_count = eal_count_read(path);
+    (void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%ukB/resv_hugepages",
+                   EAL_HUGEPAGE_KIB);
+    const uint64_t reserved_count = eal_count_read(path);
+    return free_count > reserved_count ? free_count - reserved_count : 0;
 }
 
 static bool eal_hugepages_suffice(const struct eal_config *config)
