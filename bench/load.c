@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "bench/hotpath.h"
+#include "bench/machine.h"
 #include "mta/bulla.h"
 
 #include <errno.h>
@@ -393,6 +394,7 @@ static int load_watched_loop(struct load *load)
     const uint64_t start_ns = clock_monotonic_ns();
     const int rc = load_loop(load);
     const double seconds = (double)(clock_monotonic_ns() - start_ns) / (double)NS_PER_S;
+    load->result->shared_huge_mib = machine_shared_huge_mib();
     load->result->worker_preempted_per_s =
         engine == NULL ? -1 : (double)(hotpath_preemptions(engine) - before) / seconds;
     return rc;

@@ -77,7 +77,8 @@ struct load_result {
     /* How often another program took the processor of the engine's first worker, from before the
      * warming up to the last answer: how quiet the machine was. -1: not our engine. */
     double worker_preempted_per_s;
-    char other_text[160];             /* the engine's words for the first that was not sealed */
+    double shared_huge_mib; /* of the memory that clients and engine share, what is in huge pages */
+    char other_text[160];   /* the engine's words for the first that was not sealed */
     struct histogram latency;         /* of all that fell due in the measured time, sealed or not */
     struct histogram other_latency;   /* of other_set, which `latency` leaves out        */
     uint64_t other_sealed_count;      /* of other_set, which sealed_count and bytes have */

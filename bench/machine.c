@@ -98,6 +98,13 @@ json_t *machine_json(void)
                      load[0]);
 }
 
+double machine_shared_huge_mib(void)
+{
+    char text[MACHINE_TEXT_BYTES];
+    machine_line("/proc/self/smaps_rollup", "ShmemPmdMapped", text);
+    return (double)strtoull(text, NULL, 10) / 1024;
+}
+
 /* True when `cpu` shares its core with one of the workers', or is one. */
 static bool machine_beside_worker(size_t cpu, const uint32_t *worker_cpus, uint32_t workers_count)
 {

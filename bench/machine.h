@@ -18,6 +18,10 @@
 
 json_t *machine_json(void);
 
+/* Memory that this process shares with others and has mapped in huge pages: of a client, what it
+ * shares with its engines. */
+double machine_shared_huge_mib(void);
+
 /* Pins the caller to a processor: `cpu`, or with -1 the first that is neither a worker's nor shares
  * a core with one. The processor, or -1 when all are workers': then nothing was done. */
 int machine_pin(const uint32_t *worker_cpus, uint32_t workers_count, int cpu);

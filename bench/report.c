@@ -111,7 +111,7 @@ void report_table(const struct report *report)
     } else {
         printf("  (latency needs an open loop: give --rate)\n");
     }
-    printf("\n");
+    printf("\n  shared memory in huge pages: %.0f MiB\n", report->runs[0].shared_huge_mib);
     report_table_peers(report);
     for (uint32_t i = 0; i < report->runs_count; i++) {
         const struct load_result *run = &report->runs[i];
@@ -135,6 +135,8 @@ static json_t *report_json_run(const struct load_result *run)
                   (json_int_t)run->backlog_count, "mail_bytes", (json_int_t)run->mail_bytes,
                   "sealed_bytes", (json_int_t)run->sealed_bytes, "seconds", run->seconds,
                   "offered_per_s", run->offered_per_s);
+    if (object != NULL)
+        (void)json_object_set_new(object, "shared_huge_mib", json_real(run->shared_huge_mib));
     if (object != NULL)
         (void)json_object_set_new(
             object, "worker_preemptions_per_s",

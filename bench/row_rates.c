@@ -44,6 +44,7 @@ struct rates {
     struct samples way_mb_per_s[RATES_WAYS];
     struct samples way_messages_per_s[RATES_WAYS];
     struct samples way_preempted_per_s[RATES_WAYS];
+    struct samples way_huge_mib[RATES_WAYS];
     struct samples cms_mb_per_s;
     struct samples cms_messages_per_s;
     struct rates_other others[RATES_OTHERS];
@@ -114,6 +115,7 @@ static int rates_engine(struct suite *suite, const struct spawn *engine, const s
         samples_add(&rates->way_messages_per_s[way],
                     (double)result->sealed_count / result->seconds);
         samples_add(&rates->way_preempted_per_s[way], result->worker_preempted_per_s);
+        samples_add(&rates->way_huge_mib[way], result->shared_huge_mib);
         samples_add(&rates->over_cms[way], mb_per_s / rates->cms_mb_per_s.values[turn]);
         samples_add(&rates->of_roofline[way],
                     mb_per_s / rates->roofline_mb_per_s[ROOFLINE_ONE_PASS].values[turn]);
@@ -161,6 +163,7 @@ static json_t *rates_json(const struct rates *rates, const struct mailset *set, 
         json_t *pair = rates_pair(&rates->way_messages_per_s[way], &rates->way_mb_per_s[way]);
         (void)json_object_set_new(pair, "worker_preemptions_per_s",
                                   samples_json(&rates->way_preempted_per_s[way]));
+        (void)json_object_set_new(pair, "shared_huge_mib", samples_json(&rates->way_huge_mib[way]));
         (void)json_object_set_new(object, rates_way_names[way], pair);
     }
     (void)json_object_set_new(object, "peer_openssl_cms",

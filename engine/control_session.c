@@ -260,7 +260,10 @@ static int session_pick_worker(struct control *control, struct session *session,
 static int session_open_channel(struct control *control, struct session *session,
                                 const struct ipc_hello *hello, int memfd)
 {
-    const struct channel_config config = session_memory(control, hello);
+    struct channel_config config = session_memory(control, hello);
+    config.pages = control->engine->config.engine.hugepages == CONFIG_HUGEPAGES_OFF
+                       ? MEMFD_PAGES_SMALL
+                       : MEMFD_PAGES_HUGE;
     const uint64_t memory_bytes = hello->memfd_bytes + config.arena_bytes + config.constants_bytes;
     int rc = session_pick_worker(control, session, hello);
     if (rc == 0)

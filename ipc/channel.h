@@ -16,6 +16,7 @@
 
 #include "base/macros.h"
 #include "ipc/layout.h"
+#include "ipc/memfd.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +31,7 @@ struct channel;
 struct channel_config {
     uint64_t arena_bytes;     /* output; a multiple of the page */
     uint64_t constants_bytes; /* room for two generations of constant spans */
+    enum memfd_pages pages;   /* of the engine's memfd                      */
 };
 
 /* Why a session ended, for the counters. */

@@ -75,7 +75,8 @@ int channel_open(struct channel **channel, const struct ipc_hello *hello, int cl
     if (rc == 0)
         rc = channel_bookkeeping(made);
     if (rc == 0)
-        rc = memfd_open(&made->engine_memfd, "bulla-engine", made->engine.memfd_bytes);
+        rc = memfd_open(&made->engine_memfd, "bulla-engine", made->engine.memfd_bytes,
+                        config->pages);
     if (rc != 0)
         goto close_made;
     /* Without EFD_NONBLOCK: queue/wait.h reads it through io_uring, which then waits for it. */

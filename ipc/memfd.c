@@ -20,9 +20,38 @@
 _Static_assert(MEMFD_SEALS == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE),
                "the kernel's numbers");
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+#define MEMFD_HUGE_BYTES (UINT64_C(2) << 20)
 #define STAT_BLOCK_BYTES 512 /* st_blocks counts these, whatever the file system's block is */
 
-int memfd_open(struct memfd *memfd, const char *name, uint64_t bytes)
+/*
+ * The kernel gives tmpfs huge pages to whom touches memory that was advised so, and only where its
+ * administrator lets it: docs/engine/memory.md. Whole ones alone, so that no more is taken than was
+ * said. What comes of it is a matter of speed; fallocate() allocates the rest.
+ */
+static void memfd_touch_huge(uint8_t *at, uint64_t bytes)
+{
+    const uint64_t whole_bytes = bytes - bytes % MEMFD_HUGE_BYTES;
+    if (whole_bytes > 0 && madvise(at, whole_bytes, MADV_HUGEPAGE) == 0)
+        (void)madvise(at, whole_bytes, MADV_POPULATE_WRITE);
+}
+
+/* Every page, whatever its size. Nothing is touched that could be missing: that would kill. */
+static int memfd_fill(int fd, uint8_t *at, uint64_t bytes, enum memfd_pages pages)
+{
+    if (pages == MEMFD_PAGES_HUGE)
+        memfd_touch_huge(at, bytes);
+    while (fallocate(fd, 0, 0, (off_t)bytes) != 0)
+        if (errno != EINTR)
+            return -errno;
+    (void)madvise(at, bytes, MADV_POPULATE_WRITE); /* else the first use of each page maps it */
+    return 0;
+}
+
+int memfd_open(struct memfd *memfd, const char *name, uint64_t bytes, enum memfd_pages pages)
 {
     ASSERT(bytes > 0);
     ASSERT(bytes % IPC_PAGE_BYTES == 0);
@@ -31,19 +60,19 @@ int memfd_open(struct memfd *memfd, const char *name, uint64_t bytes)
     const int fd = memfd_create(name, MFD_ALLOW_SEALING | MFD_CLOEXEC);
     if (fd < 0)
         return -errno;
-    /* fallocate() also sets the size. */
-    while (fallocate(fd, 0, 0, (off_t)bytes) != 0) {
-        if (errno == EINTR)
-            continue;
+    if (ftruncate(fd, (off_t)bytes) != 0) {
         rc = -errno;
         goto close_fd;
     }
     /* The mapping comes first: FUTURE_WRITE refuses every later one. */
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED) {
         rc = -errno;
         goto close_fd;
     }
+    rc = memfd_fill(fd, at, bytes, pages);
+    if (rc != 0)
+        goto unmap;
     if (fcntl(fd, F_ADD_SEALS, MEMFD_SEALS) != 0) {
         rc = -errno;
         goto unmap;

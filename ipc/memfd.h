@@ -5,7 +5,7 @@
  * Units:     bytes, whole pages of IPC_PAGE_BYTES.
  * Errors:    -errno; -EBADMSG a descriptor that is not such a memory.
  *
- * Every page is allocated at the start (fallocate), and the other side checks that: a hole would
+ * Every page is allocated at the start, and the other side checks that: a hole would
  * be filled on the reader's account, and could kill it by SIGBUS when memory is short.
  */
 #ifndef IPC_MEMFD_H
@@ -27,8 +27,14 @@ struct memfd {
 /* The forgotten state, which memfd_close() takes too. */
 #define MEMFD_NONE ((struct memfd){.fd = -1, .at = NULL, .bytes = 0})
 
+enum memfd_pages {
+    MEMFD_PAGES_SMALL,
+    MEMFD_PAGES_HUGE, /* of 2 MiB, as far as the kernel gives them */
+};
+
 /* Ours: made, mapped for writing, then sealed. */
-MUST_USE int memfd_open(struct memfd *memfd, const char *name, uint64_t bytes);
+MUST_USE int memfd_open(struct memfd *memfd, const char *name, uint64_t bytes,
+                        enum memfd_pages pages);
 
 /* The peer's: verified, then mapped read-only. From success on memfd owns `fd`. */
 MUST_USE int memfd_map_peer(struct memfd *memfd, int fd, uint64_t bytes);

@@ -190,7 +190,8 @@ static int attachment_handshake(struct bulla *bulla, const struct bulla_config *
         &bulla->socket_fd);
     if (rc != 0)
         return rc;
-    rc = memfd_open(&bulla->client_memfd, "bulla-client", bulla->client.memfd_bytes);
+    rc = memfd_open(&bulla->client_memfd, "bulla-client", bulla->client.memfd_bytes,
+                    MEMFD_PAGES_HUGE);
     if (rc != 0)
         return rc;
     bulla->own = (struct ipc_page *)(void *)bulla->client_memfd.at;

@@ -67,7 +67,7 @@ void channel_steps_run(const struct channel_steps *steps, const uint8_t *bytes_a
     int rc = geometry_client(&geometry, IPC_SLOTS_MIN, IPC_ARENA_BYTES_MIN);
     ASSERT(rc == 0);
     if (memory.at == NULL)
-        rc = memfd_open(&memory, "fuzz", geometry.memfd_bytes);
+        rc = memfd_open(&memory, "fuzz", geometry.memfd_bytes, MEMFD_PAGES_SMALL);
     ASSERT(rc == 0);
     memset(memory.at, 0, geometry.arena_offset + 4096);
     rc = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends);

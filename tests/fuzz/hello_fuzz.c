@@ -31,7 +31,7 @@ static void set_up_once(void)
         return;
     int rc = geometry_client(&sound_geometry, IPC_SLOTS_MIN, IPC_ARENA_BYTES_MIN);
     ASSERT(rc == 0);
-    rc = memfd_open(&sound_memory, "fuzz", sound_geometry.memfd_bytes);
+    rc = memfd_open(&sound_memory, "fuzz", sound_geometry.memfd_bytes, MEMFD_PAGES_SMALL);
     ASSERT(rc == 0);
     null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     ASSERT(null_fd >= 0);

@@ -10,7 +10,7 @@ int pair_up(void **state, uint32_t kind, uint64_t constants_bytes)
 {
     struct pair *pair = calloc(1, sizeof(*pair));
     if (pair == NULL || geometry_client(&pair->client, PAIR_SLOTS, PAIR_ARENA_BYTES) != 0 ||
-        memfd_open(&pair->memory, "client", pair->client.memfd_bytes) != 0 ||
+        memfd_open(&pair->memory, "client", pair->client.memfd_bytes, MEMFD_PAGES_SMALL) != 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair->ends) != 0)
         return -1;
     pair->page = (struct ipc_page *)(void *)pair->memory.at;

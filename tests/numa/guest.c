@@ -153,6 +153,28 @@ static void shares_read(struct spots shares[SHARES])
     (void)fclose(file);
 }
 
+/* Both ends of every session are in this process. */
+static void arenas_print(void)
+{
+    char line[GUEST_LINE_BYTES];
+    unsigned long huge_kib = 0;
+    unsigned long all_kib = 0;
+    bool arena = false;
+    FILE *file = fopen("/proc/self/smaps", "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        unsigned long kib;
+        if (strchr(line, '-') != NULL && strchr(line, '-') < strchr(line, ' '))
+            arena = strstr(line, "/memfd:bulla-") != NULL;
+        if (arena && sscanf(line, "Rss: %lu kB", &kib) == 1)
+            all_kib += kib;
+        if (arena && sscanf(line, "ShmemPmdMapped: %lu kB", &kib) == 1)
+            huge_kib += kib;
+    }
+    (void)fclose(file);
+    (void)printf("arenas huge %lu small %lu\n", huge_kib, all_kib - huge_kib);
+}
+
 static void shares_print(void)
 {
     static const char *const names[SHARES] = {"private", "memfd", "huge", "files"};
@@ -248,6 +270,7 @@ static void clients_run(struct inside *inside)
     threads_print();
     shares_print();
     (void)printf("hugepages %s\n", eal_uses_hugepages() ? "yes" : "no");
+    arenas_print();
     for (uint32_t i = 0; i < count; i++)
         bulla_detach(attached[i]);
 }

@@ -12,6 +12,7 @@
  *   thread NAME last CPU may CPUS      each thread of the process
  *   share NAME NODE:PAGES...           the whole process, by kind of mapping
  *   hugepages yes|no
+ *   arenas huge KIB small KIB          shared memory that is mapped, by the size of its pages
  */
 #ifndef TESTS_NUMA_GUEST_H
 #define TESTS_NUMA_GUEST_H

@@ -210,6 +210,15 @@ class Guest(unittest.TestCase):
     def test_hugepages_are_used_where_they_are_reserved(self):
         self.assertIn(["hugepages", "yes" if self.machine.hugepages else "no"], self.lines)
 
+    def test_arenas_have_huge_pages_where_the_kernel_lets_them(self):
+        (words,) = self.said("arenas", 5)
+        huge, small = int(words[2]), int(words[4])
+        self.assertGreater(huge + small, 0)
+        if self.machine.hugepages:
+            self.assertGreater(huge, small, " ".join(words))
+        else:
+            self.assertEqual(0, huge)
+
 
 def main():
     if len(sys.argv) != 3 or sys.argv[2] not in MACHINES:

@@ -1,7 +1,7 @@
 /* The first and only program of a NUMA guest: makes it a machine, runs the check, switches it off.
  *
  * The kernel's command line may say bulla.hugepages=N, which reserves N pages of 2 MiB on each
- * node. */
+ * node, and lets shared memory have huge ones where it is advised. */
 #include "base/macros.h"
 #include "tests/numa/guest.h"
 
@@ -70,6 +70,13 @@ static void reserve_hugepages(unsigned long count)
     }
 }
 
+static void allow_shared_hugepages(void)
+{
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "we");
+    if (file == NULL || fputs("advise", file) == EOF || fclose(file) != 0)
+        perror("shmem_enabled");
+}
+
 int main(void)
 {
     static const char host[] = "guest.example.com";
@@ -79,6 +86,8 @@ int main(void)
     if (sethostname(host, sizeof(host) - 1) != 0)
         perror(host);
     reserve_hugepages(wanted_hugepages());
+    if (wanted_hugepages() > 0)
+        allow_shared_hugepages();
     const pid_t pid = fork();
     if (pid == 0) {
         const int rc = guest_check();
