@@ -166,6 +166,51 @@ static int file_forget(const struct change *change, const char *name)
     return rc == 0 ? folder_sync(change) : rc;
 }
 
+/* A whole new file beside the path, on the disk; the service reads it as whoever owned the one
+ * before. */
+static int fresh_make(const struct change *change, const char *text, size_t bytes)
+{
+    const int rc = file_make(change->fresh, text, bytes);
+    if (rc == 0 && geteuid() == 0 &&
+        chown(change->fresh, change->info.st_uid, change->info.st_gid) != 0)
+        return -errno;
+    return rc;
+}
+
+/* The new file takes the path, durably. */
+static int fresh_place(const struct change *change)
+{
+    int rc = folder_sync(change);
+    if (rc == 0 && rename(change->fresh, change->path) != 0)
+        rc = -errno;
+    return rc == 0 ? folder_sync(change) : rc;
+}
+
+/*
+ * Gives up what a change left that was cut off: what the path names is whole, with it or without.
+ * Where the old file stands there still, nobody knows whether the new one's name reached the disk:
+ * a sync may have failed, and the next would succeed and prove nothing. So the new one is made once
+ * more, and what that writes is synced, before the old one is overwritten.
+ */
+static int change_finish(const struct change *change, char why[MASTER_WHY_BYTES])
+{
+    char text[TEXT_BYTES];
+    struct stat old;
+    size_t bytes = 0;
+    int rc = file_forget(change, change->fresh);
+    if (rc != 0 || lstat(change->old, &old) != 0)
+        return rc != 0 ? rc : errno == ENOENT ? 0 : -errno;
+    if (old.st_ino != change->info.st_ino || old.st_dev != change->info.st_dev) {
+        rc = master_file_read(change->path, text, &bytes, why);
+        if (rc == 0)
+            rc = fresh_make(change, text, bytes);
+        if (rc == 0)
+            rc = fresh_place(change);
+        secret_wipe(text, sizeof(text));
+    }
+    return rc == 0 ? file_forget(change, change->old) : rc;
+}
+
 static int change_begin(struct change *change, const char *path, char why[MASTER_WHY_BYTES])
 {
     (void)snprintf(change->fresh, sizeof(change->fresh), "%s.new", path);
@@ -177,12 +222,11 @@ static int change_begin(struct change *change, const char *path, char why[MASTER
         rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
     if (rc == -EBUSY)
         (void)snprintf(why, MASTER_WHY_BYTES, "%.180s: another command is changing it", path);
-    /* Left by a change that was cut off: what the path names is whole, with it or without. */
     if (rc == 0)
-        rc = file_forget(change, change->old);
+        rc = stat(path, &change->info) != 0 ? -errno : 0;
     if (rc == 0)
-        rc = file_forget(change, change->fresh);
-    if (rc == 0)
+        rc = change_finish(change, why);
+    if (rc == 0) /* it may be another file by now */
         rc = stat(path, &change->info) != 0 ? -errno : 0;
     if (rc != 0 && rc != -EBUSY)
         (void)snprintf(why, MASTER_WHY_BYTES, "%.180s: %s", path, strerror(-rc));
@@ -196,28 +240,35 @@ static void change_end(const struct change *change)
     (void)close(change->folder_fd); /* and the lock with it */
 }
 
-/* The new file takes the path, durably; with `wipe` the old one is then overwritten. */
-static int change_put(const struct change *change, const char *text, size_t bytes, bool wipe)
+/* The file's text as it was. Whatever the disk has, nobody uses a key that may not be on it. */
+static void change_undo(const struct change *change, const char *before, size_t before_bytes)
 {
-    int rc = file_make(change->fresh, text, bytes);
-    /* The service reads it as whoever owned the one before. */
-    if (rc == 0 && geteuid() == 0 &&
-        chown(change->fresh, change->info.st_uid, change->info.st_gid) != 0)
-        rc = -errno;
+    const int rc = fresh_make(change, before, before_bytes);
+    if (rc == 0 && rename(change->fresh, change->path) == 0)
+        (void)fsync(change->folder_fd); /* the change has failed, whatever this says */
+}
+
+/* The new text takes the path, durably; with `wipe` the old file is then overwritten. */
+static int change_put(const struct change *change, const char *text, size_t bytes,
+                      const char *before, size_t before_bytes, bool wipe)
+{
+    struct stat info;
+    int rc = fresh_make(change, text, bytes);
     if (rc == 0 && wipe && link(change->path, change->old) != 0)
         rc = -errno;
     if (rc == 0)
-        rc = folder_sync(change);
-    if (rc == 0 && rename(change->fresh, change->path) != 0)
-        rc = -errno;
+        rc = fresh_place(change);
     if (rc == 0)
-        rc = folder_sync(change);
-    return rc == 0 && wipe ? file_forget(change, change->old) : rc;
+        return wipe ? file_forget(change, change->old) : 0;
+    if (stat(change->path, &info) == 0 && info.st_ino != change->info.st_ino)
+        change_undo(change, before, before_bytes);
+    return rc;
 }
 
 static int add_line(const struct change *change, char why[MASTER_WHY_BYTES])
 {
     char text[TEXT_BYTES];
+    char before[TEXT_BYTES];
     size_t used = 0;
     struct master *master = NULL;
     int rc = master_open(&master, change->path, why);
@@ -233,9 +284,12 @@ static int add_line(const struct change *change, char why[MASTER_WHY_BYTES])
     rc = master_file_read(change->path, text, &used, why);
     if (rc != 0)
         return rc;
+    memcpy(before, text, used);
+    const size_t before_bytes = used;
     used = line_append(text, used, version);
-    rc = used == 0 ? -EIO : change_put(change, text, used, false);
+    rc = used == 0 ? -EIO : change_put(change, text, used, before, before_bytes, false);
     secret_wipe(text, sizeof(text));
+    secret_wipe(before, sizeof(before));
     if (rc != 0)
         (void)snprintf(why, MASTER_WHY_BYTES, "%.200s: %s", change->fresh, strerror(-rc));
     return rc;
@@ -288,7 +342,7 @@ static int retire_line(const struct change *change, const struct master *master,
     if (rc == 0)
         rc = fresh_bytes == 0 || fresh_bytes > MASTER_FILE_BYTES_MAX
                  ? -EBADMSG
-                 : change_put(change, fresh, fresh_bytes, true);
+                 : change_put(change, fresh, fresh_bytes, text, text_bytes, true);
     secret_wipe(text, sizeof(text));
     secret_wipe(fresh, sizeof(fresh));
     secret_wipe(left, sizeof(left));

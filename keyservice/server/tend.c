@@ -74,10 +74,13 @@ static void task_run(const struct tend *tend, struct tend_task *task)
         rc = task->run(task->context);
     if (rc < 0)
         log_line(LOG_LEVEL_WARNING, "tend_failed", "task=%s errno=%d", task->name, -rc);
-    /* At once again, but behind whatever else is due: its own time is now. */
+    /* At once again, but behind whatever else is due: its own time is now. Much work goes on after
+     * a pause, and not at the task's next time: else more would come in meanwhile than is done. */
     const bool again = rc == TEND_AGAIN && task->again_count < TEND_AGAIN_MAX;
+    const uint64_t wait_ns =
+        rc == TEND_AGAIN ? MIN(TEND_PAUSE_MS * NS_PER_MS, task->every_ns) : task->every_ns;
     task->again_count = again ? task->again_count + 1 : 0;
-    task->due_ns = clock_monotonic_ns() + (again ? 0 : task->every_ns);
+    task->due_ns = clock_monotonic_ns() + (again ? 0 : wait_ns);
 }
 
 static void *tend_loop(void *argument)

@@ -14,8 +14,9 @@
 #include <stdint.h>
 
 #define TEND_TASKS_MAX 32
-#define TEND_AGAIN_MAX 64 /* rounds of TEND_AGAIN before a task waits for its next time */
-#define TEND_AGAIN     1  /* done so far, and there is more to do at once */
+#define TEND_AGAIN_MAX 64 /* rounds of TEND_AGAIN before a task pauses                */
+#define TEND_PAUSE_MS  500
+#define TEND_AGAIN     1 /* done so far, and there is more to do at once */
 
 struct tend;
 

@@ -62,12 +62,14 @@ static int room_check(struct sql *sql, struct head_write *head)
     const uint64_t bytes = step == 1 ? sql_column_u64(get, 1) : 0;
     const uint64_t own = step == 1 ? sql_column_u64(get, 2) : 0;
     const uint64_t same = step == 1 ? sql_column_u64(get, 3) : 0;
+    const uint64_t same_bytes = step == 1 ? sql_column_u64(get, 4) : 0;
     sql_done(get);
     if (step != 1)
         return -EIO;
     const bool served = own >= STORE_LINK_SHARE || same >= STORE_LINK_SHARE_ONE;
     head->full = !served && (rows >= STORE_LINK_ROWS_MAX ||
-                             bytes + head->link->sealed_bytes > STORE_LINK_BYTES_MAX);
+                             bytes + head->link->sealed_bytes > STORE_LINK_BYTES_MAX ||
+                             same_bytes + head->link->sealed_bytes > STORE_LINK_ONE_MAX);
     return head->full || served ? -EACCES : 0;
 }
 
@@ -88,6 +90,8 @@ static int head_apply(struct store_writer *writer, void *argument)
     return sql_run(add) == 1 ? 0 : -EIO;
 }
 
+/* Beside its head alone: one whose time was over meanwhile takes no more, and leaves no bytes that
+ * nothing would remove. */
 static int part_apply(struct store_writer *writer, void *argument)
 {
     const struct part_write *part = argument;
@@ -95,7 +99,7 @@ static int part_apply(struct store_writer *writer, void *argument)
     sql_bind_blob(add, 1, part->name, STORE_LINK_NAME_BYTES);
     sql_bind_u64(add, 2, part->place);
     sql_bind_blob(add, 3, part->bytes_at, part->bytes);
-    return sql_run(add) == 1 ? 0 : -EIO;
+    return sql_run_some(add, -ENOENT);
 }
 
 /* The head first, which takes the room; then the parts, each a commit of its own, so that a large

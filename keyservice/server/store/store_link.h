@@ -5,7 +5,8 @@
  * Threads:   any, of any process; see store.h.
  * Units:     bytes; unix milliseconds.
  * Errors:    as store.h. store_link_add(): -EACCES: the address has its share; -ENOSPC: all places
- *            are taken. store_link_take(): -ENOENT for what is unknown, spent, taken or too old.
+ *            are taken, or all that one envelope may have. store_link_take(): -ENOENT for what is
+ *            unknown, spent, taken or too old.
  *
  * Ciphertext alone, in parts, found by a digest of the link's token, so that a reader of the
  * database can follow none. A link that was spent stands there without its bytes until its time is
@@ -22,10 +23,11 @@
 #define STORE_LINK_NAME_BYTES  32
 #define STORE_LINK_PART_BYTES  (1024 * 1024)
 #define STORE_LINK_LIFE_MS     (UINT64_C(30) * 60 * 1000)
-#define STORE_LINK_SHARE       10                  /* of one address, within a life */
-#define STORE_LINK_SHARE_ONE   3                   /* of it for one envelope               */
-#define STORE_LINK_ROWS_MAX    2000                /* of all                        */
-#define STORE_LINK_BYTES_MAX   (UINT64_C(4) << 30) /* of all that were not spent    */
+#define STORE_LINK_SHARE       10                    /* of one address, within a life */
+#define STORE_LINK_SHARE_ONE   3                     /* of it for one envelope               */
+#define STORE_LINK_ROWS_MAX    2000                  /* of all                        */
+#define STORE_LINK_BYTES_MAX   (UINT64_C(4) << 30)   /* of all that were not spent    */
+#define STORE_LINK_ONE_MAX     (UINT64_C(256) << 20) /* of one envelope, of whatever recipient */
 #define STORE_LINK_PRUNE_ROWS  64
 #define STORE_LINK_PRUNE_PARTS 8 /* in one commit, which holds up all that waits behind it */
 

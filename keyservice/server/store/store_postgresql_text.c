@@ -438,7 +438,9 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_LINK_COUNT] =
         "SELECT count(*), coalesce(sum(bytes), 0)::bigint, (SELECT count(*) FROM link"
         " WHERE address = $2 AND expires > $1), (SELECT count(*) FROM link"
-        " WHERE address = $2 AND expires > $1 AND envelope = $3) FROM link WHERE expires > $1",
+        " WHERE address = $2 AND expires > $1 AND envelope = $3),"
+        " coalesce(sum(CASE WHEN envelope = $3 THEN bytes END), 0)::bigint"
+        " FROM link WHERE expires > $1",
     [SQL_LINK_READY] = "UPDATE link SET state = 1 WHERE name = $1 AND state = 0",
     [SQL_LINK_LOOK] = "SELECT bytes FROM link WHERE name = $1 AND state = 1 AND expires > $2",
     [SQL_LINK_TAKE] = "UPDATE link SET state = 2 WHERE name = $1 AND state = 1 AND expires > $2",
@@ -449,7 +451,8 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_LINK_PRUNE] =
         "DELETE FROM link WHERE name IN (SELECT l.name FROM link l WHERE l.expires <= $1"
         " AND NOT EXISTS (SELECT 1 FROM link_part p WHERE p.name = l.name) LIMIT $2)",
-    [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) VALUES ($1, $2, $3)",
+    [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) SELECT name, $2::bigint,"
+                          " $3::bytea FROM link WHERE name = $1 FOR KEY SHARE",
     [SQL_LINK_PART_GET] = "SELECT bytes FROM link_part WHERE name = $1 AND place = $2",
     [SQL_LINK_PARTS_REMOVE] = "DELETE FROM link_part WHERE name = $1 AND place IN"
                               " (SELECT place FROM link_part WHERE name = $1 LIMIT $2)",

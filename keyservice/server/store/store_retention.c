@@ -78,6 +78,11 @@ static int remove_apply(struct store_writer *writer, void *argument)
 int store_retention_remove(struct store *store, const uint8_t (*ids)[RECORD_ID_BYTES],
                            uint32_t ids_count)
 {
-    struct remove_write write = {.ids = ids, .ids_count = ids_count};
-    return store_write(store, remove_apply, &write);
+    int rc = 0;
+    for (uint32_t at = 0; rc == 0 && at < ids_count; at += STORE_RETENTION_COMMIT) {
+        struct remove_write write = {.ids = ids + at,
+                                     .ids_count = MIN(ids_count - at, STORE_RETENTION_COMMIT)};
+        rc = store_write(store, remove_apply, &write);
+    }
+    return rc;
 }

@@ -10,6 +10,8 @@
 
 #include "keyservice/server/store/store.h"
 
+#define STORE_RETENTION_COMMIT 64
+
 struct store_retention_row {
     uint8_t id[RECORD_ID_BYTES];
     uint64_t sent_unix_ms;
@@ -23,7 +25,8 @@ typedef bool store_retention_visit(void *context, const struct store_retention_r
 MUST_USE int store_retention_scan(struct store *store, const uint8_t after[RECORD_ID_BYTES],
                                   uint64_t before_unix_ms, uint32_t rows_max,
                                   store_retention_visit *visit, void *context);
-/* In one commit; SQLite writes zeros over what they held. */
+/* Some a commit, since SQLite writes zeros over what they held and nothing else is written
+ * meanwhile: a failure may leave some of them removed. */
 MUST_USE int store_retention_remove(struct store *store, const uint8_t (*ids)[RECORD_ID_BYTES],
                                     uint32_t ids_count);
 

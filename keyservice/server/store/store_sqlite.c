@@ -380,7 +380,8 @@ static const char *const sql_texts[SQL_COUNT] = {
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
     [SQL_LINK_COUNT] = "SELECT count(*), coalesce(sum(bytes), 0), (SELECT count(*) FROM link"
                        " WHERE address = ?2 AND expires > ?1), (SELECT count(*) FROM link"
-                       " WHERE address = ?2 AND expires > ?1 AND envelope = ?3)"
+                       " WHERE address = ?2 AND expires > ?1 AND envelope = ?3),"
+                       " coalesce(sum(CASE WHEN envelope = ?3 THEN bytes END), 0)"
                        " FROM link WHERE expires > ?1",
     [SQL_LINK_READY] = "UPDATE link SET state = 1 WHERE name = ?1 AND state = 0",
     [SQL_LINK_LOOK] = "SELECT bytes FROM link WHERE name = ?1 AND state = 1 AND expires > ?2",
@@ -392,7 +393,8 @@ static const char *const sql_texts[SQL_COUNT] = {
     [SQL_LINK_PRUNE] =
         "DELETE FROM link WHERE name IN (SELECT l.name FROM link l WHERE l.expires <= ?1"
         " AND NOT EXISTS (SELECT 1 FROM link_part p WHERE p.name = l.name) LIMIT ?2)",
-    [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) VALUES (?1, ?2, ?3)",
+    [SQL_LINK_PART_ADD] = "INSERT INTO link_part (name, place, bytes) SELECT ?1, ?2, ?3"
+                          " WHERE EXISTS (SELECT 1 FROM link WHERE name = ?1)",
     [SQL_LINK_PART_GET] = "SELECT bytes FROM link_part WHERE name = ?1 AND place = ?2",
     [SQL_LINK_PARTS_REMOVE] = "DELETE FROM link_part WHERE name = ?1 AND place IN"
                               " (SELECT place FROM link_part WHERE name = ?1 LIMIT ?2)",

@@ -197,24 +197,38 @@ class Database(Key):
             retired = db.execute("SELECT retired FROM wrapping WHERE version = 1").fetchone()[0]
         return retired != 0, "\n1 retired " in self.key_file()
 
-    def test_whatever_ends_it_goes_on_with_the_next(self):
+    def master_key(self, *arguments, **environment):
+        """`bulla-keyd master-key …`, with the disk as the environment says."""
+        options = os.environ.get("ASAN_OPTIONS", "")
+        return subprocess.run(
+            [keyd.PROGRAM, "master-key", *arguments, "--config", self.service.config],
+            env={**os.environ, "LD_PRELOAD": os.environ["BULLA_SYNC_SHIM"], **environment,
+                 "ASAN_OPTIONS": options + ":verify_asan_link_order=0"},
+            capture_output=True, text=True, timeout=keyd.WAIT_S)
+
+    def prepare(self):
+        """A service with two keys and all rows under the second, stopped; copies begin from it."""
         before = self.stored()
         self.service.run("master-key", "add")
         self.service.stop()
         self.service.run("master-key", "rewrap")
         prepared = self.temporary.name + "/prepared"
         shutil.copytree(self.service.dir, prepared)
-        options = os.environ.get("ASAN_OPTIONS", "")
+        return before, prepared
+
+    def begin_from(self, prepared):
+        shutil.rmtree(self.service.dir)
+        shutil.copytree(prepared, self.service.dir)
+
+    def key_files(self):
+        return [name for name in os.listdir(self.service.dir) if name.startswith("master.key")]
+
+    def test_whatever_ends_it_goes_on_with_the_next(self):
+        before, prepared = self.prepare()
         seen = set()
         for die_at in range(1, DIE_MAX):
-            shutil.rmtree(self.service.dir)
-            shutil.copytree(prepared, self.service.dir)
-            done = subprocess.run(
-                [keyd.PROGRAM, "master-key", "retire", "1", "--config", self.service.config],
-                env={**os.environ, "LD_PRELOAD": os.environ["BULLA_SYNC_SHIM"],
-                     "BULLA_DIE_AT": str(die_at),
-                     "ASAN_OPTIONS": options + ":verify_asan_link_order=0"},
-                capture_output=True, text=True, timeout=keyd.WAIT_S)
+            self.begin_from(prepared)
+            done = self.master_key("retire", "1", BULLA_DIE_AT=str(die_at))
             if done.returncode == 0:
                 break
             self.assertEqual(done.returncode, -signal.SIGKILL, done.stderr)
@@ -226,10 +240,49 @@ class Database(Key):
                 self.assertEqual(self.service.stop(), 0)
             self.retire()
             self.assertEqual(self.state(), (True, True), die_at)
-            self.assertEqual([name for name in os.listdir(self.service.dir)
-                              if name.startswith("master.key")], ["master.key"], die_at)
+            self.assertEqual(self.key_files(), ["master.key"], die_at)
         self.assertEqual(done.returncode, 0, "it never came to its end")
         self.assertEqual(seen, {(False, False), (True, False), (True, True)})
+        self.service.start()
+        self.opens(before)
+
+    def test_a_step_that_fails_leaves_the_old_key_until_the_new_file_is_on_the_disk(self):
+        """A sync that failed is not made good by a later one: what it was to prove is done anew."""
+        before, prepared = self.prepare()
+        states = []
+        for fail_at in range(1, DIE_MAX):
+            self.begin_from(prepared)
+            done = self.master_key("retire", "1", BULLA_FAIL_AT=str(fail_at))
+            if "a step failed" not in done.stderr:
+                break
+            if done.returncode == 0:  # the database gets on without some
+                continue
+            states.append(self.state())
+            self.retire()
+            self.assertEqual(self.state(), (True, True), fail_at)
+            self.assertEqual(self.key_files(), ["master.key"], fail_at)
+        self.assertEqual(done.returncode, 0, "it never came to its end")
+        # With the new file in place there are only these left: overwrite, sync, unlink, sync.
+        self.assertEqual(states.count((True, True)), 4, states)
+        self.service.start()
+        self.opens(before)
+
+    def test_a_key_that_may_not_be_on_the_disk_is_not_in_the_file(self):
+        before, prepared = self.prepare()
+        text = self.key_file()
+        failed = 0
+        for fail_at in range(1, DIE_MAX):
+            self.begin_from(prepared)
+            done = self.master_key("add", BULLA_FAIL_AT=str(fail_at))
+            if "a step failed" not in done.stderr:
+                break
+            if done.returncode != 0:
+                failed += 1
+                self.assertEqual(self.key_file(), text, fail_at)
+        self.assertEqual(done.returncode, 0, "it never came to its end")
+        self.assertGreaterEqual(failed, 4, "the new file, its name, its place, the folder")
+        self.assertIn("\n3 ", self.key_file())
+        self.assertEqual(self.key_files(), ["master.key"])
         self.service.start()
         self.opens(before)
 

@@ -1,5 +1,6 @@
 /* Preloaded into bulla-keyd by sync_test.py, which has it note every sync and fail some, and by
- * master_key_test.py, which has it end the program before the n-th change of what a disk holds. */
+ * master_key_test.py, which has it end the program before the n-th change of what a disk holds, or
+ * fail that change. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,13 +13,23 @@
 int fdatasync(int fd);
 int fsync(int fd);
 
-/* $BULLA_DIE_AT: nothing is written any more from that step on, as if the machine had stopped. */
-static void step_take(void)
+/* $BULLA_DIE_AT: nothing is written any more from that step on, as if the machine had stopped.
+ * $BULLA_FAIL_AT: that step, and no other, fails, and standard error says that it came to that. */
+static int step_take(void)
 {
+    static const char failed[] = "a step failed\n";
     static int steps;
     const char *die_at = getenv("BULLA_DIE_AT");
-    if (die_at != NULL && ++steps == (int)strtol(die_at, NULL, 10))
+    const char *fail_at = getenv("BULLA_FAIL_AT");
+    steps++;
+    if (die_at != NULL && steps == (int)strtol(die_at, NULL, 10))
         (void)kill(getpid(), SIGKILL);
+    if (fail_at == NULL || steps != (int)strtol(fail_at, NULL, 10))
+        return 0;
+    if (write(STDERR_FILENO, failed, sizeof(failed) - 1) < 0)
+        abort();
+    errno = EIO;
+    return -1;
 }
 
 /* Appends the name of what is synced to $BULLA_SYNC_LOG; fails while $BULLA_SYNC_FAIL holds it. */
@@ -28,7 +39,8 @@ static int sync_seen(long call, int fd)
     char path[4096];
     char line[4097];
     char failing[256] = "";
-    step_take();
+    if (step_take() != 0)
+        return -1;
     const char *log = getenv("BULLA_SYNC_LOG");
     const char *fail = getenv("BULLA_SYNC_FAIL");
     (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -70,24 +82,28 @@ int fsync(int fd)
 
 int rename(const char *from, const char *to)
 {
-    step_take();
+    if (step_take() != 0)
+        return -1;
     return (int)syscall(SYS_rename, from, to);
 }
 
 int link(const char *from, const char *to)
 {
-    step_take();
+    if (step_take() != 0)
+        return -1;
     return (int)syscall(SYS_link, from, to);
 }
 
 int unlink(const char *path)
 {
-    step_take();
+    if (step_take() != 0)
+        return -1;
     return (int)syscall(SYS_unlink, path);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at)
 {
-    step_take();
+    if (step_take() != 0)
+        return -1;
     return (ssize_t)syscall(SYS_pwrite64, fd, bytes, count, at);
 }

@@ -71,6 +71,37 @@ static void a_task_runs_again_while_there_is_more_to_do(void **state)
     tend_close(tend);
 }
 
+struct pair {
+    struct counter more;
+    struct counter other;
+    uint32_t other_runs; /* when the first went on after its pause */
+};
+
+static int pair_run(void *context)
+{
+    struct pair *pair = context;
+    (void)pthread_mutex_lock(&pair->other.mutex);
+    if (pair->more.runs_count == TEND_AGAIN_MAX + 1)
+        pair->other_runs = pair->other.runs_count;
+    (void)pthread_mutex_unlock(&pair->other.mutex);
+    return count_run(&pair->more);
+}
+
+/* Else more might come in until then than it does at once. */
+static void much_work_goes_on_after_a_pause_and_not_at_its_next_time(void **state)
+{
+    struct tend *tend = NULL;
+    struct pair pair = {.more = counter_make(TEND_AGAIN), .other = counter_make(0)};
+    (void)state;
+    assert_int_equal(tend_open(&tend, NULL, NULL), 0);
+    assert_int_equal(tend_add(tend, "other", 4, count_run, &pair.other), 0);
+    assert_int_equal(tend_add(tend, "more", 4, pair_run, &pair), 0);
+    assert_int_equal(tend_start(tend), 0);
+    wait_for(&pair.more, &pair.more.runs_count, TEND_AGAIN_MAX + 2);
+    tend_close(tend);
+    assert_int_equal(pair.other_runs, 1);
+}
+
 static void a_task_that_failed_is_run_at_its_next_time(void **state)
 {
     struct tend *tend = NULL;
@@ -113,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_task_runs_again_while_there_is_more_to_do),
+        cmocka_unit_test(much_work_goes_on_after_a_pause_and_not_at_its_next_time),
         cmocka_unit_test(a_task_that_failed_is_run_at_its_next_time),
         cmocka_unit_test(a_node_that_may_not_runs_nothing),
         cmocka_unit_test(more_tasks_than_there_is_room_for_are_refused),

@@ -186,6 +186,44 @@ static void all_places_taken_is_no_end_but_a_wait(void **state)
     assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS), 0);
 }
 
+/* Many recipients, or who forges their mails, and one message. */
+static void one_envelope_has_its_share_of_the_room_whoever_asks(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    const uint8_t sealed[80] = {1};
+    const struct store_link first = link_of(1, "sue@example.org", sizeof(sealed));
+    const struct store_link same = link_of(2, TO, sizeof(sealed));
+    struct store_link other = link_of(3, TO, sizeof(sealed));
+    char statement[96];
+    other.id[0] ^= 1;
+    assert_int_equal(store_link_add(fixture->store, &first, sealed, NOW_MS), 0);
+    (void)snprintf(statement, sizeof(statement), "UPDATE link SET bytes = %llu",
+                   (unsigned long long)STORE_LINK_ONE_MAX - 79);
+    store_fixture_sql(fixture, statement);
+    assert_int_equal(store_link_add(fixture->store, &same, sealed, NOW_MS), -ENOSPC);
+    assert_int_equal(store_link_add(fixture->store, &other, sealed, NOW_MS), 0);
+    store_fixture_sql(fixture, "UPDATE link SET bytes = bytes - 1");
+    assert_int_equal(store_link_add(fixture->store, &same, sealed, NOW_MS), 0);
+}
+
+/* A disk may hang for longer than a link's time: its bytes would lie there for ever. */
+static void bytes_whose_head_is_gone_are_not_kept(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    const uint8_t sealed[80] = {1};
+    const struct store_link link = link_of(1, TO, sizeof(sealed));
+    const struct store_link fine = link_of(2, TO, sizeof(sealed));
+    const bool shared = store_is_url(fixture->database);
+    store_fixture_sql(fixture, shared ? "CREATE RULE gone AS ON INSERT TO link DO ALSO DELETE"
+                                        " FROM link"
+                                      : "CREATE TRIGGER gone AFTER INSERT ON link BEGIN"
+                                        " DELETE FROM link; END");
+    assert_int_equal(store_link_add(fixture->store, &link, sealed, NOW_MS), -ENOENT);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM link_part"), 0);
+    store_fixture_sql(fixture, shared ? "DROP RULE gone ON link" : "DROP TRIGGER gone");
+    assert_int_equal(store_link_add(fixture->store, &fine, sealed, NOW_MS), 0);
+}
+
 static void what_is_removed_was_never_there(void **state)
 {
     const struct store_fixture *fixture = *state;
@@ -211,6 +249,8 @@ int main(void)
         WITH_STORE(an_address_has_its_share_spent_ones_included),
         WITH_STORE(mails_about_one_envelope_use_up_no_more_than_its_own_share),
         WITH_STORE(all_places_taken_is_no_end_but_a_wait),
+        WITH_STORE(one_envelope_has_its_share_of_the_room_whoever_asks),
+        WITH_STORE(bytes_whose_head_is_gone_are_not_kept),
         WITH_STORE(what_is_removed_was_never_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
