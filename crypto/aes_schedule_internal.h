@@ -20,5 +20,7 @@
 
 HOT void aes_schedule_256(uint8_t *const schedules[AES_SCHEDULE_KEYS],
                           const uint8_t *const keys[AES_SCHEDULE_KEYS]);
+/* Of one key alone. */
+HOT void aes_schedule_256_one(uint8_t *schedule, const uint8_t *key);
 
 #endif

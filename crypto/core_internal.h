@@ -43,6 +43,7 @@ struct core_secrets {
     struct random_state random;
     _Alignas(CACHE_LINE) struct gcm_context_data gcm_context;
     struct hkdf_scratch hkdf;
+    struct hkdf_one hkdf_one;
     uint8_t okm[CORE_DERIVE_BURST][CORE_OKM_BYTES];
 };
 

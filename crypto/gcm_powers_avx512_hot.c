@@ -45,7 +45,20 @@ static inline __m512i multiply(__m512i a, __m512i b, __m512i b_folded)
     return _mm512_ternarylogic_epi64(high, swapped, reduced, 0x96);
 }
 
-/* H of four keys, one a lane: the cipher of a block of zeros, in GHASH's order, shifted. */
+/* What GHASH multiplies by, of each lane's cipher of a block of zeros: in its order, shifted. */
+static inline __m512i shifted(__m512i ciphers)
+{
+    const __m512i backwards =
+        _mm512_broadcast_i32x4(_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    __m512i h = _mm512_shuffle_epi8(ciphers, backwards);
+    /* Bit 63 moves on to bit 64, and bit 127 becomes the polynomial. */
+    const __m512i carried = _mm512_bslli_epi128(_mm512_srli_epi64(h, 63), 8);
+    const __m512i wraps = _mm512_shuffle_epi32(_mm512_srai_epi64(h, 63), _MM_PERM_DCDC);
+    h = _mm512_or_si512(_mm512_add_epi64(h, h), carried);
+    return _mm512_xor_si512(h, _mm512_and_si512(wraps, polynomial()));
+}
+
+/* H of four keys, one a lane. */
 static inline __m512i first_powers(uint8_t *const schedules[GCM_POWERS_KEYS])
 {
     __m128i block[GCM_POWERS_KEYS];
@@ -60,17 +73,10 @@ static inline __m512i first_powers(uint8_t *const schedules[GCM_POWERS_KEYS])
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < GCM_POWERS_KEYS; i++)
         block[i] = _mm_aesenclast_si128(block[i], round_key(schedules[i], ROUNDS_COUNT));
-    const __m512i backwards =
-        _mm512_broadcast_i32x4(_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     __m512i h = _mm512_castsi128_si512(block[0]);
     h = _mm512_inserti32x4(h, block[1], 1);
     h = _mm512_inserti32x4(h, block[2], 2);
-    h = _mm512_shuffle_epi8(_mm512_inserti32x4(h, block[3], 3), backwards);
-    /* Bit 63 moves on to bit 64, and bit 127 becomes the polynomial. */
-    const __m512i carried = _mm512_bslli_epi128(_mm512_srli_epi64(h, 63), 8);
-    const __m512i wraps = _mm512_shuffle_epi32(_mm512_srai_epi64(h, 63), _MM_PERM_DCDC);
-    h = _mm512_or_si512(_mm512_add_epi64(h, h), carried);
-    return _mm512_xor_si512(h, _mm512_and_si512(wraps, polynomial()));
+    return shifted(_mm512_inserti32x4(h, block[3], 3));
 }
 
 /* Four rows of four lanes, across: what was one power of four keys is four powers of one key. */
@@ -115,4 +121,46 @@ void gcm_powers_256_avx512(uint8_t *const powers[GCM_POWERS_KEYS],
             powers_store(powers[i], left, four[i]);
         }
     }
+}
+
+static inline __m512i highest(__m512i powers)
+{
+    return _mm512_shuffle_i64x2(powers, powers, 0);
+}
+
+/*
+ * What is there is multiplied by its highest power, which doubles it: six products one after the
+ * other, where one step after the other would be fourteen. GHASH's order: the highest power first.
+ */
+void gcm_powers_256_one_avx512(uint8_t *powers, const uint8_t *schedule)
+{
+    __m128i block = round_key(schedule, 0);
+#pragma GCC unroll 13
+    for (uint32_t round = 1; round < ROUNDS_COUNT; round++)
+        block = _mm_aesenc_si128(block, round_key(schedule, round));
+    block = _mm_aesenclast_si128(block, round_key(schedule, ROUNDS_COUNT));
+    const __m512i first = shifted(_mm512_broadcast_i32x4(block));
+    const __m512i second = multiply(first, first, fold(first));
+    const __m512i one_two = _mm512_mask_blend_epi64(0x33, first, second); /* 2, 1, 2, 1 */
+    const __m512i three_four = multiply(one_two, second, fold(second));   /* 4, 3, 4, 3 */
+    __m512i four[STEPS_COUNT]; /* powers 1 to 4, 5 to 8, … */
+    four[0] = _mm512_mask_blend_epi64(0x0f, one_two, three_four);
+    uint32_t count = 1;
+#pragma GCC unroll 3
+    while (count <= 4) { /* of four powers each: 1, 2, 4 and then 8 */
+        const __m512i by = highest(four[count - 1]);
+        const __m512i by_folded = fold(by);
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < count; i++)
+            four[count + i] = multiply(four[i], by, by_folded);
+        count *= 2;
+    }
+    const __m512i by = highest(four[count - 1]);
+    const __m512i by_folded = fold(by);
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < STEPS_COUNT - 8; i++)
+        four[8 + i] = multiply(four[i], by, by_folded);
+#pragma GCC unroll 12
+    for (uint32_t i = 0; i < STEPS_COUNT; i++)
+        powers_store(powers, STEPS_COUNT - 1 - i, four[i]);
 }

@@ -22,5 +22,7 @@
 /* Each of `powers` is written, GCM_POWERS_BYTES, from the AES-256 round keys in `schedules`. */
 HOT void gcm_powers_256_avx512(uint8_t *const powers[GCM_POWERS_KEYS],
                                uint8_t *const schedules[GCM_POWERS_KEYS]);
+/* Of one key alone. */
+HOT void gcm_powers_256_one_avx512(uint8_t *powers, const uint8_t *schedule);
 
 #endif

@@ -9,18 +9,10 @@
 #include <stddef.h>
 #include <string.h>
 
-/* FIPS 198-1: a byte repeated. */
-#define HMAC_INNER_PAD UINT64_C(0x3636363636363636)
-#define HMAC_OUTER_PAD UINT64_C(0x5c5c5c5c5c5c5c5c)
-
-#define END_MARK UINT64_C(0x80) /* SHA-512's byte after the message (FIPS 180-4, 5.1.2) */
-/* The length that ends it, in bits, with the key's block that went before. */
-#define LENGTH_BITS(bytes) ((uint64_t)(SHA512_BLOCK_BYTES + (bytes)) * 8)
-
 /* Behind a digest that followed one block of key. */
 static const uint64_t outer_padding[SHA512_BLOCK_ROWS - SHA512_STATE_ROWS] = {
-    [0] = END_MARK << 56,
-    [7] = LENGTH_BITS(SHA512_DIGEST_BYTES),
+    [0] = HKDF_END_MARK << 56,
+    [7] = HKDF_LENGTH_BITS(SHA512_DIGEST_BYTES),
 };
 
 /* One group: at most SHA512_LANES expansions that go through every block together. */
@@ -78,7 +70,7 @@ static void group_load_infos(const struct group *group)
         const uint32_t mark = expansion->info_bytes + 1;
         lane_load(message, group->message_rows - SHA512_STATE_ROWS, lane, expansion->info,
                   expansion->info_bytes);
-        message[mark / 8][lane] |= END_MARK << (56 - mark % 8 * 8);
+        message[mark / 8][lane] |= HKDF_END_MARK << (56 - mark % 8 * 8);
     }
 }
 
@@ -103,17 +95,17 @@ static void group_keys(const struct group *group)
         lane_load(scratch->key, SHA512_BLOCK_ROWS, lane, group->expansions[lane].prk,
                   group->expansions[lane].prk_bytes);
     if (lanes_count > SHA512_LANES / 2) {
-        group_pad(group, HMAC_INNER_PAD);
+        group_pad(group, HKDF_INNER_PAD);
         group_compress(group, scratch->inner, sha512_initial, scratch->key, lanes_count);
-        group_pad(group, HMAC_INNER_PAD ^ HMAC_OUTER_PAD);
+        group_pad(group, HKDF_INNER_PAD ^ HKDF_OUTER_PAD);
         group_compress(group, scratch->outer, sha512_initial, scratch->key, lanes_count);
         return;
     }
     for (uint32_t i = 0; i < SHA512_BLOCK_ROWS; i++)
         for (uint32_t lane = 0; lane < lanes_count; lane++) {
             const uint64_t word = scratch->key[i][lane];
-            scratch->key[i][lane] = word ^ HMAC_INNER_PAD;
-            scratch->key[i][lanes_count + lane] = word ^ HMAC_OUTER_PAD;
+            scratch->key[i][lane] = word ^ HKDF_INNER_PAD;
+            scratch->key[i][lanes_count + lane] = word ^ HKDF_OUTER_PAD;
         }
     group_compress(group, scratch->inner, sha512_initial, scratch->key, 2 * lanes_count);
     for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
@@ -130,16 +122,6 @@ static void scratch_outer_padding(struct hkdf_scratch *scratch)
             padding[i][lane] = outer_padding[i];
 }
 
-static uint32_t message_bytes(const struct hkdf_expansion *expansion, uint32_t round)
-{
-    return (round > 1 ? SHA512_DIGEST_BYTES : 0) + expansion->info_bytes + 1;
-}
-
-static uint32_t message_blocks(const struct hkdf_expansion *expansion, uint32_t round)
-{
-    return (message_bytes(expansion, round) + 17 + SHA512_BLOCK_BYTES - 1) / SHA512_BLOCK_BYTES;
-}
-
 static sha512_row *round_message(const struct group *group, uint32_t round)
 {
     return group->scratch->message + (round > 1 ? 0 : SHA512_STATE_ROWS);
@@ -148,7 +130,7 @@ static sha512_row *round_message(const struct group *group, uint32_t round)
 /* The last word of the lane's last block. */
 static uint64_t *message_length(const struct group *group, uint32_t lane, uint32_t round)
 {
-    const uint32_t blocks_count = message_blocks(&group->expansions[lane], round);
+    const uint32_t blocks_count = hkdf_message_blocks(&group->expansions[lane], round);
     return &round_message(group, round)[blocks_count * SHA512_BLOCK_ROWS - 1][lane];
 }
 
@@ -162,7 +144,8 @@ static void group_messages(const struct group *group, uint32_t round)
                                                                           << (56 - counter % 8 * 8);
         if (round > 1)
             *message_length(group, lane, round - 1) = 0;
-        *message_length(group, lane, round) = LENGTH_BITS(message_bytes(expansion, round));
+        *message_length(group, lane, round) =
+            HKDF_LENGTH_BITS(hkdf_message_bytes(expansion, round));
     }
 }
 
@@ -171,7 +154,7 @@ static void group_keep_digests(const struct group *group, uint32_t round, uint32
 {
     struct hkdf_scratch *scratch = group->scratch;
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-        if (message_blocks(&group->expansions[lane], round) != blocks_done)
+        if (hkdf_message_blocks(&group->expansions[lane], round) != blocks_done)
             continue;
         for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
             scratch->digest[i][lane] = scratch->work[i][lane];
@@ -187,7 +170,7 @@ static void group_hash(const struct group *group, uint32_t round)
     uint32_t blocks_least = UINT32_MAX;
     uint32_t blocks_most = 0;
     for (uint32_t lane = 0; lane < group->lanes_count; lane++) {
-        const uint32_t blocks_count = message_blocks(&group->expansions[lane], round);
+        const uint32_t blocks_count = hkdf_message_blocks(&group->expansions[lane], round);
         blocks_least = MIN(blocks_least, blocks_count);
         blocks_most = MAX(blocks_most, blocks_count);
     }
@@ -231,7 +214,7 @@ static void group_expand(struct group *group)
         ASSERT(expansion->info_bytes <= HKDF_INFO_BYTES_MAX);
         ASSERT(expansion->okm_bytes <= HKDF_OKM_BYTES_MAX);
         okm_most = MAX(okm_most, expansion->okm_bytes);
-        blocks_most = MAX(blocks_most, message_blocks(expansion, 2));
+        blocks_most = MAX(blocks_most, hkdf_message_blocks(expansion, 2));
     }
     /* The first message begins behind T(n - 1)'s place and so ends no later than the second. */
     group->message_rows = SHA512_STATE_ROWS + blocks_most * SHA512_BLOCK_ROWS;
@@ -248,6 +231,10 @@ static void group_expand(struct group *group)
 void hkdf_expand_burst(struct crypto_core *core, const struct hkdf_expansion *expansions,
                        uint32_t expansions_count, const struct hkdf_meanwhile *meanwhile)
 {
+    if (expansions_count == 1 && core->isa == ISA_AVX512) {
+        hkdf_expand_one(core, expansions, meanwhile);
+        return;
+    }
     struct group group = {
         .compress = sha512_compress(core->isa),
         .meanwhile = meanwhile,

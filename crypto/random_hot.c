@@ -43,8 +43,9 @@ static void random_nonce(const struct crypto_core *core, uint8_t nonce[12])
         uint8_t done;
         __asm__ volatile("rdrand %0; setc %1" : "=r"(hardware), "=qm"(done) : : "cc");
     }
-    bytes_store_le64(nonce, hardware ^ __builtin_ia32_rdtsc() << 32);
-    bytes_store_le32(nonce + 8, (uint32_t)__builtin_ia32_rdtsc());
+    const uint64_t clock = __builtin_ia32_rdtsc();
+    bytes_store_le64(nonce, hardware ^ clock);
+    bytes_store_le32(nonce + 8, (uint32_t)clock);
 }
 
 /* Fills `stream` with keystream, of which the first 32 bytes become the next key and are cleared.
@@ -62,10 +63,7 @@ static void random_generate(struct crypto_core *core, uint8_t *stream, size_t un
     }
     uint8_t nonce[AES_CTR_NONCE_BYTES];
     random_nonce(core, nonce);
-    const uint8_t *const keys[] = {random->key, random->key, random->key, random->key};
-    uint8_t *const schedules[] = {random->schedule, random->schedule, random->schedule,
-                                  random->schedule};
-    aes_schedule_256(schedules, keys);
+    aes_schedule_256_one(random->schedule, random->key);
     aes_ctr_256_fn *ctr = core->isa == ISA_AVX512 ? aes_ctr_256_avx512 : aes_ctr_256_sse;
     ctr(stream, units_count, random->schedule, nonce);
     memcpy(random->key, stream, RANDOM_KEY_BYTES);

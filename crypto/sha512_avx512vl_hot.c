@@ -97,21 +97,22 @@ static inline void pair_advance(struct one *one, __m128i words[WORDS_PAIRS], uin
 #define PAIR_ADVANCE(pair) pair_advance(&one, words, (pair), constants)
 #define PAIR_DONE(pair)    (void)0
 
-HOT void sha512_compress_avx512_1(sha512_row *after, const sha512_row *before,
-                                  const sha512_row *block, uint32_t lanes_count)
+/* Words stand `stride` apart: a constant. */
+static inline __attribute__((always_inline)) void
+compress_one(uint64_t *after, const uint64_t *before, const uint64_t *block, uint32_t stride)
 {
-    (void)lanes_count;
     struct one one;
     __m128i words[WORDS_PAIRS];
     const uint64_t *constants = sha512_constants;
 #pragma GCC unroll 8
     for (uint32_t pair = 0; pair < WORDS_PAIRS; pair++) {
-        words[pair] =
-            _mm_set_epi64x((long long)block[2 * pair + 1][0], (long long)block[2 * pair][0]);
+        words[pair] = _mm_set_epi64x((long long)block[(2 * pair + 1) * stride],
+                                     (long long)block[2 * pair * stride]);
         pair_give(&one, pair, words[pair], constants);
     }
-    uint64_t a = before[0][0], b = before[1][0], c = before[2][0], d = before[3][0];
-    uint64_t e = before[4][0], f = before[5][0], g = before[6][0], h = before[7][0];
+    uint64_t a = before[0], b = before[stride], c = before[2 * stride], d = before[3 * stride];
+    uint64_t e = before[4 * stride], f = before[5 * stride];
+    uint64_t g = before[6 * stride], h = before[7 * stride];
     uint64_t b_c = b ^ c;
     for (uint32_t first = 0; first < SHA512_ROUNDS - 16; first += 16) {
         constants += 16;
@@ -123,5 +124,19 @@ HOT void sha512_compress_avx512_1(sha512_row *after, const sha512_row *before,
     const uint64_t state[SHA512_STATE_ROWS] = {a, b, c, d, e, f, g, h};
 #pragma GCC unroll 8
     for (uint32_t i = 0; i < SHA512_STATE_ROWS; i++)
-        after[i][0] = before[i][0] + state[i];
+        after[i * stride] = before[i * stride] + state[i];
+}
+
+HOT void sha512_compress_avx512_1(sha512_row *after, const sha512_row *before,
+                                  const sha512_row *block, uint32_t lanes_count)
+{
+    (void)lanes_count;
+    compress_one(after[0], before[0], block[0], SHA512_LANES);
+}
+
+HOT void sha512_compress_one_avx512(uint64_t after[SHA512_STATE_ROWS],
+                                    const uint64_t before[SHA512_STATE_ROWS],
+                                    const uint64_t block[SHA512_BLOCK_ROWS])
+{
+    compress_one(after, before, block, 1);
 }

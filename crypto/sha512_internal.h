@@ -51,4 +51,9 @@ sha512_compress_fn sha512_compress_avx512_4;
 
 sha512_compress_fn *sha512_compress(enum isa isa); /* for a supported ISA */
 
+/* The same of one message whose words stand one behind the other, not one a row. */
+HOT void sha512_compress_one_avx512(uint64_t after[SHA512_STATE_ROWS],
+                                    const uint64_t before[SHA512_STATE_ROWS],
+                                    const uint64_t block[SHA512_BLOCK_ROWS]);
+
 #endif

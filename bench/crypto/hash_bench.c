@@ -121,14 +121,29 @@ static void run_ipsec_mb(void)
     burst_hmac(inner, outer, sizeof(second_messages[0]));
 }
 
-static void run_keys(void)
+static void expand(uint32_t count)
 {
     static _Alignas(CACHE_LINE) uint8_t expanded[BURST][GCM_EXPANDED_BYTES];
     struct gcm_expansion expansions[BURST];
-    for (uint32_t i = 0; i < BURST; i++)
+    for (uint32_t i = 0; i < count; i++)
         expansions[i] = (struct gcm_expansion){
             .expanded = expanded[i], .key = keys[i], .key_bytes = sizeof(keys[i])};
-    gcm_expand_burst(core, expansions, BURST);
+    gcm_expand_burst(core, expansions, count);
+}
+
+static void run_key_alone(void)
+{
+    expand(1);
+}
+
+static void run_keys_two(void)
+{
+    expand(2);
+}
+
+static void run_keys(void)
+{
+    expand(BURST);
 }
 
 static void run_keys_by_the_library(void)
@@ -139,7 +154,14 @@ static void run_keys_by_the_library(void)
     core->has_powers = has_powers;
 }
 
-/* What the generator makes at once, and one small draw of it. */
+/* For one message's key alone. */
+static void run_small_draw(void)
+{
+    static uint8_t bytes[CRYPTO_RANDOM_LARGE_BYTES];
+    crypto_random(core, bytes, sizeof(bytes));
+}
+
+/* The most that the generator makes at once. */
 static void run_generation(void)
 {
     static uint8_t bytes[RANDOM_BUFFER_BYTES - RANDOM_KEY_BYTES];
@@ -177,8 +199,11 @@ int main(void)
         {"HKDF of four", run_hkdf_four, 1},
         {"HKDF a message, of 32", run_hkdf, BURST},
         {"the same by ipsec-mb's HMAC jobs", run_ipsec_mb, BURST},
+        {"key expansion of one alone", run_key_alone, 1},
+        {"key expansion of two", run_keys_two, 1},
         {"key expansion a message, of 32", run_keys, BURST},
         {"the same with the library's powers of H", run_keys_by_the_library, BURST},
+        {"random generation of 256 bytes", run_small_draw, 1},
         {"random generation of 4,064 bytes", run_generation, 1},
     };
     static double ns[ARRAY_COUNT(candidates)][RUNS_COUNT];

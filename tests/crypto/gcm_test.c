@@ -246,7 +246,7 @@ static void the_key_schedule_is_fips_197s(void **state)
     static const uint8_t word_12[4] = "\xa8\xb0\x9c\x1a";
     static const uint8_t last[16] = "\xfe\x48\x90\xd1\xe6\x18\x8d\x0b\x04\x6d\xf3\x44\x70\x6c\x63"
                                     "\x1e";
-    uint8_t schedules[AES_SCHEDULE_KEYS][AES_SCHEDULE_BYTES];
+    uint8_t schedules[AES_SCHEDULE_KEYS + 1][AES_SCHEDULE_BYTES];
     uint8_t *at[AES_SCHEDULE_KEYS];
     const uint8_t *keys[AES_SCHEDULE_KEYS];
     for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
@@ -254,7 +254,8 @@ static void the_key_schedule_is_fips_197s(void **state)
         keys[i] = key;
     }
     aes_schedule_256(at, keys);
-    for (uint32_t i = 0; i < AES_SCHEDULE_KEYS; i++) {
+    aes_schedule_256_one(schedules[AES_SCHEDULE_KEYS], key);
+    for (uint32_t i = 0; i <= AES_SCHEDULE_KEYS; i++) {
         assert_memory_equal(schedules[i], key, sizeof(key));
         assert_memory_equal(schedules[i] + 8 * 4, word_8, sizeof(word_8));
         assert_memory_equal(schedules[i] + 12 * 4, word_12, sizeof(word_12));
@@ -314,11 +315,9 @@ static void the_keystream_is_gcms(void **state)
             uint8_t key[AES_SCHEDULE_KEY_BYTES];
             uint8_t nonce[AES_CTR_NONCE_BYTES];
             uint8_t schedule[AES_SCHEDULE_BYTES];
-            const uint8_t *const keys[AES_SCHEDULE_KEYS] = {key, key, key, key};
-            uint8_t *const schedules[AES_SCHEDULE_KEYS] = {schedule, schedule, schedule, schedule};
             crypto_random(core, key, sizeof(key));
             crypto_random(core, nonce, sizeof(nonce));
-            aes_schedule_256(schedules, keys);
+            aes_schedule_256_one(schedule, key);
             const size_t bytes = units_count * AES_CTR_UNIT_BYTES;
             memset(got, 0xa5, sizeof(got));
             ctr(got, units_count, schedule, nonce);
