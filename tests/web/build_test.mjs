@@ -13,7 +13,7 @@ import { assemblePages } from '../../web/pages.mjs';
 
 const LOCALES = ['ar', 'de', 'en', 'es', 'fr', 'it', 'ja', 'nl', 'pl', 'pt', 'sv', 'zh'];
 // The whole fixed part, notification and header with it, is held by tests/envelope/notification_test.c.
-const SCRIPT_BYTES_MAX = 17760;
+const SCRIPT_BYTES_MAX = 17790;
 const SHELL_BYTES_MAX = { en: 21860 };
 const SHELL_BYTES_MAX_ELSE = 23630;
 const shells = () => readdirSync(DIST).filter((name) => name.startsWith('envelope-'));

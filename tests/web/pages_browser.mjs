@@ -226,7 +226,7 @@ test('every_page_is_whole_where_no_script_runs', { skip: !IS_CHROMIUM && 'the dr
     await tab.close();
 });
 
-test('by_keyboard_alone_one_signs_in_opens_a_message_and_answers_it', { skip: !IS_CHROMIUM && 'driven in Chromium' }, async () => {
+test('by_keyboard_alone_one_signs_in_opens_a_message_and_answers_it', async () => {
     const tab = await browser.tab();
     const press = (key) => tab.page.keyboard.press(key);
     const write = (words) => tab.page.keyboard.type(words);

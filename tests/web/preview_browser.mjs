@@ -107,12 +107,13 @@ test('what_only_says_that_it_is_a_picture_shows_its_name_and_runs_nothing', asyn
     await tab.close();
 });
 
-// Clicks on a link of a tab of its own; gives that tab.
-async function openTab(tab, selector) {
+// Clicks on a link of a tab of its own, `how` the drivers can; gives that tab.
+async function openTab(tab, selector, how) {
+    await tab.waitFor(selector);
     if (!IS_CHROMIUM) {
         const before = new Set(await browser.browser.pages());
         let fresh;
-        await tab.click(selector);
+        await tab.page.click(selector, how);
         await settled(async () => {
             fresh = (await browser.browser.pages()).find((page) => !before.has(page) && page.url().startsWith('blob:'));
             return fresh;
@@ -120,7 +121,7 @@ async function openTab(tab, selector) {
         return fresh;
     }
     const opened = tab.page.context().waitForEvent('page', { timeout: 60000 });
-    await tab.click(selector);
+    await tab.page.click(selector, how);
     const page = await opened;
     await page.waitForURL(/^blob:/, { timeout: 60000 });
     return page;
@@ -136,6 +137,30 @@ test('a_pdf_is_shown_by_the_browser_in_a_tab_that_knows_nothing_of_the_message',
     const page = await openTab(tab, link);
     assert.deepEqual(await page.evaluate(() => [document.contentType, window.opener]), ['application/pdf', null]);
     await page.close();
+    await tab.close();
+});
+
+/*
+ * Every way to a file comes to the file, and none back to this envelope: a middle click, the menu that offers a new tab, by pointer or by
+ * key. However often it is asked for, it is made once.
+ */
+test('a_middle_click_and_a_menu_lead_to_the_file_too', async () => {
+    const tab = await openMessage(mailOf(gallery('One page')));
+    const view = `${row(3)} a:last-child`;
+    const save = `${row(3)} a.file`;
+    const addressOf = (selector) => tab.evaluate((at) => document.querySelector(at).href, selector);
+    assert.ok(!(await addressOf(view)).startsWith('blob:'), 'nothing is made before it is asked for');
+    const page = await openTab(tab, view, { button: 'middle' });
+    assert.deepEqual(await page.evaluate(() => [document.contentType, window.opener]), ['application/pdf', null]);
+    await page.close();
+    const first = await addressOf(view);
+    await tab.page.click(save, { button: 'right' });
+    const saved = await addressOf(save);
+    assert.ok(saved.startsWith('blob:'), saved);
+    await tab.evaluate((at) => ['pointerdown', 'contextmenu'].forEach((type) => document.querySelector(at).dispatchEvent(new MouseEvent(type, { bubbles: true }))), view);
+    assert.deepEqual([await addressOf(view), await addressOf(save)], [first, saved]);
+    await tab.evaluate((at) => document.querySelector(at).dispatchEvent(new MouseEvent('contextmenu', { bubbles: true })), `${row(7)} a`);
+    assert.ok((await addressOf(`${row(7)} a`)).startsWith('blob:'), 'a menu by key');
     await tab.close();
 });
 

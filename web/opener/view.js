@@ -81,11 +81,12 @@ const htmlView = (html, resolveCid, pending) => {
 
 const address = (bytes, type) => URL.createObjectURL(new Blob([bytes], { type }));
 
-// The file is made when it is asked for.
+// The file is made once, when it is asked for: by pointer (a middle click, a drag and a long press too, which begin with one
+// going down), by key, or from a menu. Until then the link leads to this page.
 const fileLink = (link, makeBytes, type) => {
-    link.onclick = () => {
-        link.href = address(makeBytes(), `application/${type}`);
-        link.onclick = null;
+    let made;
+    link.onpointerdown = link.onclick = link.oncontextmenu = () => {
+        link.href = made ||= address(makeBytes(), `application/${type}`);
     };
     return link;
 };

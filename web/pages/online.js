@@ -87,9 +87,16 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-/** Signed out: what was shown goes too. */
+/** Signed out: what was shown goes too, and what was made of its files. */
 function leave() {
-  byId("opened").replaceChildren();
+  const opened = byId("opened");
+  const documents = [...opened.querySelectorAll("iframe")].map((frame) => frame.contentDocument);
+  for (const place of [opened, ...documents]) {
+    for (const { href, src } of place.querySelectorAll("[href^='blob:'], [src^='blob:']")) {
+      URL.revokeObjectURL(href ?? src);
+    }
+  }
+  opened.replaceChildren();
   byId("main").classList.remove("wide");
   return advance();
 }
