@@ -1,6 +1,7 @@
 #include "engine/config.h"
 
 #include "base/assert.h"
+#include "base/uncommented.h"
 #include "engine/config_rules.h"
 #include "engine/config_value.h"
 
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define CONFIG_PLACES_MAX    (PROFILES_MAX * 2 + CONFIG_KEY_SERVICES_MAX + 1)
+#define CONFIG_DEPTH_MAX     8
 #define CONFIG_ARENA_SPARE   (UINT64_C(4) << 20)
 #define CONFIG_ARENA_MAX     (UINT64_C(1) << 30)
 #define CONFIG_SEGMENT_STEP  (UINT64_C(1) << 20)
@@ -42,6 +44,7 @@ static struct {
     char folder[CONFIG_PATH_BYTES];
     struct place places[CONFIG_PLACES_MAX];
     uint32_t places_count;
+    uint32_t depth; /* of includes */
 } load;
 
 static void load_report(cfg_t *cfg, const char *format, va_list args)
@@ -54,7 +57,9 @@ static void load_report(cfg_t *cfg, const char *format, va_list args)
     used += vsnprintf(load.why + used, (size_t)(CONFIG_WHY_BYTES - used), format, args);
     if (!load.own_words && used < CONFIG_WHY_BYTES)
         (void)snprintf(load.why + used, (size_t)(CONFIG_WHY_BYTES - used), "%s",
-                       "; bulla.conf(5) lists what may stand here");
+                       strstr(format, "duplicate") != NULL
+                           ? "; each name stands once: make the two sections one"
+                           : "; bulla.conf(5) lists what may stand here");
 }
 
 static int PRINTF_LIKE(2, 3) load_fault(cfg_t *cfg, const char *format, ...)
@@ -225,8 +230,11 @@ static int load_store(const struct rule *rule, const char *text, uint8_t *base, 
     case RULE_SELECT: return load_select_check(rule, text, why);
     case RULE_TEXT:
     case RULE_KEY_SERVICE:
+    case RULE_HOST_PORT:
         rc = text_sound(text, rule->room) ? 0 : -EINVAL;
-        if (rc == 0 && rule->kind == RULE_TEXT)
+        if (rule->kind == RULE_HOST_PORT && text[0] != '\0' && !config_value_is_host_port(text))
+            rc = -EINVAL;
+        if (rc == 0 && rule->kind != RULE_KEY_SERVICE)
             memcpy(dst, text, strlen(text) + 1);
         break;
     case RULE_BOOL:
@@ -564,16 +572,40 @@ static int load_begin(const char *path, char *why, bool for_milter)
     return 0;
 }
 
-/* cfg_parse() would look for the name in the search path, which is for includes. */
 static int load_parse(cfg_t *cfg, const char *path)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return CFG_FILE_ERROR;
-    cfg->filename = strdup(path); /* cfg_free() frees it */
-    const int rc = cfg_parse_fp(cfg, file);
-    (void)fclose(file);
-    return rc;
+    struct uncommented file;
+    const int rc = uncommented_open(&file, path);
+    if (rc != 0)
+        return load_fault(cfg,
+                          "%s cannot be read (%s); name a file that the engine's user can read",
+                          path, strerror(-rc));
+    char *const outer = cfg->filename;
+    const int line = cfg->line;
+    cfg->filename = strdup(path); /* cfg_free() frees the last */
+    const int parsed = cfg_parse_fp(cfg, file.stream);
+    uncommented_close(&file);
+    if (outer != NULL) {
+        free(cfg->filename);
+        cfg->filename = outer;
+        cfg->line = line;
+    }
+    return parsed;
+}
+
+static int load_include(cfg_t *cfg, cfg_opt_t *opt, int argc, const char **argv)
+{
+    char path[CONFIG_PATH_BYTES];
+    (void)opt;
+    if (argc != 1 || load_path(argv[0], path) != 0)
+        return load_fault(cfg, "include takes one file: include(\"more.conf\")");
+    if (load.depth == CONFIG_DEPTH_MAX)
+        return load_fault(cfg, "files include each other more than %d deep; take one out",
+                          CONFIG_DEPTH_MAX);
+    load.depth++;
+    const int parsed = load_parse(cfg, path);
+    load.depth--;
+    return parsed == CFG_SUCCESS ? 0 : -1;
 }
 
 /* A fault shows what stands in the file, which may be anything; it stays one line. */
@@ -604,7 +636,7 @@ static int load_file(struct config *config, const char *path, char why[CONFIG_WH
         CFG_SEC("milter", milter, CFGF_NONE),
         CFG_SEC("key_service", key_service, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("profile", profile, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
-        CFG_FUNC("include", cfg_include),
+        CFG_FUNC("include", load_include),
         CFG_END(),
     };
     struct config *made = calloc(1, sizeof(*made));
@@ -617,7 +649,6 @@ static int load_file(struct config *config, const char *path, char why[CONFIG_WH
     (void)cfg_set_error_function(cfg, load_report);
     (void)cfg_set_validate_func(cfg, "key_service", load_validate_section);
     (void)cfg_set_validate_func(cfg, "profile", load_validate_section);
-    (void)cfg_add_searchpath(cfg, load.folder);
     rc = load_parse(cfg, path) == CFG_SUCCESS ? load_all(made, cfg) : -EINVAL;
     if (rc == 0)
         *config = *made;

@@ -13,6 +13,7 @@
 
 enum rule_kind {
     RULE_TEXT,          /* char[room]                                       */
+    RULE_HOST_PORT,     /* char[room]; "": none                             */
     RULE_FILE,          /* char[room]; must be readable                     */
     RULE_SECRET,        /* char[room]; and nobody but its owner may read it */
     RULE_MILTER_SECRET, /* the same, of bulla-milter's                      */

@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stddef.h>
+#include <string.h>
 #include <strings.h>
 
 #define NAME_DB_BYTES 16384
@@ -142,4 +143,19 @@ int config_value_group(const char *name, uint32_t *gid)
         return -ENOENT;
     *gid = found->gr_gid;
     return 0;
+}
+
+bool config_value_is_host_port(const char *text)
+{
+    static const char host[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    static const char inet6[] = "0123456789abcdefABCDEF:.";
+    const bool bracket = text[0] == '[';
+    const char *at = text + bracket;
+    const size_t bytes = strspn(at, bracket ? inet6 : host);
+    uint64_t port;
+    at += bytes;
+    if (bracket && *at++ != ']')
+        return false;
+    return bytes > 0 && *at == ':' && at[1 + strspn(at + 1, "0123456789")] == '\0' &&
+           config_value_number(at + 1, &port) == 0 && port > 0 && port <= UINT16_MAX;
 }

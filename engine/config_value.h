@@ -22,5 +22,7 @@ MUST_USE int config_value_mode(const char *text, uint32_t *mode);
 /* A name that the system knows, or a number. */
 MUST_USE int config_value_user(const char *name, uint32_t *uid);
 MUST_USE int config_value_group(const char *name, uint32_t *gid);
+/* 127.0.0.1:10026, [::1]:10026 or a name: without a port a mail would go to another listener. */
+bool config_value_is_host_port(const char *text);
 
 #endif

@@ -1,5 +1,6 @@
 #include "keyservice/server/config.h"
 
+#include "base/uncommented.h"
 #include "keyservice/server/store/store.h"
 
 #include <arpa/inet.h>
@@ -20,7 +21,8 @@ static void complain(cfg_t *cfg, const char *format, va_list args)
     char text[CONFIG_WHY_BYTES / 2];
     (void)vsnprintf(text, sizeof(text), format, args);
     if (complaint != NULL && complaint[0] == '\0')
-        (void)snprintf(complaint, CONFIG_WHY_BYTES, "%s:%d: %s",
+        (void)snprintf(complaint, CONFIG_WHY_BYTES,
+                       "%s:%d: %s; bulla-keyd.conf(5) lists what may stand here",
                        cfg != NULL && cfg->filename != NULL ? cfg->filename : "configuration",
                        cfg != NULL ? cfg->line : 0, text);
 }
@@ -373,6 +375,7 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_END(),
     };
     char copy[CONFIG_PATH_BYTES];
+    struct uncommented file;
     int rc = 0;
     *config = (struct config){0};
     why[0] = '\0';
@@ -385,17 +388,17 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         rc = -ENOENT;
         goto clean;
     }
+    rc = uncommented_open(&file, path);
+    if (rc != 0) {
+        (void)snprintf(why, CONFIG_WHY_BYTES, "%s: %s", path, strerror(-rc));
+        goto clean;
+    }
     (void)cfg_set_error_function(cfg, complain);
     complaint = why;
-    errno = 0;
-    const int parsed = cfg_parse(cfg, path);
+    cfg->filename = strdup(path); /* cfg_free() frees it */
+    rc = cfg_parse_fp(cfg, file.stream) == CFG_SUCCESS ? 0 : -EINVAL;
     complaint = NULL;
-    if (parsed == CFG_FILE_ERROR) {
-        rc = errno == 0 ? -ENOENT : -errno;
-        (void)snprintf(why, CONFIG_WHY_BYTES, "%s: %s", path, strerror(-rc));
-    } else if (parsed != CFG_SUCCESS) {
-        rc = -EINVAL;
-    }
+    uncommented_close(&file);
     if (rc == 0)
         rc = config_fill(config, cfg, folder, why);
     if (rc == 0)

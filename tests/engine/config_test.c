@@ -36,8 +36,8 @@ static int setup(void **state)
     (void)snprintf(folder, sizeof(folder), "%s/bulla-test-XXXXXX",
                    getenv("TMPDIR") == NULL ? "/tmp" : getenv("TMPDIR"));
     assert_non_null(mkdtemp(folder));
-    file_write("ca.pem", "x", 0644);
-    file_write("engine.pem", "x", 0644);
+    file_write("ca.crt", "x", 0644);
+    file_write("engine.crt", "x", 0644);
     file_write("engine.key", "x", 0600);
     file_write("open.key", "x", 0644);
     return 0;
@@ -45,7 +45,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    static const char *const names[] = {"ca.pem",   "engine.pem", "engine.key",
+    static const char *const names[] = {"ca.crt",   "engine.crt", "engine.key",
                                         "open.key", "bulla.conf", "more.conf"};
     char path[PATH_BYTES * 2];
     (void)state;
@@ -61,8 +61,8 @@ static int teardown(void **state)
     "key_service \"main\" {\n"                                                                     \
     "  url = \"https://keys.example.com\"\n"                                                       \
     "  engine_url = \"https://keys.example.com:8444\"\n"                                           \
-    "  ca = \"ca.pem\"\n"                                                                          \
-    "  certificate = \"engine.pem\"\n"                                                             \
+    "  ca = \"ca.crt\"\n"                                                                          \
+    "  certificate = \"engine.crt\"\n"                                                             \
     "  private_key = \"engine.key\"\n"                                                             \
     "}\n" /* 7 lines */
 #define PROFILE "profile \"default\" {\n  key_service = \"main\"\n}\n"
@@ -111,10 +111,10 @@ static void config_takes_every_option(void **state)
         " hide_subject = true\n compress = on\n keep_references = no\n browser_decryption = no\n "
         "script = off\n"
         " header_overrides = yes\n failure_subject = \"not sent\"\n"
-        " failure_template = \"ca.pem\"\n payload_transport_url = \"https://p.example.com:1\"\n "
+        " failure_template = \"ca.crt\"\n payload_transport_url = \"https://p.example.com:1\"\n "
         "wait = 15min\n expires_after = 90d\n size_limit = 1MB\n"
         " size_warning = 512kB\n locale = de\n logo_link = \"https://example.com/a\"\n"
-        " notification_subject = \"a b\"\n text_template = \"ca.pem\"\n}\n");
+        " notification_subject = \"a b\"\n text_template = \"ca.crt\"\n}\n");
     if (rc != 0)
         print_error("%s\n", why);
     assert_int_equal(rc, 0);
@@ -186,6 +186,7 @@ static const struct fault faults[] = {
      "create the group"},
     {"milter {\n trust_networks = {\"192.0.2.1/24\"}\n}\n", "bulla.conf:2:", "trust_networks",
      "192.0.2.0/24"},
+    {"milter {\n reinject = \"127.0.0.1\"\n}\n", "bulla.conf:2:", "reinject", "127.0.0.1:10026"},
     {"milter {\n connections = 0\n}\n", "bulla.conf:2:", "connections", "1 to 64"},
     {"profile \"p\" {\n seal = some\n}\n", "bulla.conf:2:", "seal", "all or selected"},
     {"profile \"p\" {\n seal_senders = {\"example.com\"}\n}\n", "bulla.conf:2:", "seal_senders",
@@ -194,20 +195,24 @@ static const struct fault faults[] = {
      "Name: value"},
     {"engine {\n colour = blue\n}\n", "bulla.conf:2:", "colour", "bulla.conf(5)"},
     {"engine {\n workers\n}\n", "bulla.conf:", "", "bulla.conf(5)"},
+    {"# a\n// b\n/* c\n d */\nengine { # e\n ## f\n workers = many # g\n}\n",
+     "bulla.conf:7:", "workers", "write 0"},
+    {"profile \"p\" {\n seal_senders = {\"a@x\", # first\n \"example.com\"}\n}\n",
+     "bulla.conf:3:", "seal_senders", ""},
     {"motor {\n}\n", "bulla.conf:1:", "motor", "bulla.conf(5)"},
     {"key_service \"main\" {\n}\n", "bulla.conf:2:", "without url", "add url"},
     {"key_service \"main\" {\n url = \"https://a\"\n engine_url = \"https://a\"\n certificate "
      "= "
-     "\"engine.pem\"\n private_key = \"none.key\"\n}\n",
+     "\"engine.crt\"\n private_key = \"none.key\"\n}\n",
      "bulla.conf:5:", "none.key", "can read"},
     {"key_service \"main\" {\n url = \"https://a\"\n engine_url = \"https://a\"\n certificate "
      "= "
-     "\"engine.pem\"\n private_key = \"open.key\"\n}\n",
+     "\"engine.crt\"\n private_key = \"open.key\"\n}\n",
      "bulla.conf:5:", "others may read", "chmod 600"},
     {"key_service \"main\" {\n url = \"https://a\"\n engine_url = \"http://a\"\n certificate = "
-     "\"engine.pem\"\n private_key = \"engine.key\"\n}\n" PROFILE,
+     "\"engine.crt\"\n private_key = \"engine.key\"\n}\n" PROFILE,
      "bulla.conf:6:", "engine_url", "TLS only"},
-    {SERVICE SERVICE PROFILE, "bulla.conf:", "main", "bulla.conf(5)"},
+    {SERVICE SERVICE PROFILE, "bulla.conf:", "main", "make the two sections one"},
     {SERVICE, "bulla.conf:", "no profile", "add profile"},
     {SERVICE "profile \"default\" {\n}\n", "bulla.conf:9:", "without key_service", "add "},
     {SERVICE "profile \"default\" {\n key_service = \"other\"\n}\n",
@@ -277,6 +282,15 @@ static void config_names_the_included_file_of_a_fault(void **state)
     file_write("more.conf", "profile \"x\" {\n key_service = main\n level = top\n}\n", 0644);
     assert_int_equal(load(SERVICE "include(\"more.conf\")\n"), -EINVAL);
     assert_non_null(strstr(why, "more.conf:3:"));
+    assert_int_equal(load(SERVICE "# one\ninclude(\"more.conf\")\nengine { x = 1 }\n"), -EINVAL);
+    assert_non_null(strstr(why, "more.conf:3:"));
+    file_write("more.conf", "# a\nprofile \"x\" { # b\n key_service = main\n}\n", 0644);
+    assert_int_equal(load(SERVICE "# c\ninclude(\"more.conf\") # d\nengine { x = 1 }\n"), -EINVAL);
+    assert_non_null(strstr(why, "bulla.conf:10:"));
+    assert_int_equal(load(SERVICE "include(\"more.conf\")\n"), 0);
+    file_write("more.conf", "include(\"more.conf\")\n", 0644);
+    assert_int_equal(load(SERVICE "include(\"more.conf\")\n"), -EINVAL);
+    assert_non_null(strstr(why, "include each other"));
     assert_int_equal(load(SERVICE "include(\"none.conf\")\n"), -EINVAL);
     assert_non_null(strstr(why, "bulla.conf:8:"));
     assert_non_null(strstr(why, "none.conf"));
@@ -303,6 +317,20 @@ static void config_sample_is_sound_but_for_its_files(void **state)
     if (rc != 0)
         print_error("%s\n", why);
     assert_int_equal(rc, 0);
+}
+
+static void config_value_knows_an_address_with_its_port(void **state)
+{
+    static const char *const good[] = {"127.0.0.1:10026", "[::1]:25", "mail-1.example.com:65535"};
+    static const char *const bad[] = {"",       "127.0.0.1",  "127.0.0.1:", "127.0.0.1:0",
+                                      ":25",    "host:65536", "host:25x",   "host:25 ",
+                                      "::1:25", "[::1]",      "[::1:25",    "[]:25",
+                                      "[h]:25", "a host:25",  "host/x:25",  "smtp://host:25"};
+    (void)state;
+    for (size_t n = 0; n < ARRAY_COUNT(good); n++)
+        assert_true(config_value_is_host_port(good[n]));
+    for (size_t n = 0; n < ARRAY_COUNT(bad); n++)
+        assert_false(config_value_is_host_port(bad[n]));
 }
 
 static void config_value_reads_sizes_and_times(void **state)
@@ -397,6 +425,7 @@ int main(void)
         cmocka_unit_test(config_says_which_file_is_missing),
         cmocka_unit_test(config_sample_is_sound_but_for_its_files),
         cmocka_unit_test(config_value_reads_sizes_and_times),
+        cmocka_unit_test(config_value_knows_an_address_with_its_port),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -180,6 +180,16 @@ class Refused(keyd.Case):
             with open(self.service.config, "w", encoding="utf-8") as file:
                 file.write(text)
 
+    def test_a_word_that_is_none_is_named_with_its_line_whatever_comments_stand_before(self):
+        self.service.stop()
+        with open(self.service.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(self.service.config, "w", encoding="utf-8") as file:
+            file.write("# one\n// two\nnonsense = 1 # three\n" + text)
+        done = self.service.run("serve", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("keyd.conf:3: no such option 'nonsense'; bulla-keyd.conf(5)", done.stderr)
+
 
 if __name__ == "__main__":
     keyd.main()
