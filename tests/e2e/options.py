@@ -41,7 +41,8 @@ profile "online" {
 
 class Config(ctypes.Structure):
     _fields_ = [("socket_path", ctypes.c_char_p), ("slots_count", ctypes.c_uint32),
-                ("input_bytes", ctypes.c_size_t), ("spin_us_max", ctypes.c_uint32)]
+                ("input_bytes", ctypes.c_size_t), ("spin_us_max", ctypes.c_uint32),
+                ("attach_timeout_ms", ctypes.c_uint32)]
 
 
 class Options(ctypes.Structure):
