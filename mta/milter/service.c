@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <libgen.h>
 #include <libmilter/mfapi.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,7 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -87,33 +90,71 @@ static const char *unix_path(const char *socket)
     return strncmp(socket, "local:", 6) == 0 ? socket + 6 : NULL;
 }
 
-static int socket_grant(const struct config_milter *milter, const char *path)
+/* NULL, or what is to be mended. */
+static const char *socket_grant(const struct config_milter *milter, const char *path)
 {
-    uint32_t gid;
     if (milter->socket_group[0] != '\0') {
         const struct group *group = getgrnam(milter->socket_group);
         if (group == NULL)
-            return -ENOENT;
-        gid = group->gr_gid;
-        if (chown(path, (uid_t)-1, gid) != 0)
-            return -errno;
+            return "there is no group as socket_group names it: name the mail server's own";
+        if (chown(path, (uid_t)-1, group->gr_gid) != 0)
+            return "this user may not give it to socket_group: put bulla-milter into that group";
     }
-    return chmod(path, (mode_t)milter->socket_mode) == 0 ? 0 : -errno;
+    return chmod(path, (mode_t)milter->socket_mode) == 0 ? NULL : "socket_mode cannot be set";
 }
 
-static int socket_open(const struct config_milter *milter)
+/* libmilter would take it from under whoever serves it. */
+static bool socket_is_served(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address.sun_path))
+        return false;
+    memcpy(address.sun_path, path, strlen(path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* EAGAIN: it is, and has many waiting. */
+    const bool served =
+        fd >= 0 &&
+        (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 || errno == EAGAIN);
+    if (fd >= 0)
+        (void)close(fd);
+    return served;
+}
+
+/* Why a socket could not be opened: libmilter keeps that to itself. */
+static const char *socket_why(const char *path)
+{
+    char folder[sizeof(((struct config_milter *)0)->socket)];
+    struct stat status;
+    if (path == NULL)
+        return "write unix:/path, or inet:port@host with an address of this machine and a free "
+               "port";
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    if (stat(dirname(folder), &status) != 0 || !S_ISDIR(status.st_mode))
+        return "its folder is not there: make it, or let systemd do so (RuntimeDirectory)";
+    (void)snprintf(folder, sizeof(folder), "%s", path);
+    if (access(dirname(folder), W_OK | X_OK) != 0)
+        return "this user may not write to its folder: give the folder to bulla-milter's user";
+    if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+        return "something else than a socket stands there: take it away";
+    return "it cannot be bound";
+}
+
+/* NULL, or what is to be mended. */
+static const char *socket_open(const struct config_milter *milter)
 {
     char socket[sizeof(milter->socket)];
     const char *path = unix_path(milter->socket);
     memcpy(socket, milter->socket, sizeof(socket));
+    if (path != NULL && socket_is_served(path))
+        return "another program serves it: end that one first";
     if (smfi_setconn(socket) != MI_SUCCESS || smfi_setbacklog(SERVICE_BACKLOG) != MI_SUCCESS)
-        return -EINVAL;
+        return "write unix:/path, or inet:port@host";
     const mode_t before = umask(0177); /* nobody else before it is granted */
     const int rc = smfi_opensocket(path != NULL);
     (void)umask(before);
     if (rc != MI_SUCCESS)
-        return -EADDRNOTAVAIL;
-    return path == NULL ? 0 : socket_grant(milter, path);
+        return socket_why(path);
+    return path == NULL ? NULL : socket_grant(milter, path);
 }
 
 static void *milter_run(void *context)
@@ -208,10 +249,12 @@ static int service_fault(int code, const char *what, int rc)
 static int service_serve(const char *config_path, struct config *config)
 {
     pthread_t thread;
-    int rc = socket_open(&config->milter);
-    if (rc != 0)
-        return service_fault(EX_UNAVAILABLE, config->milter.socket, rc);
-    rc = -pthread_create(&thread, NULL, milter_run, NULL);
+    const char *why = socket_open(&config->milter);
+    if (why != NULL) {
+        log_line(LOG_LEVEL_ERROR, "start", "socket=%s why=\"%s\"", config->milter.socket, why);
+        return EX_UNAVAILABLE;
+    }
+    int rc = -pthread_create(&thread, NULL, milter_run, NULL);
     if (rc != 0)
         return service_fault(EX_OSERR, "no thread", rc);
     signals_begin();

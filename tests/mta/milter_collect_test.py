@@ -8,6 +8,7 @@ import os
 import pathlib
 import socket
 import struct
+import subprocess
 import tempfile
 import threading
 import time
@@ -30,13 +31,14 @@ MAIL = (b"From: a@s.example\r\nTo: b@r.example\r\nSubject: x\r\n\r\n"
 
 class Case(unittest.TestCase):
     section = ""
+    base = KEYS
 
     def start(self, reinject, section=""):
         folder = tempfile.TemporaryDirectory(prefix="bulla-milter-")
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.milter = milter_daemon.Milter(self.folder, os.environ["BULLA_SOCKET"], section,
-                                           profiles=PROFILES, reinject=reinject, base=KEYS)
+                                           profiles=PROFILES, reinject=reinject, base=self.base)
         self.addCleanup(self.milter.stop)
         return self.milter
 
@@ -108,6 +110,44 @@ class Verdicts(Case):
         for arguments in (((), (b"NOTIFY=FAILURE",)), ((), (b"ORCPT=rfc822;b@r.example",)),
                           ((b"SIZE=100", b"BODY=8BITMIME"), ())):
             self.assertEqual("discard", self.send("may-queue", arguments=arguments).verdict)
+
+
+class Starts(Case):
+    """What an administrator may have wrong is said in words that name the mend."""
+
+    def ended(self, section):
+        folder = tempfile.TemporaryDirectory(prefix="bulla-milter-")
+        self.addCleanup(folder.cleanup)
+        conf = pathlib.Path(folder.name) / "milter.conf"
+        conf.write_text(KEYS + PROFILES + "milter {\n" + section + "\n}\n")
+        done = subprocess.run(["bulla-milter", "--config", str(conf)], capture_output=True, text=True,
+                              timeout=drive.WAIT_S, check=False)
+        return done.returncode, done.stderr
+
+    def test_milter_says_what_is_wrong_with_its_socket(self):
+        address = self.start("").address
+        for section, words in (
+                ('socket = "unix:/nonexistent/milter.sock"', "its folder is not there: make it"),
+                (f'socket = "unix:{address}"', "another program serves it: end that one first"),
+                (f'socket = "unix:{address}-2"\n socket_group = "no-such-group"', "name the mail server's own"),
+                ('socket = "inet:1@192.0.2.1"', "write unix:/path, or inet:port@host"),
+                ('socket = "pipe:x"', "write unix:/path, or inet:port@host")):
+            status, said = self.ended(section)
+            self.assertEqual(69, status, said)
+            self.assertIn(words, said)
+        self.assertEqual(MAIL, self.send("pass").delivered, "the one that serves it still does")
+
+    def test_milter_names_the_mend_of_what_it_reads(self):
+        for section, words in (('reinject = "127.0.0.1"', "write host:port, such as 127.0.0.1:10026"),
+                               ('conections = 4', "bulla.conf(5) lists what may stand here")):
+            status, said = self.ended(section)
+            self.assertEqual(78, status, said)
+            self.assertIn(words, said)
+
+    def test_milter_says_what_to_do_when_no_engine_answers(self):
+        self.base = KEYS.replace(os.environ["BULLA_SOCKET"], "/nonexistent/engine.sock")
+        self.start("127.0.0.1:9")
+        self.logged("nothing answers there: start bullad, or name its socket", 2)
 
 
 class Versions(Case):
