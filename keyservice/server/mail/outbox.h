@@ -36,6 +36,7 @@
 #define OUTBOX_LIFE_MS        (UINT64_C(2) * 24 * 3600 * 1000) /* then it is dropped, and audited */
 #define OUTBOX_KEPT_MS        (UINT64_C(2) * 3600 * 1000) /* an id is known after it was sent */
 #define OUTBOX_PRUNE_ROWS     64
+#define OUTBOX_REMOVE_PARTS   16 /* in one commit, which holds up all that waits behind it */
 #define OUTBOX_SEND_BATCH     16
 
 enum outbox_kind {

@@ -1,6 +1,7 @@
 #include "keyservice/server/store/store.h"
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "keyservice/server/store/store_sql.h"
 
@@ -15,12 +16,14 @@
 
 #define STORE_POOL_MAX          64
 #define STORE_SINGLES_COUNT     8
+#define STORE_READERS_LEFT      2 /* free ones that nobody takes beside one of its own */
 #define STORE_LANES_MAX         3
 #define STORE_GROUP_MAX         64   /* writes committed together                */
 #define STORE_GROUP_TRIES_MAX   4    /* where other processes write too          */
 #define STORE_WAITING_MAX       1024 /* writes queued; more are told to try again */
 #define STORE_CHECKPOINT_PAGES  4096 /* of log before the writer folds it back   */
 #define STORE_CHECKPOINT_FACTOR 16   /* of that, before it waits for readers too */
+#define STORE_FAILED_NS         (60 * NS_PER_S)
 
 /* One write: lives on its caller's stack until it was told. */
 struct store_job {
@@ -49,7 +52,8 @@ struct store_lane {
     struct store_job *head;     /* this and all below: under the store's mutex */
     struct store_job *tail;
     uint32_t jobs_count;
-    bool led; /* somebody works with the writer, without the mutex */
+    bool led;                   /* somebody works with the writer, without the mutex */
+    _Atomic uint64_t failed_ns; /* when its last group was not committed; 0: it was */
 };
 
 struct store {
@@ -66,8 +70,7 @@ struct store {
     pthread_cond_t unled; /* for the folder: the lead is free       */
     bool fold_due;        /* the folder is the next to lead         */
     bool stop;
-    atomic_bool healthy;    /* the last group was committed                         */
-    atomic_bool lines_fail; /* the last lines behind a commit were not kept          */
+    atomic_bool lines_fail; /* the last lines behind a commit were not kept         */
     atomic_bool reached;    /* the last reading, or a group since, had a connection */
 
     struct store_pool readers;
@@ -244,7 +247,8 @@ static void lead(struct store *store, struct store_lane *lane, const struct stor
     /* SQLite writes nothing for a group that changed nothing, which so proves nothing. */
     const bool proves = !logs || store->log_pages > 0;
     if (rc != 0 || proves)
-        atomic_store_explicit(&store->healthy, rc == 0, memory_order_relaxed);
+        atomic_store_explicit(&lane->failed_ns, rc == 0 ? 0 : clock_monotonic_ns(),
+                              memory_order_relaxed);
     if (rc == 0)
         atomic_store_explicit(&store->reached, true, memory_order_relaxed);
     (void)pthread_mutex_lock(&store->mutex);
@@ -381,6 +385,17 @@ struct sql *store_reader_take(struct store *store)
     return pool_take(&store->readers);
 }
 
+struct sql *store_reader_try(struct store *store)
+{
+    struct store_pool *pool = &store->readers;
+    struct sql *sql = NULL;
+    (void)pthread_mutex_lock(&pool->mutex);
+    if (pool->free_count > STORE_READERS_LEFT)
+        sql = &pool->connections[pool->free[--pool->free_count]];
+    (void)pthread_mutex_unlock(&pool->mutex);
+    return sql;
+}
+
 void store_reader_give(struct store *store, struct sql *sql)
 {
     atomic_store_explicit(&store->reached, sql_connected(sql), memory_order_relaxed);
@@ -409,10 +424,22 @@ const struct master *store_master(const struct store *store)
     return store->lanes[0].writer.master;
 }
 
+/* One that always fails is not hidden by the others. But a lane of batches may get no more of them,
+ * where another takes them all or a service that is away has none: its failure counts for a time.
+ */
+static bool lane_healthy(const struct store *store, uint32_t index)
+{
+    const uint64_t failed_ns =
+        atomic_load_explicit(&store->lanes[index].failed_ns, memory_order_relaxed);
+    return failed_ns == 0 || (index > 0 && clock_monotonic_ns() - failed_ns > STORE_FAILED_NS);
+}
+
 bool store_healthy(const struct store *store)
 {
-    return atomic_load_explicit(&store->healthy, memory_order_relaxed) &&
-           !atomic_load_explicit(&store->lines_fail, memory_order_relaxed) &&
+    for (uint32_t i = 0; i < store->lanes_count; i++)
+        if (!lane_healthy(store, i))
+            return false;
+    return !atomic_load_explicit(&store->lines_fail, memory_order_relaxed) &&
            atomic_load_explicit(&store->reached, memory_order_relaxed);
 }
 
@@ -478,7 +505,6 @@ int store_open(struct store **store, const struct store_config *config, char why
     (void)pthread_cond_init(&made->unled, NULL);
     (void)pthread_cond_init(&made->readers.given, NULL);
     (void)pthread_cond_init(&made->singles.given, NULL);
-    atomic_store_explicit(&made->healthy, true, memory_order_relaxed);
     atomic_store_explicit(&made->reached, true, memory_order_relaxed);
     rc = -pthread_create(&made->folder, NULL, folder_run, made);
     if (rc != 0)

@@ -1,6 +1,7 @@
 #include "keyservice/server/store/store_outbox.h"
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "keyservice/server/mail/relay.h"
 #include "keyservice/server/store/store_sql.h"
 
@@ -47,6 +48,11 @@ struct end_write {
     const struct outbox_due *due;
     const struct outbox_mail *notice;
     uint64_t now_ms;
+};
+
+struct parts_write {
+    const struct outbox_due *due;
+    int removed_count; /* out */
 };
 
 static const char *account_of(const struct outbox_mail *mail)
@@ -307,11 +313,6 @@ static int end_apply(struct store_writer *writer, void *argument)
     const int changed = sql_run(remove);
     if (changed <= 0)
         return changed < 0 ? changed : -EACCES;
-    struct sql_statement *parts = sql_use(&writer->sql, SQL_OUTBOX_PARTS_REMOVE);
-    sql_bind_blob(parts, 1, end->due->body, OUTBOX_ID_BYTES);
-    sql_bind_blob(parts, 2, end->due->id, OUTBOX_ID_BYTES);
-    if (sql_run(parts) < 0)
-        return -EIO;
     struct sql_statement *empty = sql_use(&writer->sql, SQL_OUTBOX_EMPTY);
     sql_bind_blob(empty, 1, end->due->id, OUTBOX_ID_BYTES);
     if (sql_run(empty) < 0)
@@ -320,11 +321,38 @@ static int end_apply(struct store_writer *writer, void *argument)
     return rc == -EACCES || rc == -EINVAL ? 0 : rc; /* no room for the notice: the end stands */
 }
 
+static int parts_remove_apply(struct store_writer *writer, void *argument)
+{
+    struct parts_write *write = argument;
+    struct sql_statement *remove = sql_use(&writer->sql, SQL_OUTBOX_PARTS_REMOVE);
+    sql_bind_blob(remove, 1, write->due->body, OUTBOX_ID_BYTES);
+    sql_bind_blob(remove, 2, write->due->id, OUTBOX_ID_BYTES);
+    sql_bind_u64(remove, 3, OUTBOX_REMOVE_PARTS);
+    write->removed_count = sql_run(remove);
+    return write->removed_count < 0 ? -EIO : 0;
+}
+
+/* Some a commit, as they came: what is removed is overwritten, and that takes its time. None, while
+ * somebody is still to get the mail; what is left here goes when the outbox is pruned. */
+static void parts_remove(struct store *store, const struct outbox_due *due)
+{
+    struct parts_write write = {.due = due};
+    int rc = 0;
+    do /* a mail's parts bound it */
+        rc = store_write(store, parts_remove_apply, &write);
+    while (rc == 0 && write.removed_count == OUTBOX_REMOVE_PARTS);
+    if (rc != 0)
+        log_line(LOG_LEVEL_WARNING, "outbox_parts_stay", "errno=%d", -rc);
+}
+
 int store_outbox_end(struct store *store, const struct outbox_due *due,
                      const struct outbox_mail *notice, uint64_t now_unix_ms)
 {
     struct end_write end = {.due = due, .notice = notice, .now_ms = now_unix_ms};
-    return store_write(store, end_apply, &end);
+    const int rc = store_write(store, end_apply, &end);
+    if (rc == 0)
+        parts_remove(store, due);
+    return rc;
 }
 
 int store_outbox_part(struct store *store, const uint8_t body[OUTBOX_ID_BYTES], uint32_t place,

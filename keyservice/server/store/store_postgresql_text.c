@@ -103,8 +103,9 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_OUTBOX_PART_ADD] =
         "INSERT INTO outbox_part (body, place, created, bytes) VALUES ($1, $2, $3, $4)",
     [SQL_OUTBOX_PART_GET] = "SELECT bytes FROM outbox_part WHERE body = $1 AND place = $2",
-    [SQL_OUTBOX_PARTS_REMOVE] = "DELETE FROM outbox_part WHERE body = $1"
-                                " AND NOT EXISTS (SELECT 1 FROM outbox_to WHERE id = $2)",
+    [SQL_OUTBOX_PARTS_REMOVE] =
+        "DELETE FROM outbox_part WHERE ctid IN (SELECT ctid FROM outbox_part WHERE body = $1"
+        " AND NOT EXISTS (SELECT 1 FROM outbox_to WHERE id = $2) LIMIT $3)",
     [SQL_OUTBOX_PARTS_PRUNE] =
         "DELETE FROM outbox_part WHERE ctid IN (SELECT p.ctid FROM outbox_part p"
         " WHERE p.created < $1 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.body = p.body"

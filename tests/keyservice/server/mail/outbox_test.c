@@ -121,6 +121,28 @@ static void parts_without_a_head_go_and_others_stay(void **state)
     free(text);
 }
 
+/* More parts than one commit removes: after the last recipient, and no sooner. */
+static void of_a_large_mail_nothing_is_left_when_the_last_has_it(void **state)
+{
+    static const uint8_t id[OUTBOX_ID_BYTES] = {5};
+    static const size_t bytes = (size_t)2 * OUTBOX_REMOVE_PARTS * OUTBOX_PART_BYTES;
+    struct store_fixture *fixture = *state;
+    struct outbox_due due[8];
+    char *text = malloc(bytes + 1);
+    assert_non_null(text);
+    memset(text, 'x', bytes);
+    text[bytes] = '\0';
+    const struct outbox_mail mail = mail_of(id, text);
+    assert_int_equal(outbox_put(fixture->store, &mail, NOW_MS), 0);
+    free(text);
+    assert_int_equal(due_count(fixture, NOW_MS, due), 2);
+    assert_int_equal(store_outbox_end(fixture->store, &due[0], NULL, NOW_MS), 0);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM outbox_part"),
+                     2 * OUTBOX_REMOVE_PARTS);
+    assert_int_equal(store_outbox_end(fixture->store, &due[1], NULL, NOW_MS), 0);
+    assert_int_equal(store_fixture_number(fixture, "SELECT count(*) FROM outbox_part"), 0);
+}
+
 static void an_account_has_its_share_and_no_more(void **state)
 {
     struct store_fixture *fixture = *state;
@@ -391,6 +413,7 @@ int main(void)
         STORE_CASE(a_mail_that_was_sent_is_not_taken_again),
         STORE_CASE(one_of_two_nodes_claims_a_mail_and_the_other_does_not),
         STORE_CASE(parts_without_a_head_go_and_others_stay),
+        STORE_CASE(of_a_large_mail_nothing_is_left_when_the_last_has_it),
         STORE_CASE(an_account_has_its_share_and_no_more),
         STORE_CASE(notices_do_not_take_the_room_of_messages),
         STORE_CASE(what_cannot_stand_in_smtp_is_refused),
