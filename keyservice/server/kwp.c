@@ -5,6 +5,7 @@
 #include "crypto/secret.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -16,23 +17,43 @@
 
 typedef uint8_t kwp_blocks[KWP_LANES][KWP_BLOCK];
 
+/* Looked up once: finding one anew by name costs more than a key. */
+static struct {
+    EVP_CIPHER *ecb_128;
+    EVP_CIPHER *ecb_192;
+    EVP_CIPHER *ecb_256;
+} ciphers;
+
+static void ciphers_find(void)
+{
+    ciphers.ecb_128 = EVP_CIPHER_fetch(NULL, "AES-128-ECB", NULL);
+    ciphers.ecb_192 = EVP_CIPHER_fetch(NULL, "AES-192-ECB", NULL);
+    ciphers.ecb_256 = EVP_CIPHER_fetch(NULL, "AES-256-ECB", NULL);
+}
+
+static bool key_fits(size_t key_bytes)
+{
+    return key_bytes == 32 || key_bytes == 24 || key_bytes == 16;
+}
+
+/* NULL where OpenSSL has no memory for it. */
 static const EVP_CIPHER *cipher_find(size_t key_bytes)
 {
-    return key_bytes == 32   ? EVP_aes_256_ecb()
-           : key_bytes == 24 ? EVP_aes_192_ecb()
-           : key_bytes == 16 ? EVP_aes_128_ecb()
-                             : NULL;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    ASSERT(key_fits(key_bytes));
+    (void)pthread_once(&once, ciphers_find);
+    return key_bytes == 32 ? ciphers.ecb_256 : key_bytes == 24 ? ciphers.ecb_192 : ciphers.ecb_128;
 }
 
 int kwp_open(EVP_CIPHER_CTX **ecb, const uint8_t *key, size_t key_bytes)
 {
-    const EVP_CIPHER *cipher = cipher_find(key_bytes);
-    if (cipher == NULL)
+    if (!key_fits(key_bytes))
         return -EINVAL;
-    EVP_CIPHER_CTX *made = EVP_CIPHER_CTX_new();
+    const EVP_CIPHER *cipher = cipher_find(key_bytes);
+    EVP_CIPHER_CTX *made = cipher == NULL ? NULL : EVP_CIPHER_CTX_new();
     if (made == NULL)
         return -ENOMEM;
-    if (EVP_EncryptInit_ex(made, cipher, NULL, key, NULL) != 1 ||
+    if (EVP_EncryptInit_ex2(made, cipher, key, NULL, NULL) != 1 ||
         EVP_CIPHER_CTX_set_padding(made, 0) != 1) {
         EVP_CIPHER_CTX_free(made);
         return -EIO;
@@ -156,17 +177,17 @@ int kwp_unwrap(const uint8_t *key, size_t key_bytes, const uint8_t *wrapped, siz
                uint8_t *plain, size_t *plain_bytes)
 {
     uint8_t block[KWP_BLOCK];
-    const EVP_CIPHER *cipher = cipher_find(key_bytes);
-    if (cipher == NULL)
+    if (!key_fits(key_bytes))
         return -EINVAL;
     if (wrapped_bytes < KWP_BLOCK || wrapped_bytes % KWP_HALF != 0 ||
         wrapped_bytes > KWP_WRAPPED_BYTES(KWP_PLAIN_BYTES_MAX))
         return -EBADMSG;
     const size_t room = wrapped_bytes - KWP_HALF;
     size_t bytes = 0;
-    EVP_CIPHER_CTX *ecb = EVP_CIPHER_CTX_new();
+    const EVP_CIPHER *cipher = cipher_find(key_bytes);
+    EVP_CIPHER_CTX *ecb = cipher == NULL ? NULL : EVP_CIPHER_CTX_new();
     int rc = ecb == NULL ? -ENOMEM : 0;
-    if (rc == 0 && (EVP_DecryptInit_ex(ecb, cipher, NULL, key, NULL) != 1 ||
+    if (rc == 0 && (EVP_DecryptInit_ex2(ecb, cipher, key, NULL, NULL) != 1 ||
                     EVP_CIPHER_CTX_set_padding(ecb, 0) != 1))
         rc = -EIO;
     if (rc == 0)

@@ -111,9 +111,11 @@ static bool place_worse(const struct pickup *pickup, const struct pickup_place *
     return one_count != other_count ? one_count > other_count : one->until_ns < other->until_ns;
 }
 
-/* A free place; what is out of time is freed on the way. */
-static struct pickup_place *place_take(struct pickup *pickup, uint32_t group, uint64_t now_ns)
+/* The name's own place, else a free one, in one search; what is out of time is freed on the way. */
+static struct pickup_place *place_take(struct pickup *pickup, const uint8_t *name, uint32_t group,
+                                       uint64_t now_ns)
 {
+    const uint64_t mark = bytes_load_le64(name);
     struct pickup_place *open = NULL;
     struct pickup_place *own = NULL; /* the group's oldest */
     struct pickup_place *worst = NULL;
@@ -124,6 +126,10 @@ static struct pickup_place *place_take(struct pickup *pickup, uint32_t group, ui
         if (place->until_ns == 0) {
             open = place;
             continue;
+        }
+        if (place->mark == mark && memcmp(pickup->texts[i].name, name, PICKUP_NAME_BYTES) == 0) {
+            place_free(pickup, place);
+            return place;
         }
         if (place->group == group && (own == NULL || place->until_ns < own->until_ns))
             own = place;
@@ -151,11 +157,7 @@ int pickup_park(struct pickup *pickup, const void *owner, size_t owner_bytes,
                                  PICKUP_LIFE_NS);
     const uint32_t group = (uint32_t)(bytes_load_le64(digest) % PICKUP_GROUPS);
     (void)pthread_mutex_lock(&pickup->mutex);
-    struct pickup_place *place = pickup_find(pickup, name);
-    if (place != NULL)
-        place_free(pickup, place);
-    else
-        place = place_take(pickup, group, now_ns);
+    struct pickup_place *place = place_take(pickup, name, group, now_ns);
     struct pickup_text *parked = place_text(pickup, place);
     memcpy(parked->name, name, PICKUP_NAME_BYTES);
     memcpy(parked->text, text, bytes);

@@ -87,8 +87,9 @@ bool work_push(struct work *work, void *task)
         work->tasks[(work->head + work->count) % WORK_WAITING_MAX] = task;
         work->count++;
         pushed = true;
-        (void)pthread_cond_signal(&work->waiting);
     }
     (void)pthread_mutex_unlock(&work->mutex);
+    if (pushed) /* without the mutex, which whoever wakes wants first */
+        (void)pthread_cond_signal(&work->waiting);
     return pushed;
 }
