@@ -241,7 +241,7 @@ static int list_measure(const struct bench_config *config, struct store *store,
 {
     static uint8_t ids[LIST_ROWS][RECORD_ID_BYTES];
     uint8_t newest[RECORD_ID_BYTES];
-    struct store_sent sent;
+    static struct store_sent_look looks[LIST_ROWS];
     int rc = 0;
     memset(newest, 0xff, sizeof(newest));
     const struct bench_time start = time_now(config);
@@ -251,7 +251,11 @@ static int list_measure(const struct bench_config *config, struct store *store,
         (void)sender_print(sender, (uint64_t)n * 7919 % config->senders_count);
         rc = store_sent_ids(store, sender, newest, ids, &count);
         for (uint32_t i = 0; i < count && rc == 0; i++)
-            rc = store_sent_get(store, ids[i], sender, NULL, &sent);
+            memcpy(looks[i].id, ids[i], RECORD_ID_BYTES);
+        if (rc == 0)
+            store_sent_burst(store, looks, count, sender, NULL, STORE_SENT_PATIENCE_NS);
+        for (uint32_t i = 0; i < count && rc == 0; i++)
+            rc = looks[i].rc;
     }
     *spent = time_since(config, start);
     return rc;

@@ -19,6 +19,8 @@
 #define SENT_DATE_MAX   UINT64_C(253402300799999) /* the year 9999 */
 #define SENT_ID_CHARS   (2 * RECORD_ID_BYTES + 1)
 
+_Static_assert(SENT_PAGE <= STORE_SENT_BURST, "a page is one burst");
+
 /* What a list may be narrowed to. */
 enum sent_filter {
     FILTER_ALL,
@@ -119,29 +121,50 @@ struct sent_page {
     char next[SENT_ID_CHARS]; /* "": there are no more */
 };
 
+/* Takes in what was found of some ids, the first `*used` of which the page then has seen. */
+static int looks_take(struct sent_page *page, const struct store_sent_look *looks, uint32_t count,
+                      uint64_t now_ms, uint32_t *used)
+{
+    for (*used = 0; *used < count && json_array_size(page->messages) < SENT_PAGE; (*used)++) {
+        const struct store_sent_look *look = &looks[*used];
+        if (look->rc == -ENOENT || look->rc == -ENODATA || look->rc == -EBADMSG)
+            continue; /* a damaged row hides no other */
+        if (look->rc != 0)
+            return look->rc;
+        if (sent_is(&look->sent, page->filter, now_ms) &&
+            json_array_append_new(page->messages, sent_json(&look->sent, now_ms)) != 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 /* Looks at STORE_SENT_LIST_MAX messages at most: who filters may be given an empty page with more
  * to come. */
 static int page_fill(const struct service *service, struct sent_page *page)
 {
+    const bool all = page->filter == FILTER_ALL && (page->text == NULL || page->text[0] == '\0');
+    const uint32_t room = all ? SENT_PAGE + 1 : STORE_SENT_LIST_MAX; /* one more: is there one? */
     uint8_t(*ids)[RECORD_ID_BYTES] = malloc(STORE_SENT_LIST_MAX * sizeof(*ids));
-    struct store_sent *sent = malloc(sizeof(*sent));
+    struct store_sent_look *looks = malloc(SENT_PAGE * sizeof(*looks));
     const uint64_t now_ms = api_now_ms();
-    uint32_t ids_count = STORE_SENT_LIST_MAX;
-    int rc = ids == NULL || sent == NULL ? -ENOMEM : 0;
+    uint32_t ids_count = room;
+    uint32_t seen = 0;
+    int rc = ids == NULL || looks == NULL ? -ENOMEM : 0;
     if (rc == 0)
         rc = store_sent_ids(service->store, page->sender, page->after, ids, &ids_count);
-    uint32_t i = 0;
-    for (; rc == 0 && i < ids_count && json_array_size(page->messages) < SENT_PAGE; i++) {
-        rc = store_sent_get(service->store, ids[i], page->sender, page->text, sent);
-        if (rc == 0 && sent_is(sent, page->filter, now_ms) &&
-            json_array_append_new(page->messages, sent_json(sent, now_ms)) != 0)
-            rc = -ENOMEM;
-        if (rc == -ENOENT || rc == -ENODATA || rc == -EBADMSG) /* a damaged row hides no other */
-            rc = 0;
+    while (rc == 0 && seen < ids_count && json_array_size(page->messages) < SENT_PAGE) {
+        const uint32_t count = MIN(ids_count - seen, (uint32_t)SENT_PAGE);
+        uint32_t used = 0;
+        for (uint32_t i = 0; i < count; i++)
+            memcpy(looks[i].id, ids[seen + i], RECORD_ID_BYTES);
+        store_sent_burst(service->store, looks, count, page->sender, page->text,
+                         STORE_SENT_PATIENCE_NS);
+        rc = looks_take(page, looks, count, now_ms, &used);
+        seen += used;
     }
-    if (rc == 0 && i > 0 && (i < ids_count || ids_count == STORE_SENT_LIST_MAX))
-        api_to_hex(page->next, ids[i - 1], RECORD_ID_BYTES);
-    free(sent);
+    if (rc == 0 && seen > 0 && (seen < ids_count || ids_count == room))
+        api_to_hex(page->next, ids[seen - 1], RECORD_ID_BYTES);
+    free(looks);
     free(ids);
     return rc;
 }

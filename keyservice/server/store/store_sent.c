@@ -11,11 +11,14 @@
 #include "keyservice/server/store/store_sql.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FOLD_ENTRIES_BYTES (STORE_SENT_FOLD_RUNS * RECORD_BATCH_RECORDS_MAX * SENT_ENTRY_BYTES)
 #define FOLD_PIECE_BYTES   (8192 * SENT_ENTRY_BYTES) /* of one statement */
+#define BURST_HELPERS      7
 
 int store_sent_append(struct store_writer *writer, const uint8_t *run, uint32_t run_bytes)
 {
@@ -441,14 +444,13 @@ static void sent_fill(struct store_sent *sent, const struct record *record,
     memcpy(envelope->subject, record->subject, record->subject_bytes);
 }
 
-int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES], const char *sender,
-                   const char *text, struct store_sent *sent)
+static int sent_get(struct sql *sql, const uint8_t id[RECORD_ID_BYTES], const char *sender,
+                    const char *text, struct store_sent *sent)
 {
     uint8_t wire[STORE_ROW_WIRE_BYTES_MAX];
     char normal[STORE_ADDRESS_BYTES];
     struct record record;
     size_t bytes = 0;
-    struct sql *sql = store_reader_take(store);
     struct sql_statement *get = sql_use(sql, SQL_SENT_GET);
     sql_bind_blob(get, 1, id, RECORD_ID_BYTES);
     const int step = sql_step(get);
@@ -465,6 +467,72 @@ int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES], const
     if (rc == 0)
         sent_fill(sent, &record, get);
     sql_done(get);
+    return rc;
+}
+
+int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES], const char *sender,
+                   const char *text, struct store_sent *sent)
+{
+    struct sql *sql = store_reader_take(store);
+    const int rc = sent_get(sql, id, sender, text, sent);
     store_reader_give(store, sql);
     return rc;
+}
+
+/* --- several, side by side --- */
+
+struct burst {
+    struct store *store;
+    struct store_sent_look *looks;
+    uint32_t looks_count;
+    const char *sender;
+    const char *text;
+    atomic_uint next; /* whoever adds to it has that look; the join orders what was found */
+};
+
+/* The next look; false: there is none any more. */
+static bool burst_step(struct burst *burst, struct sql *sql)
+{
+    const uint32_t i = atomic_fetch_add_explicit(&burst->next, 1, memory_order_relaxed);
+    if (i >= burst->looks_count)
+        return false;
+    struct store_sent_look *look = &burst->looks[i];
+    look->rc = sent_get(sql, look->id, burst->sender, burst->text, &look->sent);
+    return true;
+}
+
+static void *burst_help(void *argument)
+{
+    struct burst *burst = argument;
+    struct sql *sql = store_reader_try(burst->store);
+    if (sql == NULL)
+        return NULL;
+    while (burst_step(burst, sql)) /* the looks' count bounds it */
+        ;
+    store_reader_give(burst->store, sql);
+    return NULL;
+}
+
+void store_sent_burst(struct store *store, struct store_sent_look *looks, uint32_t looks_count,
+                      const char *sender, const char *text, uint64_t patience_ns)
+{
+    struct burst burst = {
+        .store = store, .looks = looks, .looks_count = looks_count, .sender = sender, .text = text};
+    pthread_t helpers[BURST_HELPERS];
+    uint32_t helpers_count = 0;
+    ASSERT(looks_count <= STORE_SENT_BURST);
+    struct sql *sql = store_reader_take(store);
+    const uint64_t start_ns = clock_monotonic_ns();
+    bool more = looks_count > 0;
+    while (more && clock_monotonic_ns() - start_ns <= patience_ns)
+        more = burst_step(&burst, sql);
+    /* Where a thread cannot be had, the others do its part. */
+    while (more && helpers_count < BURST_HELPERS && helpers_count + 1 < looks_count &&
+           pthread_create(&helpers[helpers_count], NULL, burst_help, &burst) == 0)
+        helpers_count++;
+    while (more)
+        more = burst_step(&burst, sql);
+    store_reader_give(store, sql);
+    for (uint32_t i = 0; i < helpers_count; i++)
+        (void)pthread_join(helpers[i], NULL);
 }

@@ -11,6 +11,7 @@
 #ifndef KEYSERVICE_SERVER_STORE_STORE_SENT_H
 #define KEYSERVICE_SERVER_STORE_STORE_SENT_H
 
+#include "base/clock.h"
 #include "base/macros.h"
 #include "keyservice/server/store/store.h"
 
@@ -21,6 +22,9 @@
 #define STORE_SENT_LIST_MAX  512
 #define STORE_SENT_FOLD_RUNS 64  /* at once; with fewer a fold may wait */
 #define STORE_SENT_LOOK_RUNS 256 /* a list looks through the newest     */
+#define STORE_SENT_BURST     64
+/* More than a page takes whose rows are in memory. */
+#define STORE_SENT_PATIENCE_NS (NS_PER_MS / 2)
 
 /* What a list shows of a message. */
 struct store_sent {
@@ -41,6 +45,17 @@ MUST_USE int store_sent_ids(struct store *store, const char *sender,
  * ASCII letters. */
 MUST_USE int store_sent_get(struct store *store, const uint8_t id[RECORD_ID_BYTES],
                             const char *sender, const char *text, struct store_sent *sent);
+/*
+ * The same of several: each has its own result, as above. What that takes longer than `patience_ns`
+ * waits for a disk, and is asked for over several connections side by side.
+ */
+struct store_sent_look {
+    uint8_t id[RECORD_ID_BYTES];
+    int rc;
+    struct store_sent sent;
+};
+void store_sent_burst(struct store *store, struct store_sent_look *looks, uint32_t looks_count,
+                      const char *sender, const char *text, uint64_t patience_ns);
 
 /* Takes runs in, the oldest first, unless there are fewer than `runs_min`; *runs_count is how many.
  */

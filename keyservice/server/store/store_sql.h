@@ -376,6 +376,8 @@ MUST_USE int store_tokens_end(struct store_writer *writer, const char *address);
 
 /* A reading connection, waiting for one if all are out. */
 struct sql *store_reader_take(struct store *store);
+/* NULL where hardly one is free: for what helps the holder of another, and must hold up nobody. */
+struct sql *store_reader_try(struct store *store);
 void store_reader_give(struct store *store, struct sql *sql);
 
 /* One for single statements, where nodes share: store_shares(). */

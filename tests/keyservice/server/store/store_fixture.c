@@ -19,7 +19,7 @@ void store_fixture_open(struct store_fixture *fixture)
 {
     char why[STORE_WHY_BYTES] = "";
     const struct store_config config = {
-        .path = fixture->database, .master = fixture->master, .readers_count = 2, .create = true};
+        .path = fixture->database, .master = fixture->master, .readers_count = 5, .create = true};
     if (store_open(&fixture->store, &config, why) != 0)
         fail_msg("%s", why);
 }

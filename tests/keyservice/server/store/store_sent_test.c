@@ -329,6 +329,34 @@ static void only_the_sender_sees_a_message_and_finds_it_by_its_words(void **stat
     assert_int_equal(store_sent_get(fixture->store, made.record.id, "a@b", "eve", &sent), -ENODATA);
 }
 
+static void several_are_looked_up_each_with_its_own_result(void **state)
+{
+    static struct store_sent_look looks[STORE_SENT_BURST];
+    static const uint64_t patiences_ns[] = {UINT64_MAX, 0}; /* alone; side by side from the first */
+    const struct store_fixture *fixture = *state;
+    for (uint32_t i = 0; i < STORE_SENT_BURST; i += 2)
+        made_put(fixture, i + 1, i % 4 == 0 ? "a@b" : "c@d");
+    for (size_t turn = 0; turn < ARRAY_COUNT(patiences_ns); turn++) {
+        for (uint32_t i = 0; i < STORE_SENT_BURST; i++) {
+            struct store_made made;
+            made_fill(&made, i + 1, "a@b");
+            memcpy(looks[i].id, made.record.id, RECORD_ID_BYTES);
+            looks[i].rc = 1;
+            looks[i].sent.recipients_count = 0;
+        }
+        store_sent_burst(fixture->store, looks, STORE_SENT_BURST, "a@b", NULL, patiences_ns[turn]);
+        for (uint32_t i = 0; i < STORE_SENT_BURST; i++) {
+            assert_int_equal(looks[i].rc, i % 4 == 0 ? 0 : -ENOENT); /* another's; none at all */
+            if (looks[i].rc == 0) {
+                assert_memory_equal(looks[i].sent.envelope.id, looks[i].id, RECORD_ID_BYTES);
+                assert_string_equal(looks[i].sent.envelope.sender, "a@b");
+                assert_int_equal(looks[i].sent.recipients_count, 1);
+            }
+        }
+    }
+    store_sent_burst(fixture->store, looks, 0, "a@b", NULL, 0);
+}
+
 struct notices {
     uint32_t count;
     struct store_notice last;
@@ -585,6 +613,7 @@ int main(void)
         STORE_TEST(a_lock_for_one_recipient_is_nobody_elses),
         STORE_TEST(changed_dates_are_those_of_the_envelope),
         STORE_TEST(only_the_sender_sees_a_message_and_finds_it_by_its_words),
+        STORE_TEST(several_are_looked_up_each_with_its_own_result),
         STORE_TEST(a_receipt_is_due_once_for_each_recipient_who_opens),
         STORE_TEST(a_notice_goes_with_its_mail_or_stays),
         STORE_TEST(an_unread_message_is_told_of_once_at_its_date),
