@@ -1,5 +1,6 @@
 // Answering, end to end: a message opened from a file is answered by its link at the key service, sealed there in the
-// browser with a file of 5 MiB, and the other side opens the answer in the opener and with `bulla open`. Run by
+// browser with a file of 5 MiB, and the other side opens the answer in the opener and with `bulla open`; and one of just the
+// size that is allowed. Run by
 //
 //   tools/demo --exec node tests/web/write_browser.mjs chromium|firefox
 import assert from 'node:assert/strict';
@@ -10,12 +11,15 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { shownField } from '../../web/opener/header.js';
 import { parseMail } from '../../web/opener/mime.js';
+import { writeLetter } from '../../web/pages/letter.js';
+import { pack } from '../../web/pages/seal.js';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import * as page from './support/page.mjs';
 import { plainText } from './support/shown.mjs';
 import { attachmentsOf, chooseFile, openByProgram, openInBrowser, outgoingCount, send, someBytes, trySending } from './support/writing.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
+const IS_CHROMIUM = NAME === 'chromium';
 requireBrowser(NAME);
 const { BULLA_KEYD_URL, BULLA_CA, BULLA_USER, BULLA_PASSWORD_FILE, BULLA_DEMO_DIR } = process.env;
 const password = readFileSync(BULLA_PASSWORD_FILE, 'utf8').trim();
@@ -25,6 +29,7 @@ const KEYD = join(BULLA_DEMO_DIR, 'keyd');
 const OUTBOX = join(KEYD, 'mail');
 const SENDER = 'sender@example.org';
 const FILE_BYTES = 5 << 20;
+const WRITE_BYTES_MAX = 25 << 20; // `write_size`, as it is where nothing else is set
 const FILE_NAME = 'Größe 日本.bin';
 const TEXT = 'Grüße zurück\nzweite Zeile';
 
@@ -101,6 +106,41 @@ test('an_answer_with_5_mib_is_opened_by_the_other_side_with_its_thread', async (
     } finally {
         await other.close();
     }
+});
+
+/*
+ * What the form would pack with no file in it, by the page's own modules: all but the file's bytes. Names, dates and the line of
+ * dashes between parts are as long in every message.
+ */
+const packedBytes = (count) => pack(writeLetter({ from: { address: BULLA_USER }, to: [SENDER], subject: 'Re: Frage', text: TEXT, unixMs: Date.now(),
+    files: [{ name: FILE_NAME, type: 'application/octet-stream', bytes: new Uint8Array(count) }], messageId: `<${'0'.repeat(32)}@localhost>`,
+    inReplyTo: '<2@example.org>', references: ['<1@example.org>', '<2@example.org>'] })).length;
+
+test('an_answer_of_just_the_limit_leaves_and_one_byte_more_is_refused_with_words', async () => {
+    const before = outgoingCount(OUTBOX);
+    const fits = WRITE_BYTES_MAX - (packedBytes(WRITE_BYTES_MAX) - WRITE_BYTES_MAX);
+    assert.equal(packedBytes(fits), WRITE_BYTES_MAX);
+    const large = await browser.tab();
+    if (IS_CHROMIUM) // where a tab knows nothing of the others
+        await large.page.context().addCookies(await tab.page.context().cookies());
+    await large.goto(`${BULLA_KEYD_URL}/write?reply=${answered}#${['<2@example.org>', '<1@example.org>'].map(encodeURIComponent)}`);
+    await large.waitFor('#write:not([hidden])');
+    await large.type('#write-text', TEXT);
+    await chooseFile(large, '#write-files', FILE_NAME, fits + 1);
+    await trySending(large);
+    await page.untilText(large, '#write .error', words.write_error_size.split('{size}')[0]);
+    assert.equal(outgoingCount(OUTBOX), before, 'nothing leaves');
+    await shot(large, 'too-large');
+    await page.renewed(large, '#write-list li', async () => {
+        await large.click('#write-list button');
+        await page.untilCount(large, '#write-list li', 0);
+        await chooseFile(large, '#write-files', FILE_NAME, fits);
+    });
+    const { sealed } = await send(large, OUTBOX);
+    assert.ok(sealed.length > WRITE_BYTES_MAX * 4 / 3, `${sealed.length} bytes`);
+    const [attachment] = attachmentsOf(openByProgram(sealed, join(folder, 'limit'), SENDER));
+    assert.ok(someBytes(fits).equals(attachment.part.decoded()));
+    await large.close();
 });
 
 test('a_profiles_form_shows_its_look_and_writes_to_its_mailbox', async () => {

@@ -12,11 +12,18 @@ const ENDED = '#app[data-state=shown], .fault';
 const SEND = '#write button[type=submit]';
 
 /** Bytes of a file that is chosen by their count. */
-export const someBytes = (count) => Buffer.from(Uint8Array.from({ length: count }, (_, i) => (i * 31 + (i >> 8)) & 255));
+export function someBytes(count) {
+    const bytes = Buffer.alloc(count);
+    for (let i = 0; i < count; i++)
+        bytes[i] = i * 31 + (i >> 8);
+    return bytes;
+}
 
 /** Chooses a file, as a person's choice arrives at the page: of so many bytes, or of this text. */
 export const chooseFile = (tab, selector, name, content) => tab.evaluate(([at, fileName, what]) => {
-    const data = typeof what === 'number' ? Uint8Array.from({ length: what }, (_, i) => (i * 31 + (i >> 8)) & 255) : what;
+    const data = typeof what === 'number' ? new Uint8Array(what) : what;
+    for (let i = 0; i < what; i++)
+        data[i] = i * 31 + (i >> 8);
     const transfer = new DataTransfer();
     transfer.items.add(new File([data], fileName, { type: 'application/octet-stream' }));
     const input = document.querySelector(at);
