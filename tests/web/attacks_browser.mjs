@@ -1,4 +1,4 @@
-// Known attacks of mail HTML, all of them in one message, in the opener: nothing runs, and nobody is asked. The same texts as
+// Known attacks of mail HTML, each list in one message, in the opener: nothing runs, and nobody is asked. The same texts as
 // they are, in frames that let them, run and ask: so this can fail.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { ASKING, HOSTILE, ask, attackMail, lookAtAttacks } from './support/attacks.mjs';
+import { ASKING, HOSTILE, ask, attackMail, lookAtAttacks, unleash } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { FAMILIES } from './support/families.mjs';
 import { settled } from './support/page.mjs';
@@ -15,7 +15,6 @@ import { Service, Tracker } from './support/service.mjs';
 
 const NAME = process.argv[2] ?? 'chromium';
 requireBrowser(NAME);
-const COUNT = HOSTILE.length + ASKING.length;
 
 let browser;
 let folder;
@@ -51,16 +50,29 @@ async function listening() {
     return { tab, dialogs };
 }
 
-test('as_they_are_they_run_and_ask', async () => {
-    const { tab } = await listening();
-    const attribute = (html) => html.replace(/&/g, '&amp;').replace(/"/g, '&quot;');
-    const frames = ASKING.map((html) => `<iframe srcdoc="${attribute(ask(html, tracker.url))}"></iframe>`).join('');
-    tracker.hits.length = 0;
-    await tab.goto(write('control.html', `<!DOCTYPE html><meta charset=utf-8>${frames}`));
-    const asking = () => new Set(tracker.hits).size;
-    await settled(() => asking() >= 15, () => `of what asks only ${asking()} did`);
-    await tab.close();
-});
+// Of each list, how many run or ask in either browser where nothing holds them. The rest need a browser that is no more or a
+// person's hand, or do so in a frame of their own, which is not watched.
+const ACTING_MIN = { HOSTILE: 42, ASKING: 16, REBORN: 46, LINKS: 13, HANDLERS: 44, STYLE: 28, ELEMENTS: 34, CLOBBERS: 20, DOMPURIFY: 52 };
+
+for (const [name, attacks] of Object.entries({ HOSTILE, ASKING, ...FAMILIES })) {
+    test(`as_they_are_${name.toLowerCase()}_run_or_ask`, async (t) => {
+        const { tab } = await listening();
+        await tab.beforeLoad(() => { // what frames in its frames say waits for nobody
+            window.alert = () => {};
+        });
+        await tab.goto(write('control.html', '<!DOCTYPE html><meta charset=utf-8><title>control</title><body>', 'utf8'));
+        tracker.hits.length = 0;
+        await unleash(tab, attacks.map((html, index) => ask(html, `${tracker.url}/number/${index}`)));
+        let acting;
+        await settled(async () => {
+            const asking = tracker.hits.flatMap((hit) => /number\/(\d+)/.exec(hit)?.[1] ?? []).map(Number);
+            acting = new Set([...await tab.evaluate(() => window.acting()), ...asking]);
+            return acting.size >= ACTING_MIN[name];
+        }, () => `of ${attacks.length} only ${acting.size} act`);
+        t.diagnostic(`${acting.size} of ${attacks.length} act by then`);
+        await tab.close();
+    });
+}
 
 /*
  * Opens a message of these attacks. Nothing of it may run, here or in a frame, and nobody may be asked, by any name: what the

@@ -15,9 +15,10 @@ import { layOut, parseMail } from '../../web/opener/mime.js';
 import { ASKING, HOSTILE, attackMail, lookAtAttacks } from './support/attacks.mjs';
 import { requireBrowser, startBrowser } from './support/browsers.mjs';
 import { reloadEngine } from './support/engine.mjs';
+import { FAMILIES } from './support/families.mjs';
 import { gallery, mailOf } from './support/files.mjs';
 import { mailedCode } from './support/mailed.mjs';
-import { REPORT, TEXT, mixed } from './support/mails.mjs';
+import { PNG, REPORT, TEXT, mixed } from './support/mails.mjs';
 import * as page from './support/page.mjs';
 import { WEB_BUILD } from './support/paths.mjs';
 import { Tracker } from './support/service.mjs';
@@ -151,22 +152,31 @@ test('hostile_html_runs_nothing_and_asks_nobody', async () => {
     assert.ok((await tab.evaluate(() => location.href)).startsWith(BULLA_KEYD_URL));
 });
 
+// All lists in one message, as many parts as a message is read to have; that they act where nothing holds them: attacks_browser.
 test('known_attacks_run_nothing_and_ask_nobody', async () => {
+    const attacks = [...HOSTILE, ...ASKING, ...Object.values(FAMILIES).flat()];
     const tracker = await new Tracker().start();
+    const dialogs = [];
+    tab.page.on('dialog', (dialog) => {
+        dialogs.push(dialog.message());
+        dialog.dismiss().catch(() => {});
+    });
     try {
-        await post(attackMail(tracker.url));
+        await post(attackMail(tracker.url, attacks));
         await open();
         await tab.waitFor('iframe');
         const { frames, titles, acting, links } = await lookAtAttacks(tab);
-        assert.equal(frames, HOSTILE.length + ASKING.length);
+        assert.equal(frames, attacks.length);
         assert.deepEqual([titles.length, titles[1]], [2, '']);
         assert.deepEqual([acting, links], [[], []]);
         await tab.evaluate(() => new Promise((resolve) => {
             requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve, 500)));
         }));
-        assert.deepEqual(tracker.hits, []);
+        assert.deepEqual([tracker.hits, dialogs], [[], []]);
+        assert.ok((await tab.evaluate(() => location.href)).startsWith(`${BULLA_KEYD_URL}/online/`));
     } finally {
         await tracker.stop();
+        tab.page.removeAllListeners('dialog');
     }
 });
 
@@ -281,6 +291,34 @@ test('files_are_looked_at_online', async () => {
     await page.settled(() => viewer.page.url().startsWith('blob:'), () => viewer.page.url());
     assert.deepEqual(await viewer.evaluate(() => [document.contentType, window.opener]), ['application/pdf', null]);
     await viewer.close();
+});
+
+test('signing_out_takes_the_files_away_too', async () => {
+    const html = ['Content-Type: multipart/related; boundary=within', '', '--within', 'Content-Type: text/html', '', '<img src="cid:p@example.org">', '--within',
+        'Content-Type: image/png', 'Content-ID: <p@example.org>', 'Content-Transfer-Encoding: base64', '', PNG.toString('base64'), '--within--', ''];
+    await post(mailOf(gallery('One page').slice(0, 1), html));
+    await open();
+    await tab.waitFor('iframe');
+    await tab.click('ul li:first-child button');
+    await tab.waitFor('dialog[open] img');
+    const addresses = await tab.evaluate(() => {
+        document.querySelector('dialog').close();
+        const file = document.querySelector('#opened a.file');
+        file.dispatchEvent(new MouseEvent('contextmenu'));
+        return [file.href, document.querySelector('dialog img').src, document.querySelector('iframe').contentDocument.querySelector('img').src];
+    });
+    assert.equal(new Set(addresses).size, 3);
+    // The page's policy lets nothing be fetched, but pictures be shown.
+    const readable = () => tab.evaluate((all) => Promise.all(all.map((address) => new Promise((resolve) => {
+        const image = new Image();
+        image.onload = () => resolve(true);
+        image.onerror = () => resolve(false);
+        image.src = address;
+    }))), addresses);
+    assert.deepEqual(await readable(), [true, true, true]);
+    await tab.click('#signout');
+    await page.until(tab, () => document.querySelector('#opened').childElementCount === 0);
+    assert.deepEqual(await readable(), [false, false, false]);
 });
 
 test('on_paper_there_is_the_message_alone', { skip: !IS_CHROMIUM && 'the driver of firefox cannot show a page as it is printed' }, async () => {

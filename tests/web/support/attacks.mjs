@@ -63,6 +63,69 @@ export function attackMail(tracker, attacks = [...HOSTILE, ...ASKING]) {
         + `Content-Type: multipart/mixed; boundary=attack\r\n\r\n${parts}--attack--\r\n`);
 }
 
+/*
+ * Puts each text into a living frame that has no policy and may run scripts, clicks on what runs a script by a click, and fires each
+ * event that something in it listens to. A window around that frame, which a text may reach as `parent`, is its own too, so all live at
+ * once. What runs sets a title or calls alert(), in either: window.acting() gives the numbers of those that did. Parsers that read
+ * a text twice make another of it: such a text is there twice, once as it was read and written. With `build`, a function of the page,
+ * what that makes of a text stands in its place, as { body, css }. What was there before is gone.
+ */
+export const unleash = (tab, texts, build = '') => tab.evaluate(({ sources, builder }) => {
+    const acted = new Set();
+    const watch = (view, index) => {
+        view.alert = () => acted.add(index);
+        Object.defineProperty(view.document, 'title', { configurable: true, set: () => acted.add(index) });
+    };
+    const frameIn = (inside) => {
+        const frame = inside.createElement('iframe');
+        inside.body.append(frame);
+        return frame;
+    };
+    const make = builder && window.eval(builder);
+    const runs = (element) => [element.href?.baseVal ?? element.href, element.formAction, element.form?.action].some((address) => /^javascript:/i.test(address));
+    const press = (inner) => {
+        for (const element of inner.querySelectorAll('*')) {
+            const listened = element.getAttributeNames().filter((name) => name.startsWith('on')).map((name) => name.slice(2));
+            for (const type of runs(element) ? ['click', ...listened] : listened)
+                element.dispatchEvent(new MouseEvent(type, { bubbles: true, cancelable: true }));
+        }
+    };
+    const live = (source, index) => {
+        let around = document;
+        if (source.includes('parent')) {
+            const outer = frameIn(document);
+            watch(outer.contentWindow, index);
+            around = outer.contentDocument;
+        }
+        const frame = frameIn(around);
+        const inner = frame.contentDocument;
+        watch(frame.contentWindow, index);
+        if (make) {
+            const { body, css } = make(source);
+            const style = inner.createElement('style');
+            style.textContent = css;
+            inner.head.append(style);
+            inner.body.append(body);
+            return;
+        }
+        inner.open();
+        watch(frame.contentWindow, index);
+        inner.write(source);
+        inner.close();
+        frame.onload = () => press(inner);
+        press(inner);
+    };
+    document.body.replaceChildren();
+    const template = document.createElement('template');
+    for (const [index, source] of sources.entries()) {
+        live(source, index);
+        template.innerHTML = source;
+        if (!make && template.innerHTML !== source)
+            live(template.innerHTML, index);
+    }
+    window.acting = () => [...acted];
+}, { sources: texts, builder: build });
+
 // In a page that shows that mail: what of it came through that could act.
 export const lookAtAttacks = (tab) => tab.evaluate(() => {
     const frames = [...document.querySelectorAll('iframe')];
