@@ -38,6 +38,7 @@ enum cobble_suite {
 #define COBBLE_CONTEXT_BYTES_MAX  64
 #define COBBLE_DERIVE_BURST_MAX   32
 #define COBBLE_EXPANDED_BYTES     1024 /* holds ipsec-mb's struct gcm_key_data */
+#define COBBLE_NUMBERS_MAX        32   /* messages that may share a derivation */
 
 /* The chunk_index of a message that is over: sealed or opened to its end, refused, or wiped. */
 #define COBBLE_CLOSED UINT64_MAX
@@ -48,6 +49,7 @@ struct cobble {
     uint8_t base_nonce[COBBLE_NONCE_BYTES];
     uint32_t suite;       /* enum cobble_suite */
     uint64_t chunk_index; /* of the next chunk */
+    uint32_t numbers;     /* a bit for each that cobble_seal_numbered() has used */
 };
 
 uint32_t cobble_key_bytes(enum cobble_suite suite); /* 32, 24, 16 */
@@ -91,6 +93,19 @@ HOT size_t cobble_seal(struct crypto_core *core, struct cobble *cobble, uint8_t 
 MUST_USE int cobble_open(struct crypto_core *core, struct cobble *cobble, uint8_t *plain,
                          const uint8_t *sealed, size_t sealed_bytes, bool last,
                          size_t *plain_bytes);
+
+/*
+ * For short messages that share one derivation: number n has the chunks from n << 32 on, so that no
+ * two of them have a nonce in common, and number 0 is what cobble_seal() makes. Each number seals
+ * once. A message that is opened under another number than its own is refused; that it is the one
+ * that was meant, its plaintext has to say.
+ */
+HOT size_t cobble_seal_numbered(struct crypto_core *core, struct cobble *cobble, uint32_t number,
+                                uint8_t *sealed, const uint8_t *plain, size_t plain_bytes);
+/* A whole message, without its header; as cobble_open(), but that the next one may follow. */
+MUST_USE int cobble_open_numbered(struct crypto_core *core, struct cobble *cobble, uint32_t number,
+                                  uint8_t *plain, const uint8_t *sealed, size_t sealed_bytes,
+                                  size_t *plain_bytes);
 
 /*
  * A whole sealed message, header included: checks the commitment, then opens every chunk.

@@ -19,6 +19,10 @@ _Static_assert(COBBLE_KEY_BYTES_MAX + COBBLE_NONCE_BYTES + COBBLE_COMMITMENT_BYT
 /* C2SP chunked-encryption: the counter stays below 2^38, 4 PiB of plaintext. */
 #define CHUNKS_MAX (UINT64_C(1) << 38)
 
+#define NUMBER_SHIFT 32 /* chunks of one number */
+_Static_assert(COBBLE_NUMBERS_MAX <= CHUNKS_MAX >> NUMBER_SHIFT, "all numbers' chunks are there");
+_Static_assert(COBBLE_NUMBERS_MAX <= 32, "a bit for each");
+
 #define INFO_PREFIX       "c2sp.org/chunked-encryption@v1+"
 #define INFO_PREFIX_BYTES (sizeof(INFO_PREFIX) - 1)
 #define AEAD_NAME         "AEAD_AES_256_GCM" /* each suite's name is as long */
@@ -65,6 +69,7 @@ static void derivation_finish(struct cobble_derivation *derivation, const uint8_
     memcpy(derivation->commitment, okm + key_bytes + COBBLE_NONCE_BYTES, COBBLE_COMMITMENT_BYTES);
     cobble->suite = derivation->suite;
     cobble->chunk_index = 0;
+    cobble->numbers = 0;
 }
 
 void cobble_derive_burst(struct crypto_core *core, struct cobble_derivation *derivations,
@@ -150,6 +155,20 @@ size_t cobble_seal(struct crypto_core *core, struct cobble *cobble, uint8_t *sea
     return (size_t)(at - sealed);
 }
 
+size_t cobble_seal_numbered(struct crypto_core *core, struct cobble *cobble, uint32_t number,
+                            uint8_t *sealed, const uint8_t *plain, size_t plain_bytes)
+{
+    const uint32_t bit = UINT32_C(1) << (number % COBBLE_NUMBERS_MAX);
+    ASSERT(number < COBBLE_NUMBERS_MAX);
+    ASSERT((cobble->numbers & bit) == 0); /* or its nonces would come again */
+    /* And none of them was used by cobble_seal(). */
+    ASSERT(cobble->chunk_index == (cobble->numbers == 0 ? 0 : COBBLE_CLOSED));
+    ASSERT(plain_bytes / COBBLE_CHUNK_BYTES < UINT64_C(1) << NUMBER_SHIFT);
+    cobble->numbers |= bit;
+    cobble->chunk_index = (uint64_t)number << NUMBER_SHIFT;
+    return cobble_seal(core, cobble, sealed, plain, plain_bytes, true);
+}
+
 static bool chunk_open(struct crypto_core *core, struct cobble *cobble, uint8_t *plain,
                        const uint8_t *sealed, size_t plain_bytes)
 {
@@ -195,4 +214,13 @@ refuse:
     secret_wipe(plain, (size_t)(at - plain));
     cobble->chunk_index = COBBLE_CLOSED;
     return -EBADMSG;
+}
+
+int cobble_open_numbered(struct crypto_core *core, struct cobble *cobble, uint32_t number,
+                         uint8_t *plain, const uint8_t *sealed, size_t sealed_bytes,
+                         size_t *plain_bytes)
+{
+    ASSERT(number < COBBLE_NUMBERS_MAX);
+    cobble->chunk_index = (uint64_t)number << NUMBER_SHIFT;
+    return cobble_open(core, cobble, plain, sealed, sealed_bytes, true, plain_bytes);
 }

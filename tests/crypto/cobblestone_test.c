@@ -438,6 +438,43 @@ static void seal_past_the_counter(void *argument)
     (void)cobble_seal(sample->core, &cobble, sample->sealed, sample->plain, 10, true);
 }
 
+static void seal_a_number_twice(void *argument)
+{
+    struct sample *sample = argument;
+    struct cobble cobble;
+    sample_derive(sample, &cobble, NULL);
+    (void)cobble_seal_numbered(sample->core, &cobble, 3, sample->sealed, sample->plain, 10);
+    (void)cobble_seal_numbered(sample->core, &cobble, 4, sample->sealed, sample->plain, 10);
+    (void)cobble_seal_numbered(sample->core, &cobble, 3, sample->sealed, sample->plain, 10);
+}
+
+static void seal_a_number_that_there_is_not(void *argument)
+{
+    struct sample *sample = argument;
+    struct cobble cobble;
+    sample_derive(sample, &cobble, NULL);
+    (void)cobble_seal_numbered(sample->core, &cobble, COBBLE_NUMBERS_MAX, sample->sealed,
+                               sample->plain, 10);
+}
+
+static void seal_a_number_after_one_without(void *argument)
+{
+    struct sample *sample = argument;
+    struct cobble cobble;
+    sample_derive(sample, &cobble, NULL);
+    (void)cobble_seal(sample->core, &cobble, sample->sealed, sample->plain, 10, true);
+    (void)cobble_seal_numbered(sample->core, &cobble, 1, sample->sealed, sample->plain, 10);
+}
+
+static void seal_without_a_number_after_one(void *argument)
+{
+    struct sample *sample = argument;
+    struct cobble cobble;
+    sample_derive(sample, &cobble, NULL);
+    (void)cobble_seal_numbered(sample->core, &cobble, 1, sample->sealed, sample->plain, 10);
+    (void)cobble_seal(sample->core, &cobble, sample->sealed, sample->plain, 10, true);
+}
+
 static void sealing_where_it_never_may_aborts(void **state)
 {
     (void)state;
@@ -446,6 +483,42 @@ static void sealing_where_it_never_may_aborts(void **state)
     expect_abort(seal_when_wiped, sample);
     expect_abort(seal_a_short_chunk_midway, sample);
     expect_abort(seal_past_the_counter, sample);
+    expect_abort(seal_a_number_twice, sample);
+    expect_abort(seal_a_number_that_there_is_not, sample);
+    expect_abort(seal_a_number_after_one_without, sample);
+    expect_abort(seal_without_a_number_after_one, sample);
+    sample_close(sample);
+}
+
+/* Number 0 is what has none; equal plaintexts differ under each; each opens under its own number
+ * alone, in any order and again. */
+static void messages_that_share_a_derivation_open_under_their_numbers_alone(void **state)
+{
+    enum { BYTES = COBBLE_CHUNK_BYTES + 10, SEALED = BYTES + 2 * COBBLE_TAG_BYTES };
+    static uint8_t sealed[COBBLE_NUMBERS_MAX][SEALED];
+    struct cobble cobble;
+    size_t plain_bytes;
+    (void)state;
+    struct sample *sample = sample_open(isa_best(), COBBLE_AES_256, BYTES);
+    sample_seal(sample);
+    sample_derive(sample, &cobble, NULL);
+    for (uint32_t n = COBBLE_NUMBERS_MAX; n-- > 0;)
+        assert_int_equal(cobble_seal_numbered(sample->core, &cobble, n, sealed[n], sample->plain,
+                                              BYTES),
+                         SEALED);
+    assert_memory_equal(sealed[0], sample->sealed + COBBLE_HEADER_BYTES, SEALED);
+    for (uint32_t n = 0; n < COBBLE_NUMBERS_MAX; n++) {
+        for (uint32_t other = 0; other < COBBLE_NUMBERS_MAX; other++) {
+            const int rc = cobble_open_numbered(sample->core, &cobble, other, sample->opened,
+                                                sealed[n], SEALED, &plain_bytes);
+            assert_int_equal(rc, n == other ? 0 : -EBADMSG);
+            if (n == other)
+                assert_memory_equal(sample->opened, sample->plain, BYTES);
+            else
+                assert_memory_not_equal(sealed[n], sealed[other], COBBLE_CHUNK_BYTES);
+        }
+    }
+    cobble_wipe(&cobble);
     sample_close(sample);
 }
 
@@ -509,6 +582,7 @@ int main(void)
         cmocka_unit_test(a_whole_chunk_is_asked_for_before_the_last),
         cmocka_unit_test(a_message_ends_before_its_counter_does),
         cmocka_unit_test(sealing_where_it_never_may_aborts),
+        cmocka_unit_test(messages_that_share_a_derivation_open_under_their_numbers_alone),
         cmocka_unit_test(a_wiped_cobble_holds_no_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
