@@ -597,6 +597,14 @@ static int lane_found(struct recovery *self)
     return rc != 0 ? rc : best_found(self);
 }
 
+/* The newest of an empty former lane goes last: without it an older one would be believed. That the
+ * others' names are gone must be durable before. */
+static bool best_may_go(struct recovery *self, uint32_t files_count)
+{
+    const struct disk_request sync = {.kind = DISK_SYNC_FOLDER};
+    return files_count == 1 && spool_do(self->spool, &sync) == 0;
+}
+
 /* What is free, what must be overwritten first, what is of no use here. */
 static void lane_sort_out(struct recovery *self)
 {
@@ -615,9 +623,7 @@ static void lane_sort_out(struct recovery *self)
         if (segment->lane != lane->self)
             continue;
         const bool former = lane->self != 0 && live == 0;
-        /* The newest of an empty former lane goes last: without it an older one would be believed.
-         */
-        if (former && n == self->best && files_count > 1)
+        if (former && n == self->best && !best_may_go(self, files_count))
             continue;
         if ((segment->state == SEGMENT_FREE || segment->state == SEGMENT_RAW) &&
             (segment->bytes != spool->config.segment_bytes || former))
