@@ -276,9 +276,15 @@ static size_t ask_bytes(void)
            (size_t)WAITING_LARGE_MAX * SPOOL_HEAD_BYTES_MAX;
 }
 
+/* The derived keys, then the records. */
+static size_t derived_bytes(void)
+{
+    return WAITING_DERIVED_MAX * sizeof(struct waiting_derived);
+}
+
 size_t waiting_secret_bytes(void)
 {
-    return ask_bytes();
+    return derived_bytes() + ask_bytes();
 }
 
 static size_t notice_bytes(const struct waiting *waiting)
@@ -303,8 +309,8 @@ static void waiting_free(struct waiting *waiting)
     pages_give(waiting->emit_refusals, WAITING_EMITS_MAX * (size_t)IPC_REFUSALS_BYTES_MAX);
     pages_give(waiting->notice_pages, notice_bytes(waiting));
     pages_give(waiting->showing_head, SPOOL_HEAD_BYTES_MAX);
-    if (waiting->ask_records != NULL)
-        secret_pages_close(waiting->ask_records, ask_bytes());
+    if (waiting->derived != NULL)
+        secret_pages_close(waiting->derived, waiting_secret_bytes());
     free(waiting);
 }
 
@@ -323,10 +329,11 @@ static int waiting_take_pages(struct waiting *waiting)
     waiting->emit_refusals = pages_take(WAITING_EMITS_MAX * (size_t)IPC_REFUSALS_BYTES_MAX);
     waiting->notice_pages = pages_take(notice_bytes(waiting));
     waiting->showing_head = pages_take(SPOOL_HEAD_BYTES_MAX);
-    const int rc = secret_pages_open(&secret, ask_bytes());
+    const int rc = secret_pages_open(&secret, waiting_secret_bytes());
     if (rc != 0)
         return rc;
-    waiting->ask_records = secret;
+    waiting->derived = secret;
+    waiting->ask_records = (uint8_t *)secret + derived_bytes();
     const bool all = waiting->entries != NULL && waiting->buckets != NULL &&
                      waiting->end_nodes != NULL && waiting->pause_nodes != NULL &&
                      waiting->ask_heads != NULL && waiting->emits != NULL &&
@@ -600,7 +607,8 @@ bool waiting_tells(struct waiting *waiting, enum waiting_log log)
 static void run_logs(struct waiting *waiting)
 {
     static const char *const events[WAITING_LOGS] = {
-        [WAITING_LOG_ENDED] = "sender_notified or message_ended",
+        [WAITING_LOG_TOLD] = "sender_notified",
+        [WAITING_LOG_ENDED] = "message_ended",
         [WAITING_LOG_LOST] = "message_lost",
         [WAITING_LOG_DAMAGED] = "spool_damaged",
         [WAITING_LOG_UNREADABLE] = "emission_unreadable",

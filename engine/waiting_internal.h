@@ -33,7 +33,8 @@
 #define WAITING_READ_BYTES   ((uint64_t)12 << 10) /* that a mail of the budget stands for */
 #define WAITING_ENDS_MAX     64   /* of either wheel, a pass                       */
 #define WAITING_SMALL_BYTES  2048 /* of a head, and of the record in it            */
-#define WAITING_LARGE_MAX    4    /* heads over that, on their way to a key service */
+#define WAITING_DERIVED_MAX  WAITING_BURST_MAX
+#define WAITING_LARGE_MAX    4 /* heads over that, on their way to a key service */
 #define WAITING_EMITS_MAX    1024
 #define WAITING_NOTICES_MAX  8
 #define WAITING_NOTICE_BYTES ((size_t)8 << 20) /* of one notification; touched as far as needed */
@@ -56,6 +57,7 @@ enum waiting_list {
 /* What is told of one by one, but for a flood of it: when a disk fails, or an outage ends the time
  * of many at once, a line for each would hold up the worker, and nobody would read them. */
 enum waiting_log {
+    WAITING_LOG_TOLD,
     WAITING_LOG_ENDED,
     WAITING_LOG_LOST,
     WAITING_LOG_DAMAGED,
@@ -63,7 +65,7 @@ enum waiting_log {
     WAITING_LOG_TOO_LARGE,
     WAITING_LOG_REFUSED,
 };
-#define WAITING_LOGS 6
+#define WAITING_LOGS 7
 
 enum {
     ENTRY_HELD = 1,
@@ -72,6 +74,7 @@ enum {
     ENTRY_FORGET = 8,  /* ENDING by its done record                     */
     ENTRY_NOTICE = 16, /* a notification                                */
     ENTRY_PAUSED = 32, /* stands in the wheel of the pauses             */
+    ENTRY_LAST = 64,   /* has ended, and is tried once more: it may have been sent */
 };
 
 #define SERVICE_UNKNOWN UINT8_MAX
@@ -111,6 +114,15 @@ struct waiting_ask {
     uint32_t record_bytes;
     bool reading; /* the head; else the key service has the record */
     bool counted; /* in asks_out[] of the entry's service           */
+};
+
+/* The key of records that were sealed together, as it was last derived. Secret. */
+struct waiting_derived {
+    struct cobble cobble;
+    uint8_t salt_commitment[COBBLE_HEADER_BYTES];
+    uint8_t context[SPOOL_HEAD_CONTEXT_BYTES];
+    bool sound;             /* the commitment is this key's */
+    uint32_t context_bytes; /* 0: none yet                  */
 };
 
 enum emit_state {
@@ -201,8 +213,10 @@ struct waiting {
     uint32_t opens[WAITING_BURST_MAX]; /* slots whose heads were read: to be opened together */
     uint32_t opens_count;
     struct spool_head open_heads[WAITING_BURST_MAX];
-    uint8_t *ask_heads;   /* small ones, then large ones   */
-    uint8_t *ask_records; /* secret: likewise              */
+    uint8_t *ask_heads;              /* small ones, then large ones   */
+    uint8_t *ask_records;            /* secret: likewise              */
+    struct waiting_derived *derived; /* secret: WAITING_DERIVED_MAX, in the same pages */
+    uint32_t derived_turn;
 
     uint32_t emits_free[WAITING_EMITS_MAX];
     uint32_t emits_free_count;

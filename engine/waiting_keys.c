@@ -165,22 +165,22 @@ void keys_read(struct waiting *waiting, const struct spool_event *event, uint32_
     waiting->opens[waiting->opens_count++] = slot;
 }
 
-/* The record is in the slot's secret pages, or it is damaged. */
+/* The record is in the slot's secret pages; 0 bytes: it does not verify. */
 static void ask_opened(struct waiting *waiting, uint32_t slot, const struct spool_head *head,
-                       const struct cobble_opening *opening)
+                       size_t record_bytes)
 {
     struct waiting_ask *ask = &waiting->asks[slot];
     const struct waiting_entry *entry = &waiting->entries[ask->entry];
+    const uint8_t *record = ask_at(waiting->ask_records, waiting, slot);
     ask->record_bytes = head->sealed_bytes;
-    if (opening->rc != 0 ||
-        !record_agrees(opening->plain, opening->plain_bytes, &entry->id, &head->meta)) {
+    if (!record_agrees(record, record_bytes, &entry->id, &head->meta)) {
         ask_uncount(waiting, ask);
         ask_damaged(waiting, slot, "its key does not verify under this spool key");
         return;
     }
-    ask->record_bytes = (uint32_t)opening->plain_bytes;
+    ask->record_bytes = (uint32_t)record_bytes;
     const struct key_request request = {
-        .record = opening->plain,
+        .record = record,
         .deadline_ns = waiting->now_ns + waiting->config.ask_ns,
         .record_bytes = ask->record_bytes,
         .job_index = slot,
@@ -188,28 +188,94 @@ static void ask_opened(struct waiting *waiting, uint32_t slot, const struct spoo
     waiting->config.ops->ask(waiting->config.user, entry->key_service, &request);
 }
 
+/* The key of a head's record, when it was derived before; else WAITING_NONE. */
+static uint32_t derived_find(const struct waiting *waiting, const struct spool_head *head,
+                             const uint8_t context[SPOOL_HEAD_CONTEXT_BYTES])
+{
+    for (uint32_t n = 0; n < WAITING_DERIVED_MAX; n++) {
+        const struct waiting_derived *derived = &waiting->derived[n];
+        if (derived->context_bytes != 0 &&
+            memcmp(derived->salt_commitment, head->sealed, COBBLE_HEADER_BYTES) == 0 &&
+            memcmp(derived->context, context, SPOOL_HEAD_CONTEXT_BYTES) == 0)
+            return n;
+    }
+    return WAITING_NONE;
+}
+
+/* One that this burst does not use; there are as many as its records. */
+static uint32_t derived_take(struct waiting *waiting, uint32_t used)
+{
+    uint32_t n = waiting->derived_turn;
+    _Static_assert(WAITING_DERIVED_MAX == WAITING_BURST_MAX, "one for each of a burst, a bit each");
+    while ((used & UINT32_C(1) << n) != 0)
+        n = (n + 1) % WAITING_DERIVED_MAX;
+    waiting->derived_turn = (n + 1) % WAITING_DERIVED_MAX;
+    return n;
+}
+
+/* Which key each record of the burst is under; WAITING_NONE: it is too short to have one. What was
+ * written together has one key, which is derived once, as long as others do not come between. */
+static void burst_derive(struct waiting *waiting, uint32_t count, uint32_t *which)
+{
+    struct cobble_derivation derivations[WAITING_BURST_MAX];
+    uint32_t made[WAITING_BURST_MAX];
+    uint32_t made_count = 0;
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct spool_head *head = &waiting->open_heads[i];
+        const struct id *id = &waiting->entries[waiting->asks[waiting->opens[i]].entry].id;
+        uint8_t context[SPOOL_HEAD_CONTEXT_BYTES];
+        const uint32_t context_bytes = spool_head_context(context, head->alone, id);
+        which[i] = WAITING_NONE;
+        if (head->sealed_bytes < COBBLE_HEADER_BYTES + COBBLE_TAG_BYTES)
+            continue;
+        which[i] = derived_find(waiting, head, context);
+        if (which[i] == WAITING_NONE) {
+            which[i] = derived_take(waiting, used);
+            struct waiting_derived *derived = &waiting->derived[which[i]];
+            memcpy(derived->salt_commitment, head->sealed, COBBLE_HEADER_BYTES);
+            memcpy(derived->context, context, sizeof(context));
+            derived->context_bytes = context_bytes;
+            derivations[made_count] = (struct cobble_derivation){
+                .suite = COBBLE_AES_256,
+                .key = waiting->config.key,
+                .salt = derived->salt_commitment,
+                .context = derived->context,
+                .context_bytes = context_bytes,
+                .cobble = &derived->cobble,
+            };
+            made[made_count++] = which[i];
+        }
+        used |= UINT32_C(1) << which[i];
+    }
+    cobble_derive_burst(waiting->config.core, derivations, made_count);
+    for (uint32_t n = 0; n < made_count; n++) {
+        struct waiting_derived *derived = &waiting->derived[made[n]];
+        derived->sound =
+            ct_equal(derivations[n].commitment, derived->salt_commitment + COBBLE_SALT_BYTES,
+                     COBBLE_COMMITMENT_BYTES);
+    }
+}
+
 void keys_open(struct waiting *waiting)
 {
-    struct cobble_opening openings[WAITING_BURST_MAX];
-    uint8_t contexts[WAITING_BURST_MAX][SPOOL_HEAD_CONTEXT_BYTES];
+    uint32_t which[WAITING_BURST_MAX];
     const uint32_t count = waiting->opens_count;
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t slot = waiting->opens[i];
-        spool_head_context(contexts[i], &waiting->entries[waiting->asks[slot].entry].id);
-        openings[i] = (struct cobble_opening){
-            .key = waiting->config.key,
-            .context = contexts[i],
-            .context_bytes = SPOOL_HEAD_CONTEXT_BYTES,
-            .sealed = waiting->open_heads[i].sealed,
-            .sealed_bytes = waiting->open_heads[i].sealed_bytes,
-            .plain = ask_at(waiting->ask_records, waiting, slot),
-        };
-    }
+    if (count == 0)
+        return;
     waiting->opens_count = 0;
-    if (count > 0)
-        cobble_open_burst(waiting->config.core, COBBLE_AES_256, openings, count);
-    for (uint32_t i = 0; i < count; i++)
-        ask_opened(waiting, waiting->opens[i], &waiting->open_heads[i], &openings[i]);
+    burst_derive(waiting, count, which);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct spool_head *head = &waiting->open_heads[i];
+        uint8_t *plain = ask_at(waiting->ask_records, waiting, waiting->opens[i]);
+        size_t plain_bytes = 0;
+        int rc = -EBADMSG;
+        if (which[i] != WAITING_NONE && waiting->derived[which[i]].sound)
+            rc = cobble_open_numbered(waiting->config.core, &waiting->derived[which[i]].cobble,
+                                      head->number, plain, head->sealed + COBBLE_HEADER_BYTES,
+                                      head->sealed_bytes - COBBLE_HEADER_BYTES, &plain_bytes);
+        ask_opened(waiting, waiting->opens[i], head, rc == 0 ? plain_bytes : 0);
+    }
 }
 
 void waiting_take_verdict(struct waiting *waiting, uint32_t slot, uint32_t status)

@@ -231,7 +231,7 @@ static void notice_stored(struct waiting *waiting, uint32_t slot, uint64_t place
     const struct waiting_notice *notice = &waiting->notices[slot];
     const uint32_t index = notice->entry;
     struct waiting_entry *entry = &waiting->entries[index];
-    if (waiting_tells(waiting, WAITING_LOG_ENDED))
+    if (waiting_tells(waiting, WAITING_LOG_TOLD))
         notice_log(waiting, index, LOG_LEVEL_WARNING, "sender_notified");
     waiting->counts.expired++;
     entry->place = place;

@@ -46,12 +46,14 @@ static uint8_t *text_add(uint8_t *at, const uint8_t *text, uint16_t bytes)
 }
 
 /* All but the sealed record; returns where that goes. */
-static uint8_t *head_start(const struct waiting *waiting, const struct waiting_mail *mail)
+static uint8_t *head_start(const struct waiting *waiting, const struct waiting_mail *mail,
+                           uint8_t number)
 {
     const struct parts parts = parts_of(mail->record, mail->record_bytes);
     const char *service = waiting->config.key_names[mail->key_service];
     const struct spool_head head = {
         .notify = mail->notify,
+        .number = number,
         .service_bytes = (uint16_t)strlen(service),
         .meta_bytes = 6U + parts.profile_bytes + parts.sender_bytes + parts.recipients_bytes,
         .sealed_bytes = COBBLE_HEADER_BYTES + (uint32_t)cobble_sealed_bytes(mail->record_bytes),
@@ -68,43 +70,48 @@ static uint8_t *head_start(const struct waiting *waiting, const struct waiting_m
     return at + sizeof(uint16_t) + parts.recipients_bytes;
 }
 
+/* Salt and commitment of a burst, and its key: secret. */
+static void burst_derive(struct waiting *waiting, struct cobble *cobble,
+                         uint8_t salt_commitment[COBBLE_HEADER_BYTES])
+{
+    uint8_t random[CRYPTO_RANDOM_LARGE_BYTES];
+    uint8_t context[SPOOL_HEAD_CONTEXT_BYTES];
+    _Static_assert(sizeof(random) >= COBBLE_SALT_BYTES, "a large draw holds a salt");
+    crypto_random(waiting->config.core, random, sizeof(random));
+    memcpy(salt_commitment, random, COBBLE_SALT_BYTES);
+    struct cobble_derivation derivation = {
+        .suite = COBBLE_AES_256,
+        .key = waiting->config.key,
+        .salt = salt_commitment,
+        .context = context,
+        .context_bytes = spool_head_context(context, false, NULL),
+        .cobble = cobble,
+    };
+    cobble_derive_burst(waiting->config.core, &derivation, 1);
+    memcpy(salt_commitment + COBBLE_SALT_BYTES, derivation.commitment, COBBLE_COMMITMENT_BYTES);
+}
+
 /*
- * All records of a burst under the spool key, each with a salt of its own: one draw for all, large
- * enough never to come from a buffer that a resumed copy of this machine would have too.
+ * All records of a burst under the spool key: one salt, drawn for this burst alone and by a draw
+ * large enough never to come from a buffer that a resumed copy of this machine would have too, and
+ * a number for each. What is put off is sealed anew with its next burst.
  */
 static void heads_write(struct waiting *waiting, const struct waiting_mail *mails, uint32_t count,
                         uint32_t *head_bytes)
 {
-    struct cobble cobbles[WAITING_BURST_MAX];
-    struct cobble_derivation derivations[WAITING_BURST_MAX];
-    uint8_t contexts[WAITING_BURST_MAX][SPOOL_HEAD_CONTEXT_BYTES];
-    uint8_t salts[WAITING_BURST_MAX * COBBLE_SALT_BYTES];
-    uint8_t *sealed[WAITING_BURST_MAX];
-    const size_t bytes = MAX((size_t)count * COBBLE_SALT_BYTES, (size_t)CRYPTO_RANDOM_LARGE_BYTES);
-    _Static_assert(sizeof(salts) >= CRYPTO_RANDOM_LARGE_BYTES, "a large draw fits");
-    crypto_random(waiting->config.core, salts, bytes);
+    struct cobble cobble;
+    uint8_t salt_commitment[COBBLE_HEADER_BYTES];
+    _Static_assert(WAITING_BURST_MAX <= COBBLE_NUMBERS_MAX, "a number for each");
+    burst_derive(waiting, &cobble, salt_commitment);
     for (uint32_t i = 0; i < count; i++) {
-        sealed[i] = head_start(waiting, &mails[i]);
-        memcpy(sealed[i], salts + (size_t)i * COBBLE_SALT_BYTES, COBBLE_SALT_BYTES);
-        spool_head_context(contexts[i], mails[i].id);
-        derivations[i] = (struct cobble_derivation){
-            .suite = COBBLE_AES_256,
-            .key = waiting->config.key,
-            .salt = sealed[i],
-            .context = contexts[i],
-            .context_bytes = SPOOL_HEAD_CONTEXT_BYTES,
-            .cobble = &cobbles[i],
-        };
-    }
-    cobble_derive_burst(waiting->config.core, derivations, count);
-    for (uint32_t i = 0; i < count; i++) {
-        memcpy(sealed[i] + COBBLE_SALT_BYTES, derivations[i].commitment, COBBLE_COMMITMENT_BYTES);
+        uint8_t *sealed = head_start(waiting, &mails[i], (uint8_t)i);
+        memcpy(sealed, salt_commitment, COBBLE_HEADER_BYTES);
         const size_t used =
-            cobble_seal(waiting->config.core, &cobbles[i], sealed[i] + COBBLE_HEADER_BYTES,
-                        mails[i].record, mails[i].record_bytes, true);
-        head_bytes[i] = (uint32_t)(sealed[i] + COBBLE_HEADER_BYTES + used - mails[i].head);
-        cobble_wipe(&cobbles[i]);
+            cobble_seal_numbered(waiting->config.core, &cobble, i, sealed + COBBLE_HEADER_BYTES,
+                                 mails[i].record, mails[i].record_bytes);
+        head_bytes[i] = (uint32_t)(sealed + COBBLE_HEADER_BYTES + used - mails[i].head);
     }
+    cobble_wipe(&cobble);
 }
 
 static uint32_t body_bytes_of(const struct waiting_mail *mail)

@@ -23,6 +23,7 @@ static size_t head_make(uint8_t bytes[HEAD_BYTES])
     size_t meta_bytes;
     assert_int_equal(meta_measure(&source, &meta_bytes), 0);
     const struct spool_head head = {.notify = true,
+                                    .number = 31,
                                     .service_bytes = sizeof(service) - 1,
                                     .meta_bytes = (uint32_t)meta_bytes,
                                     .sealed_bytes = sizeof(sealed)};
@@ -44,6 +45,8 @@ static void head_reads_what_was_written(void **state)
     const size_t used = head_make(bytes);
     assert_int_equal(spool_head_read(&head, bytes, used), 0);
     assert_true(head.notify);
+    assert_false(head.alone);
+    assert_int_equal(head.number, 31);
     assert_int_equal(head.service_bytes, 4);
     assert_memory_equal(head.service, service, 4);
     assert_int_equal(head.meta.sender_bytes, 13);
@@ -69,7 +72,8 @@ static void head_refuses_what_it_does_not_know(void **state)
     static const struct {
         size_t at;
         uint8_t value;
-    } faults[] = {{0, 0}, {4, 3}, {5, 1}, {6, 64}, {8, 0}, {8, 255}, {11, 255}, {12, 6}, {15, 255}};
+    } faults[] = {{0, 0}, {3, '3'}, {4, 3},    {5, 32}, {5, 255}, {6, 64},
+                  {8, 0}, {8, 255}, {11, 255}, {12, 6}, {15, 255}};
     uint8_t bytes[HEAD_BYTES];
     struct spool_head head;
     (void)state;
@@ -78,6 +82,21 @@ static void head_refuses_what_it_does_not_know(void **state)
         bytes[faults[n].at] = faults[n].value;
         assert_int_equal(spool_head_read(&head, bytes, used), -EBADMSG);
     }
+}
+
+/* "BSH1", whose records are alone with their salts. */
+static void head_of_the_former_format_is_read_and_has_no_number(void **state)
+{
+    uint8_t bytes[HEAD_BYTES];
+    struct spool_head head;
+    (void)state;
+    const size_t used = head_make(bytes);
+    bytes[3] = '1';
+    assert_int_equal(spool_head_read(&head, bytes, used), -EBADMSG);
+    bytes[5] = 0;
+    assert_int_equal(spool_head_read(&head, bytes, used), 0);
+    assert_true(head.alone);
+    assert_true(head.notify);
 }
 
 /* A control character in an address. */
@@ -94,15 +113,19 @@ static void head_refuses_addresses_that_are_malformed(void **state)
     assert_int_equal(spool_head_read(&head, bytes, used), -EBADMSG);
 }
 
-static void context_is_name_nul_and_id(void **state)
+static void context_is_a_name_and_of_one_alone_its_id_too(void **state)
 {
     uint8_t context[SPOOL_HEAD_CONTEXT_BYTES];
     struct id id;
     (void)state;
     memset(id.bytes, 0x5a, sizeof(id.bytes));
-    spool_head_context(context, &id);
+    assert_int_equal(spool_head_context(context, true, &id), 30);
     assert_memory_equal(context, "bulla/spool/1", 14);
     assert_memory_equal(context + 14, id.bytes, sizeof(id.bytes));
+    assert_int_equal(spool_head_context(context, false, &id), 14);
+    assert_memory_equal(context, "bulla/spool/2", 14);
+    for (size_t n = 14; n < sizeof(context); n++)
+        assert_int_equal(context[n], 0);
 }
 
 int main(void)
@@ -111,8 +134,9 @@ int main(void)
         cmocka_unit_test(head_reads_what_was_written),
         cmocka_unit_test(head_refuses_each_length_but_its_own),
         cmocka_unit_test(head_refuses_what_it_does_not_know),
+        cmocka_unit_test(head_of_the_former_format_is_read_and_has_no_number),
         cmocka_unit_test(head_refuses_addresses_that_are_malformed),
-        cmocka_unit_test(context_is_name_nul_and_id),
+        cmocka_unit_test(context_is_a_name_and_of_one_alone_its_id_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

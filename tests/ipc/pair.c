@@ -8,15 +8,20 @@
 
 int pair_up(void **state, uint32_t kind, uint64_t constants_bytes)
 {
+    return pair_up_slots(state, kind, constants_bytes, PAIR_SLOTS);
+}
+
+int pair_up_slots(void **state, uint32_t kind, uint64_t constants_bytes, uint32_t slots_count)
+{
     struct pair *pair = calloc(1, sizeof(*pair));
-    if (pair == NULL || geometry_client(&pair->client, PAIR_SLOTS, PAIR_ARENA_BYTES) != 0 ||
+    if (pair == NULL || geometry_client(&pair->client, slots_count, PAIR_ARENA_BYTES) != 0 ||
         memfd_open(&pair->memory, "client", pair->client.memfd_bytes, MEMFD_PAGES_SMALL) != 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair->ends) != 0)
         return -1;
     pair->page = (struct ipc_page *)(void *)pair->memory.at;
     const struct ipc_hello hello = {.magic = IPC_MAGIC_CLIENT,
                                     .version = IPC_VERSION,
-                                    .slots_count = PAIR_SLOTS,
+                                    .slots_count = slots_count,
                                     .arena_bytes = PAIR_ARENA_BYTES,
                                     .memfd_bytes = pair->client.memfd_bytes,
                                     .kind = kind};
@@ -46,7 +51,8 @@ int pair_down(void **state)
 void pair_submit(struct pair *pair, const struct ipc_submission *slot)
 {
     const uint32_t tail = atomic_load(&pair->page->tail);
-    memcpy(pair->memory.at + pair->client.slots_offset + tail % PAIR_SLOTS * sizeof(*slot), slot,
-           sizeof(*slot));
+    memcpy(pair->memory.at + pair->client.slots_offset +
+               tail % pair->client.slots_count * sizeof(*slot),
+           slot, sizeof(*slot));
     atomic_store(&pair->page->tail, tail + 1);
 }

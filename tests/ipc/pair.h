@@ -28,6 +28,7 @@ struct pair {
 };
 
 int pair_up(void **state, uint32_t kind, uint64_t constants_bytes);
+int pair_up_slots(void **state, uint32_t kind, uint64_t constants_bytes, uint32_t slots_count);
 int pair_down(void **state);
 /* Writes a slot and moves the client's tail by one. */
 void pair_submit(struct pair *pair, const struct ipc_submission *slot);
