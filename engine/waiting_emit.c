@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define UNREAD_TRIES   8                       /* of which one says so in the log */
-#define DONES_MAX      64                      /* of one collector, at a time ...   */
-#define DONES_FEW      8                       /* ... while new mail must not wait  */
-#define EMITS_FREE_MIN (WAITING_EMITS_MAX / 2) /* that no kept text takes from mail ... */
-#define EMITS_FREE_FEW (WAITING_EMITS_MAX / 8) /* ... nor what says who was refused */
+#define UNREAD_TRIES 8                           /* of which one says so in the log */
+#define DONES_MAX    64                          /* of one collector, at a time ...   */
+#define DONES_FEW    8                           /* ... while new mail must not wait  */
+#define TEXTS_MAX    (WAITING_EMITS_MAX / 2)     /* that are kept: the rest is for mail ... */
+#define REFUSALS_MAX (WAITING_EMITS_MAX / 8 * 7) /* ... and of what says who was refused   */
 
 _Static_assert(sizeof(struct ipc_span) <= WAITING_TABLE_BYTES, "the table fits");
 _Static_assert((WAITING_EMITS_MAX & (WAITING_EMITS_MAX - 1)) == 0, "a number holds a slot");
@@ -51,12 +51,15 @@ static void emit_return(struct waiting *waiting, uint32_t slot)
 }
 
 /* Its collector ended without a word about it. It may have been what the collector ended of, or
- * stuck at: after a few times it waits behind the others, for longer and longer. */
+ * stuck at: after a few times it waits behind the others, for longer and longer. And it may have
+ * been sent: when its time is over it is tried once more, if a collector comes in a few seconds,
+ * before its sender is told that it was not. */
 static void emit_unsaid(struct waiting *waiting, uint32_t slot)
 {
     const uint32_t index = waiting->emits[slot].entry;
     struct waiting_entry *entry = &waiting->entries[index];
-    if (entry->tries < WAITING_FIRST_TRIES) {
+    const bool ended = (entry->flags & ENTRY_ENDED) != 0;
+    if (!ended && entry->tries < WAITING_FIRST_TRIES) {
         entry->tries++;
         emit_return(waiting, slot);
         return;
@@ -65,10 +68,13 @@ static void emit_unsaid(struct waiting *waiting, uint32_t slot)
     emit_give(waiting, slot);
     entry->slot = WAITING_NONE;
     row_enter(waiting, index, WAITING_READY);
-    if ((entry->flags & ENTRY_ENDED) != 0)
+    if (ended && (entry->flags & ENTRY_LAST) != 0) {
         row_fail(waiting, index, NOTICE_AWAY);
-    else
-        row_pause(waiting, index);
+        return;
+    }
+    if (ended)
+        entry->flags |= ENTRY_LAST;
+    row_pause(waiting, index);
 }
 
 /* Span and meta stand where the log put them; the sealed key record is nobody's but ours. */
@@ -325,13 +331,19 @@ static bool done_copy(struct waiting *waiting, const struct channel *channel, ui
     return emit_refusals(waiting, slot, &refusals);
 }
 
+/* Places whose mail is with no collector, and what was said of it kept. */
+static uint32_t texts_count(const struct waiting *waiting)
+{
+    return WAITING_EMITS_MAX - waiting->emits_free_count - waiting->emits_out;
+}
+
 /* Its sender is told the text. When many are to be told, the rest is told without: no emission ever
  * waits for a notification. Who was refused is kept for longer, since others have the mail. */
 static void done_keep_text(struct waiting *waiting, uint32_t slot, uint32_t index)
 {
     const bool refusals = waiting->emits[slot].refusals_bytes > 0;
-    if (waiting->emits_free_count >=
-        (refusals ? (uint32_t)EMITS_FREE_FEW : (uint32_t)EMITS_FREE_MIN)) {
+    /* The slot itself is neither free nor out. */
+    if (texts_count(waiting) <= (refusals ? (uint32_t)REFUSALS_MAX : (uint32_t)TEXTS_MAX)) {
         waiting->emits[slot].state = EMIT_SAID;
         return;
     }
@@ -423,8 +435,12 @@ static uint32_t collector_take(struct waiting *waiting, uint32_t i)
 {
     struct waiting_collector *collector = &waiting->collectors[i];
     struct ipc_submission dones[DONES_MAX];
-    const uint32_t most = waiting->budget <= WAITING_FEW ? DONES_FEW : DONES_MAX;
-    const uint32_t count = channel_take_burst(collector->channel, dones, most);
+    const uint32_t budget = waiting->budget <= WAITING_FEW ? DONES_FEW : DONES_MAX;
+    const uint32_t kept = MIN(texts_count(waiting), (uint32_t)REFUSALS_MAX);
+    /* What may say who was refused stays with its collector until there is a place for that; of one
+     * that ends all is taken. */
+    const uint32_t most = collector->ending ? budget : MIN(budget, REFUSALS_MAX - kept);
+    const uint32_t count = most == 0 ? 0 : channel_take_burst(collector->channel, dones, most);
     for (uint32_t n = 0; n < count && !collector->broken; n++)
         collector->broken = !done_take(waiting, i, &dones[n]);
     return count;
