@@ -23,8 +23,8 @@
 #define STORE_SENT_FOLD_RUNS 64  /* at once; with fewer a fold may wait */
 #define STORE_SENT_LOOK_RUNS 256 /* a list looks through the newest     */
 #define STORE_SENT_BURST     64
-/* More than a page takes whose rows are in memory. */
-#define STORE_SENT_PATIENCE_NS (NS_PER_MS / 2)
+/* Three times what a page takes whose rows are in memory: threads would make that one slower. */
+#define STORE_SENT_PATIENCE_NS (2 * NS_PER_MS)
 
 /* What a list shows of a message. */
 struct store_sent {
