@@ -9,8 +9,10 @@
 #ifndef BASE_ASSERT_H
 #define BASE_ASSERT_H
 
-/* Prints the condition and its place, no data, then abort(). */
-_Noreturn void assert_failed(const char *condition, const char *file, int line);
+/* Prints the condition and its place, no data, then abort(). Cold: the way there stands apart from
+ * code that runs, which so takes less of the first cache. */
+__attribute__((cold)) _Noreturn void assert_failed(const char *condition, const char *file,
+                                                   int line);
 
 #define ASSERT(condition)                                                                          \
     do {                                                                                           \

@@ -38,3 +38,10 @@ endif()
 if(BULLA_FUZZ)
     target_compile_options(bulla_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+
+# A message passes through all of these: what is installed is compiled for speed, more than for size.
+function(bulla_for_speed)
+    foreach(target IN LISTS ARGN)
+        target_compile_options(${target} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O3>)
+    endforeach()
+endfunction()
