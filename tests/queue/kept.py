@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 CLONE_NEWNS = 0x00020000
+READ_S_MAX = 600  # a machine full of other work starves it for minutes
 
 
 def skip(why):
@@ -77,7 +78,7 @@ class Kept:
 def read(keeper, folder, backend="uring"):
     """Lines of `spool_keeper read`, or an exception with what it said."""
     done = subprocess.run([keeper, "read", folder, backend], capture_output=True, text=True,
-                          timeout=120, check=False)
+                          timeout=READ_S_MAX, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"recovery failed ({done.returncode}): {done.stderr.strip()}")
     return done.stdout
