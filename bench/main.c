@@ -8,6 +8,7 @@
  */
 #include "base/clock.h"
 #include "base/macros.h"
+#include "bench/alone.h"
 #include "bench/engine_view.h"
 #include "bench/load.h"
 #include "bench/machine.h"
@@ -218,6 +219,21 @@ static int bench_find_rate(struct bench *bench, const struct mailset *set,
     return -EIO;
 }
 
+static int bench_peers(const struct bench *bench, const struct mailset *set, struct report *report,
+                       char why[MAILSET_WHY_BYTES])
+{
+    const uint64_t peer_ns = MIN(bench->load.duration_ns, 2 * NS_PER_S);
+    struct alone alone;
+    alone_begin(&alone, bench->spawn);
+    int rc = peer_gcm(set, peer_ns, &report->limit, why);
+    report->limit_measured = rc == 0;
+    if (rc == 0)
+        rc = peer_cms(set, peer_ns, &report->peer, why);
+    report->peer_measured = rc == 0;
+    alone_end(&alone);
+    return rc;
+}
+
 static int bench_measure(struct bench *bench, const struct mailset *set, struct report *report,
                          struct load_result *runs, char why[MAILSET_WHY_BYTES])
 {
@@ -231,14 +247,8 @@ static int bench_measure(struct bench *bench, const struct mailset *set, struct 
     struct engine_view after;
     if (rc == 0 && engine_view_take(&after, bench->load.socket_path) == 0)
         report->workers_active = engine_view_active(&bench->view, &after);
-    if (rc == 0 && bench->peers) {
-        const uint64_t peer_ns = MIN(bench->load.duration_ns, 2 * NS_PER_S);
-        rc = peer_gcm(set, peer_ns, &report->limit, why);
-        report->limit_measured = rc == 0;
-        if (rc == 0)
-            rc = peer_cms(set, peer_ns, &report->peer, why);
-        report->peer_measured = rc == 0;
-    }
+    if (rc == 0 && bench->peers)
+        rc = bench_peers(bench, set, report, why);
     return rc;
 }
 

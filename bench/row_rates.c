@@ -1,4 +1,5 @@
 /* The rows small, large and corpus: what one worker seals, beside peers and limits. */
+#include "bench/alone.h"
 #include "bench/peer.h"
 #include "bench/roofline.h"
 #include "bench/suite.h"
@@ -130,18 +131,21 @@ static int rates_engine(struct suite *suite, const struct spawn *engine, const s
     return rc;
 }
 
-static int rates_measure(struct suite *suite, const struct spawn *engine, const struct mailset *set,
+static int rates_measure(struct suite *suite, struct spawn *engine, const struct mailset *set,
                          struct rates *rates)
 {
     struct roofline *roofline = NULL;
     memset(rates, 0, sizeof(*rates));
     int rc = roofline_open(&roofline, set, suite->why);
     for (uint32_t turn = 0; rc == 0 && turn < suite->pace.runs_count; turn++) {
+        struct alone alone;
+        alone_begin(&alone, engine);
         rc = rates_peers(suite, set, rates);
-        if (rc != 0)
-            break;
-        rates_limits(suite, roofline, rates);
-        rc = rates_engine(suite, engine, set, turn, rates);
+        if (rc == 0)
+            rates_limits(suite, roofline, rates);
+        alone_end(&alone);
+        if (rc == 0)
+            rc = rates_engine(suite, engine, set, turn, rates);
     }
     roofline_close(roofline);
     return rc;
@@ -272,8 +276,8 @@ static void rates_claim(struct suite *suite, const char *row, const struct rates
     }
 }
 
-static void rates_row(struct suite *suite, const struct spawn *engine, const char *row,
-                      const char *mail, const char *folder)
+static void rates_row(struct suite *suite, struct spawn *engine, const char *row, const char *mail,
+                      const char *folder)
 {
     struct rates *rates = calloc(1, sizeof(*rates));
     struct mailset *set = NULL;

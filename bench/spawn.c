@@ -265,6 +265,19 @@ void spawn_keys_away(struct spawn *spawn, bool away)
     atomic_store_explicit(&spawn->counts->keys_away, away ? 1 : 0, memory_order_relaxed);
 }
 
+void spawn_halt(const struct spawn *spawn)
+{
+    /* One that ended instead is left for others to find: it is not waited for here. */
+    siginfo_t info;
+    if (kill(spawn->pid, SIGSTOP) == 0)
+        (void)waitid(P_PID, (id_t)spawn->pid, &info, WSTOPPED | WEXITED | WNOWAIT);
+}
+
+void spawn_go_on(const struct spawn *spawn)
+{
+    (void)kill(spawn->pid, SIGCONT);
+}
+
 void spawn_kill(struct spawn *spawn)
 {
     if (spawn->pid <= 0)

@@ -47,6 +47,9 @@ void spawn_close(struct spawn *spawn); /* NULL is harmless */
 
 /* Its key service goes away, or comes back: bench/engine/instant_keys.c. */
 void spawn_keys_away(struct spawn *spawn, bool away);
+/* All of it stands still, from the one's return to the other's call. */
+void spawn_halt(const struct spawn *spawn);
+void spawn_go_on(const struct spawn *spawn);
 /* SIGKILL, as a crash; spawn_close() removes the rest. */
 void spawn_kill(struct spawn *spawn);
 

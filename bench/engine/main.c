@@ -40,7 +40,7 @@ static void process_prepare(void)
     startup_raise_files();
     startup_block_signals(&signals);
     /* Ends with the bench that started it; and the bench may count its system calls. */
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
 }
 
