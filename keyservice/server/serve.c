@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/startup.h"
 #include "crypto/secret.h"
+#include "keyservice/server/account/renew.h"
 #include "keyservice/server/api/api.h"
 #include "keyservice/server/command/command.h"
 #include "keyservice/server/retention.h"
@@ -62,6 +63,7 @@ static const struct http_route public_routes[] = {
     {"POST", "/v1/accounts/verify", HTTP_FAST, false, API_BODY_BYTES_MAX,
      api_proof_register_verify},
     {"POST", "/v1/session/second", HTTP_FAST, false, API_BODY_BYTES_MAX, signin_second_post},
+    {"POST", "/v1/session/password", HTTP_SLOW, false, API_BODY_BYTES_MAX, renew_post},
     {"POST", "/v1/session/passkey", HTTP_FAST, false, API_BODY_BYTES_MAX, api_passkey_signin},
     {"GET", "/v1/challenge", HTTP_FAST, false, 0, api_passkey_challenge},
     {"GET", "/v1/account", HTTP_FAST, false, 0, api_person_get},

@@ -85,6 +85,24 @@ test('a_forgotten_password_is_replaced_by_a_mailed_code', async () => {
     await tab.waitFor('#nav a[href="/account"]');
 });
 
+test('a_password_that_was_made_is_changed_before_anything_else', async () => {
+    const made = execFileSync('bulla-keyd', ['account', 'password', '--config', join(BULLA_DEMO_DIR, 'keyd/keyd.conf'), BULLA_USER],
+        { encoding: 'utf8' }).trim();
+    await goto('/account');
+    await page.signIn(tab, BULLA_USER, made);
+    await untilText('#renew:not([hidden]) h1', words.renew_title);
+    await shot('renew');
+    const renew = async (fresh) => {
+        await tab.type('#renew-password', fresh);
+        await tab.click('#renew button[type=submit]');
+    };
+    await renew(made);
+    await untilText('#renew .error', words.renew_same);
+    password = 'chosen by its owner at last';
+    await renew(password);
+    await untilText('#mine-address', BULLA_USER);
+});
+
 test('the_page_reset_asks_for_an_address_at_once', async () => {
     await tab.click('#signout');
     await tab.waitFor('#signin:not([hidden])');

@@ -80,14 +80,20 @@ export function wireAccount(shown) {
     await shown();
   }
 
-  /** What a right password or code leads to: the page, or the second step. */
+  /** What a right password or code leads to: the page, the second step, or a password of one's own. */
   async function advance(answer) {
     if (answer.needs === undefined) {
       await onSignedIn();
       return;
     }
     ({ ticket } = answer);
-    show("second");
+    if (answer.needs === "password") {
+      byId("renew-user").value = address; // for who keeps passwords
+      show("renew");
+      byId("renew-password").focus();
+    } else {
+      show("second");
+    }
   }
 
   async function mailCode(form, path) {
@@ -114,10 +120,15 @@ export function wireAccount(shown) {
     await advance(answer);
   });
   onSubmit("second", async (form) => {
-    await change("POST", "/v1/session/second", { user: address, ticket, code: form.get("code") });
+    const answer = await change("POST", "/v1/session/second", { user: address, ticket, code: form.get("code") });
     byId("second-code").value = "";
-    await onSignedIn();
+    await advance(answer);
   }, { credentials: "error_second", bad_request: "error_second" });
+  onSubmit("renew", async (form) => {
+    await change("POST", "/v1/session/password", { user: address, ticket, password: form.get("password") });
+    byId("renew-password").value = "";
+    await onSignedIn();
+  }, { conflict: "renew_same", credentials: "error_again" });
   onSubmit("register", async (form) => {
     await mailCode(form, "/v1/accounts");
     byId("register-password").value = "";

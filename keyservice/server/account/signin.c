@@ -181,30 +181,75 @@ void signin_begin(const struct service *service, struct http_request *request,
     api_answer(request, 200, json_pack("{s:s,s:s}", "user", account->address, "csrf", csrf.text));
 }
 
-void signin_password_right(const struct service *service, struct http_request *request,
-                           const struct session_token *cookie, struct store_account *account)
+int signin_made(const struct service *service, const struct store_account *account)
 {
-    char text[TICKET_CHARS + 1];
-    if (!account->second_factor) {
-        signin_begin(service, request, cookie, account, NULL);
-        return;
-    }
-    /* A ticket hangs on the password: a new one ends it. */
-    int rc = store_account_get(service->store, account->address, account);
-    const struct ticket ticket = {.purpose = SIGNIN_PURPOSE,
+    struct store_account now;
+    const int rc = store_account_get(service->store, account->address, &now);
+    if (rc != 0)
+        return rc;
+    const bool made = account_password_until(now.password) != 0;
+    secret_wipe(now.password, sizeof(now.password));
+    return made ? 1 : 0;
+}
+
+int signin_ticket(const struct service *service, const struct session_token *cookie,
+                  const char *purpose, const struct store_account *account,
+                  char text[TICKET_CHARS + 1])
+{
+    struct store_account now = {.number = 0};
+    int rc = store_account_get(service->store, account->address, &now);
+    if (rc == 0 && now.number != account->number)
+        rc = -ENOENT;
+    const struct ticket ticket = {.purpose = purpose,
                                   .cookie = cookie,
-                                  .hangs_on = account->password,
-                                  .number = account->number,
+                                  .hangs_on = now.password,
+                                  .number = now.number,
                                   .expires_unix_ms = api_now_ms() + TICKET_LIFE_MS};
     if (rc == 0)
         rc = ticket_make(service->ticket_secret, &ticket, text);
-    secret_wipe(account->password, sizeof(account->password));
-    if (rc != 0) {
+    secret_wipe(now.password, sizeof(now.password));
+    return rc;
+}
+
+static void needs_answer(const struct service *service, struct http_request *request,
+                         const struct session_token *cookie, const struct store_account *account,
+                         const char *purpose, const char *needs)
+{
+    char text[TICKET_CHARS + 1];
+    if (signin_ticket(service, cookie, purpose, account, text) != 0) {
         api_refuse(request, API_AWAY, NULL);
         return;
     }
-    api_answer(request, 200, json_pack("{s:s,s:s}", "needs", "totp", "ticket", text));
+    api_answer(request, 200, json_pack("{s:s,s:s}", "needs", needs, "ticket", text));
     secret_wipe(text, sizeof(text));
+}
+
+const char *signin_renew_purpose(const struct store_account *account)
+{
+    return account->second_factor ? "new password after two" : "new password";
+}
+
+/* Both steps are done, or there is one alone: in, but for who is still to choose a password. */
+static void signin_proven(const struct service *service, struct http_request *request,
+                          const struct session_token *cookie, const struct store_account *account,
+                          const char *how)
+{
+    const int made = signin_made(service, account);
+    if (made < 0)
+        api_refuse(request, made == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
+    else if (made != 0)
+        needs_answer(service, request, cookie, account, signin_renew_purpose(account), "password");
+    else
+        signin_begin(service, request, cookie, account, how);
+}
+
+void signin_password_right(const struct service *service, struct http_request *request,
+                           const struct session_token *cookie, struct store_account *account)
+{
+    if (account->second_factor)
+        needs_answer(service, request, cookie, account, SIGNIN_PURPOSE, "totp");
+    else
+        signin_proven(service, request, cookie, account, NULL);
 }
 
 /* 0: the ticket is this browser's, of this account as it is now. -ENOENT: it is not. */
@@ -221,12 +266,7 @@ static int second_ticket(const struct service *service, const struct session_tok
     return rc;
 }
 
-/*
- * Who shows no ticket has not given a password: that is no decision about anyone, so it writes
- * nothing to the log, and the network has so many tries. A ticket cannot be guessed, so whoever
- * has one is not kept out by those who try.
- */
-static void ticket_refuse(const struct service *service, struct http_request *request)
+void signin_ticket_refuse(const struct service *service, struct http_request *request)
 {
     const uint64_t wait_ns = code_try(service, request);
     if (wait_ns != 0)
@@ -259,7 +299,7 @@ void signin_second_post(void *context, struct http_request *request)
     }
     int rc = second_ticket(service, &cookie, address, text, &account);
     if (rc == -ENOENT) {
-        ticket_refuse(service, request);
+        signin_ticket_refuse(service, request);
         return;
     }
     if (rc != 0) {
@@ -268,7 +308,7 @@ void signin_second_post(void *context, struct http_request *request)
     }
     rc = factor_check(service, request, account.number, account.address, typed, &wait_ns);
     if (rc == 0)
-        signin_begin(service, request, &cookie, &account, "second_factor");
+        signin_proven(service, request, &cookie, &account, "second_factor");
     else
         signin_refuse(service, request, rc, user, wait_ns);
 }

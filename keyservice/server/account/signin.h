@@ -12,6 +12,7 @@
 #define KEYSERVICE_SERVER_ACCOUNT_SIGNIN_H
 
 #include "base/macros.h"
+#include "keyservice/server/account/ticket.h"
 #include "keyservice/server/api/api.h"
 
 #include <stdint.h>
@@ -33,11 +34,30 @@ void signin_begin(const struct service *service, struct http_request *request,
                   const char *how);
 
 /*
- * The password was right: signs in, or answers that the second factor is needed too, with a ticket
- * that is good for it.
+ * The password was right: signs in, or answers that the second factor is needed too, or a password
+ * of one's own in the place of one that was made, with a ticket that is good for it.
  */
 void signin_password_right(const struct service *service, struct http_request *request,
                            const struct session_token *cookie, struct store_account *account);
+
+/* 1: the account's password was made for its owner, who is to choose another; 0: it was not. */
+MUST_USE int signin_made(const struct service *service, const struct store_account *account);
+
+/* A ticket of this browser's, good while the account's password stays. */
+MUST_USE int signin_ticket(const struct service *service, const struct session_token *cookie,
+                           const char *purpose, const struct store_account *account,
+                           char text[TICKET_CHARS + 1]);
+
+/* What a ticket for another password is for: one that was given before an account had a second
+ * factor is good for nothing afterwards. */
+const char *signin_renew_purpose(const struct store_account *account);
+
+/*
+ * Who shows no ticket has not given a password: that is no decision about anyone, so it writes
+ * nothing to the log, and the network has so many tries. A ticket cannot be guessed, so whoever
+ * has one is not kept out by those who try.
+ */
+void signin_ticket_refuse(const struct service *service, struct http_request *request);
 
 /*
  * The audit line of a sign-in that failed. Of what was typed only an address is kept: a password

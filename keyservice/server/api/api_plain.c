@@ -396,6 +396,7 @@ static bool call_read(struct api_plain_call *call)
         {.name = "part", .text = call->part, .room = sizeof(call->part)},
         {.name = "look", .text = call->look, .room = sizeof(call->look)},
         {.name = "code", .text = call->code, .room = sizeof(call->code)},
+        {.name = "ticket", .text = call->ticket, .room = sizeof(call->ticket)},
     };
     static const uint8_t nothing[1];
     const size_t chars = sizeof(PLAIN_FORM) - 1;

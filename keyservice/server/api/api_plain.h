@@ -14,6 +14,7 @@
 #include "keyservice/server/account/code.h"
 #include "keyservice/server/account/factor.h"
 #include "keyservice/server/account/session.h"
+#include "keyservice/server/account/ticket.h"
 #include "keyservice/server/api/api.h"
 
 #include <stdbool.h>
@@ -42,6 +43,7 @@ struct api_plain_call {
     char part[API_PLAIN_PART_BYTES];
     char look[API_PLAIN_PART_BYTES]; /* as part, to be shown and not saved */
     char code[FACTOR_TYPED_BYTES];
+    char ticket[TICKET_CHARS + 1]; /* of who chooses another password */
 };
 
 /* A string of the pages, {address} and {wait} in it filled in. */

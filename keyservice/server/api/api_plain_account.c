@@ -1,11 +1,14 @@
 /* Pages without a script: signing in, a first account, a new password; then on to the message. */
 #include "crypto/secret.h"
 #include "keyservice/server/account/proof.h"
+#include "keyservice/server/account/renew.h"
 #include "keyservice/server/account/signin.h"
 #include "keyservice/server/api/api_plain.h"
 
 #include <errno.h>
 #include <string.h>
+
+#define RENEW "renew" /* `act` of who chooses another password for one that was made */
 
 /* Registering and a new password: two pages each, as they say what they are. */
 struct plain_proof {
@@ -85,6 +88,68 @@ static int signin_go(struct api_plain_call *call, const struct store_account *ac
     return 0;
 }
 
+/* Another password, of the reader's own; the ticket in the form says that the old one was typed. */
+static void renew_answer(struct api_plain_call *call, const char *error)
+{
+    struct session_token csrf;
+    const struct pages *pages = call->service->pages;
+    api_plain_token(call, &csrf);
+    const struct pages_value values[] = {
+        {.name = "csrf", .text = csrf.text},
+        {.name = "ticket", .text = call->ticket},
+        {.name = "user", .text = call->user},
+        {.name = "title", .text = pages_string(pages, call->locale, "renew_title")},
+        {.name = "lead", .text = pages_string(pages, call->locale, "renew_lead")},
+        {.name = "error", .text = error},
+        {.name = "act", .text = RENEW},
+        {.name = "button", .text = pages_string(pages, call->locale, "renew_button")},
+    };
+    pages_plain_answer(pages, call->request, 200, PAGES_PLAIN_PROOF, values, ARRAY_COUNT(values));
+    api_plain_cookie(call);
+}
+
+static int renew_begin(struct api_plain_call *call, const struct store_account *account)
+{
+    const int rc = signin_ticket(call->service, &call->cookie, signin_renew_purpose(account),
+                                 account, call->ticket);
+    if (rc == 0)
+        renew_answer(call, "");
+    return rc == 0 ? 0 : -EIO;
+}
+
+static void renew_do(struct api_plain_call *call)
+{
+    char why[ACCOUNT_WHY_BYTES];
+    char words[API_PLAIN_WORDS_BYTES];
+    struct store_account account = {.number = 0};
+    const struct renew renew = {.cookie = &call->cookie,
+                                .user = call->user,
+                                .ticket = call->ticket,
+                                .password = call->password};
+    int rc = renew_password(call->service, call->request, &renew, &account, why);
+    secret_wipe(call->password, sizeof(call->password));
+    if (rc == -EPERM || rc == -EEXIST) {
+        api_plain_words(call, rc == -EPERM ? "error_weak_password" : "renew_same", call->user,
+                        words);
+        renew_answer(call, words);
+        return;
+    }
+    if (rc == 0)
+        rc = signin_go(call, &account, account.second_factor ? "second_factor" : NULL);
+    if (rc != 0)
+        plain_refuse(call, rc, false);
+}
+
+/* Both steps are done: in, but for who is still to choose a password. */
+static int proven_go(struct api_plain_call *call, const struct store_account *account)
+{
+    const int made = signin_made(call->service, account);
+    if (made < 0)
+        return made == -ENOENT ? -EACCES : -EIO;
+    return made != 0 ? renew_begin(call, account)
+                     : signin_go(call, account, account->second_factor ? "second_factor" : NULL);
+}
+
 static void signin_do(struct api_plain_call *call)
 {
     struct store_account account = {.number = 0};
@@ -96,7 +161,7 @@ static void signin_do(struct api_plain_call *call)
     if (rc == 0)
         rc = second_factor(call, &account, &wait_ns);
     if (rc == 0)
-        rc = signin_go(call, &account, account.second_factor ? "second_factor" : NULL);
+        rc = proven_go(call, &account);
     if (rc != 0)
         plain_refuse(call, rc, password_right);
 }
@@ -115,6 +180,7 @@ static void form_answer(struct api_plain_call *call, const struct plain_proof *p
         {.name = "lead", .text = pages_string(pages, call->locale, proof->lead)},
         {.name = "error", .text = error},
         {.name = "act", .text = proof->mail},
+        {.name = "button", .text = pages_string(pages, call->locale, "register_button")},
     };
     pages_plain_answer(pages, call->request, 200, PAGES_PLAIN_PROOF, values, ARRAY_COUNT(values));
     api_plain_cookie(call);
@@ -195,6 +261,10 @@ bool api_plain_account(struct api_plain_call *call)
 {
     if (strcmp(call->act, "signin") == 0) {
         signin_do(call);
+        return true;
+    }
+    if (strcmp(call->act, RENEW) == 0) {
+        renew_do(call);
         return true;
     }
     for (uint32_t i = 0; i < PROOF_KINDS_COUNT; i++) {

@@ -24,6 +24,81 @@ class Case(keyd.Case):
                 if line["event"] == name]
 
 
+class Made(Case):
+    """Whoever made a password knows it: it leads to another one, and to nothing else."""
+
+    def made(self, user):
+        if self.service.run("account", "password", user, check=False).returncode != 0:
+            self.service.run("account", "add", user)
+        return self.service.run("account", "password", user).stdout.strip()
+
+    def renew(self, browser, user, ticket, password=OTHER):
+        return browser.call("POST", "/v1/session/password",
+                            {"user": user, "ticket": ticket, "password": password})
+
+    def test_it_signs_nobody_in_until_another_was_chosen(self):
+        user = "new@example.org"
+        made = self.made(user)
+        browser = keyd.Browser(self.service)
+        answer = browser.sign_in(user, made)
+        self.assertEqual((answer.status, answer.json["needs"]), (200, "password"))
+        self.assertIsNone(self.user(browser))
+        ticket = answer.json["ticket"]
+        self.assert_refused(self.renew(browser, user, ticket, "short"), 400, "weak_password")
+        self.assert_refused(self.renew(browser, user, ticket, made), 409, "conflict")
+        self.assertIsNone(self.user(browser))
+        answer = self.renew(browser, user, ticket)
+        self.assertEqual((answer.status, answer.json["user"]), (200, user), answer.body)
+        self.assertEqual(self.user(browser), user)
+        self.assertEqual(self.service.mail(user)["Subject"], "Your password was changed")
+        self.assert_refused(keyd.Browser(self.service).sign_in(user, made), 401, "credentials")
+        self.signed_in(user, OTHER)
+        self.assert_refused(self.renew(browser, user, ticket, "a third long password"), 401, "credentials")
+
+    def test_a_ticket_is_good_in_its_browser_and_for_its_account_alone(self):
+        user = "ticket@example.org"
+        made = self.made(user)
+        self.service.account("eve@example.org", PASSWORD)
+        browser = keyd.Browser(self.service)
+        ticket = browser.sign_in(user, made).json["ticket"]
+        for other, name in ((keyd.Browser(self.service), user), (browser, "eve@example.org"),
+                            (browser, "nobody@example.org")):
+            self.assert_refused(self.renew(other, name, ticket), 401, "credentials")
+        self.assert_refused(self.renew(browser, user, "A" * 86), 401, "credentials")
+        # The ticket of the second step is none for this, nor is this one for that.
+        self.assert_refused(browser.call("POST", "/v1/session/second",
+                                         {"user": user, "ticket": ticket, "code": "123456"}), 401, "credentials")
+        again = self.made(user)
+        self.assert_refused(self.renew(browser, user, ticket), 401, "credentials")
+        self.assertEqual(browser.renew(user, again, OTHER).status, 200)
+
+    def test_the_second_step_comes_before_it(self):
+        user = "two@example.org"
+        self.service.account(user, PASSWORD)
+        browser = self.signed_in(user)
+        app = CodeApp(browser.call("POST", "/v1/account/totp", {}).json["secret"])
+        self.assertEqual(app.confirm(browser).status, 200)
+        made = self.made(user)
+        browser = keyd.Browser(self.service)
+        first = browser.sign_in(user, made).json
+        self.assertEqual(first["needs"], "totp")
+        self.assert_refused(self.renew(browser, user, first["ticket"]), 401, "credentials")
+        second = browser.call("POST", "/v1/session/second",
+                              {"user": user, "ticket": first["ticket"], "code": app.code()}).json
+        self.assertEqual(second["needs"], "password")
+        self.assertEqual(self.renew(browser, user, second["ticket"]).status, 200)
+        self.assertEqual(self.user(browser), user)
+
+    def test_a_program_opens_nothing_by_it(self):
+        user = "bob@example.org"
+        made = self.made(user)
+        identity = self.stored(to=(user,))
+        opening = {"user": user, "m": identity, "pub": keyd.public_key()}
+        self.assert_refused(self.service.open(password=made, **opening), 401, "credentials")
+        self.assertEqual(keyd.Browser(self.service).renew(user, made, OTHER).status, 200)
+        self.assertEqual(self.service.open(password=OTHER, **opening).status, 200)
+
+
 class Reset(Case):
     def begin(self, browser, user, password=OTHER):
         return browser.call("POST", "/v1/reset", {"user": user, "password": password})

@@ -201,7 +201,7 @@ class Operator(keyd.Case):
         self.assert_refused(browser.sign_in("bob@example.org", PASSWORD), 401, "credentials")
         self.assertEqual(browser.sign_in("bob@example.org", "another long password").status, 200)
         made = self.service.run("account", "password", "bob@example.org").stdout.strip()
-        self.assertEqual(browser.sign_in("bob@example.org", made).status, 200)
+        self.assertEqual(browser.renew("bob@example.org", made, PASSWORD).status, 200)
 
     def test_what_the_store_refused_is_told_and_recorded(self):
         weak = self.service.run("account", "password", "--password-file", "-", "no@example.org",

@@ -52,6 +52,28 @@ class Plain(online_test.Online):
         return self.form(handle, cookies=cookies, csrf=self.csrf, act=act + "-code", user=user,
                          code=code)
 
+    def test_a_password_that_was_made_is_changed_before_anything_is_shown(self):
+        self.register()
+        handle = self.handle()
+        made = self.service.run("account", "password", "bob@example.org").stdout.strip()
+        asked = self.sign_in(handle, password=made)
+        self.assertIn('value="renew"', asked.text)
+        ticket = re.search(r'name="ticket" value="([\w-]{86})"', asked.text).group(1)
+        for password, words in (("short", "too short"), (made, "made for you")):
+            again = self.form(handle, csrf=self.csrf, act="renew", user="bob@example.org",
+                              password=password, ticket=ticket)
+            self.assertIn(words, again.text)
+            self.assertIn('value="renew"', again.text)
+        self.assertIn('type="password"', self.form(handle, csrf=self.csrf, act="open").text)
+        no_ticket = self.form(handle, csrf=self.csrf, act="renew", user="bob@example.org",
+                              password=OTHER, ticket="A" * 86)
+        self.assertIn('value="signin"', no_ticket.text)
+        shown = self.form(handle, csrf=self.csrf, act="renew", user="bob@example.org",
+                          password=PASSWORD, ticket=ticket)
+        self.assertIn('value="open"', shown.text)
+        self.assertIn('<div class="text" dir="auto">Hi\n</div>',
+                      self.form(handle, csrf=self.csrf, act="open").text)
+
     def test_a_recipient_signs_in_clicks_and_reads_it_once(self):
         self.register(level=keyd.HIGH)
         handle = self.handle()
