@@ -92,7 +92,8 @@ static void thread_give(struct key_thread *thread, const struct key_result *resu
 
 static void thread_note_up(struct key_thread *thread)
 {
-    const bool up = key_client_up(thread->client);
+    const char *fault = key_client_fault(thread->client);
+    const bool up = fault == NULL;
     if (up == thread->was_up)
         return;
     thread->was_up = up;
@@ -100,9 +101,11 @@ static void thread_note_up(struct key_thread *thread)
     if (up)
         log_line(LOG_LEVEL_INFO, "key_service_up", "name=%s", thread->name);
     else
-        log_line(LOG_LEVEL_WARNING, "key_service_away",
-                 "name=%s mend=\"see that it runs and that engine_url and certificates are right\"",
-                 thread->name);
+        log_line(
+            LOG_LEVEL_WARNING, "key_service_away",
+            "name=%s why=\"%s\" mend=\"see that it runs and that engine_url and certificates are "
+            "right; a change of these takes a restart\"",
+            thread->name, fault);
 }
 
 static bool thread_waiting(const struct key_thread *thread)

@@ -93,6 +93,7 @@ struct key_client {
     uint64_t held_ns;         /* since when something waits for company; 0: nothing does */
     struct breaker breaker;
     uint64_t jitter_state;
+    const char *fault; /* of the last request that had no answer */
 };
 
 static uint8_t *entry_record(struct key_client *client, uint32_t index)
@@ -247,6 +248,8 @@ static void request_finish(struct key_client *client, struct request *request, C
         breaker_answered(&client->breaker);
         request_settle(client, request, statuses);
     } else {
+        client->fault =
+            code == CURLE_OK ? "its answer is none of a key service" : curl_easy_strerror(code);
         client_failed(client, request->easy, now_ns);
         request_return(client, request, RECORD_BATCH_RECORDS_MAX);
     }
@@ -498,9 +501,9 @@ bool key_client_busy(const struct key_client *client)
     return client->requests_busy > 0;
 }
 
-bool key_client_up(const struct key_client *client)
+const char *key_client_fault(const struct key_client *client)
 {
-    return breaker_is_closed(&client->breaker);
+    return breaker_is_closed(&client->breaker) ? NULL : client->fault;
 }
 
 static int client_check(const struct key_client_config *config, char why[KEY_CLIENT_WHY_BYTES])

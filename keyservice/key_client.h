@@ -70,7 +70,13 @@ void key_client_wake(struct key_client *client);
 /* Something is on its way: what is added now may as well wait some time for the answer. */
 bool key_client_busy(const struct key_client *client);
 
-/* The service answered its last request; false from the first failure until the next success. */
-bool key_client_up(const struct key_client *client);
+/* NULL: the service answered its last request; else why not, from the first failure until the next
+ * success. */
+const char *key_client_fault(const struct key_client *client);
+
+static inline bool key_client_up(const struct key_client *client)
+{
+    return key_client_fault(client) == NULL;
+}
 
 #endif

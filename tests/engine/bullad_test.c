@@ -188,7 +188,7 @@ static void bullad_gives_nothing_out_while_the_key_service_is_away(void **state)
     expect_answer(&outcome, BULLA_RETRY, "the key service cannot be reached");
     outcome = daemon_seal(&bullad, "default", BULLA_QUEUE, mail, 4096);
     expect_answer(&outcome, BULLA_RETRY, "no spool");
-    assert_true(daemon_logged(&bullad, "key_service_away"));
+    assert_true(daemon_logged(&bullad, "key_service_away name=main why=\""));
     free(mail);
     stand_in_start(bullad.service);
     seals_at_last();
