@@ -20,7 +20,8 @@
 _Static_assert(MEMFD_SEALS == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE),
                "the kernel's numbers");
 
-#ifndef MADV_POPULATE_WRITE
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ  22
 #define MADV_POPULATE_WRITE 23
 #endif
 
@@ -113,9 +114,17 @@ int memfd_map_peer(struct memfd *memfd, int fd, uint64_t bytes)
 
     if (!memfd_is_sound(fd, bytes))
         return -EBADMSG;
-    void *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
+    void *at = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return -errno;
+    /* A huge page that reaches beyond the end counts blocks that are none of the memory's: as many
+     * may be missing elsewhere. They are filled now, or this fails; later the reader would be
+     * killed. A kernel before 5.14 does not know this, and maps each page at its first use. */
+    if (madvise(at, bytes, MADV_POPULATE_READ) != 0 && errno != EINVAL) {
+        const int rc = -errno;
+        (void)munmap(at, bytes);
+        return rc;
+    }
     (void)madvise(at, bytes, MADV_DONTDUMP);
     (void)madvise(at, bytes, MADV_DONTFORK);
     *memfd = (struct memfd){.fd = fd, .at = at, .bytes = bytes};

@@ -107,6 +107,43 @@ static void nobody_takes_a_page_away_again(void **state)
     }
 }
 
+/* Its last page is huge and reaches beyond the end, which makes up for the blocks of its first; -1:
+ * no such thing can be had here. */
+static int with_a_hole(void)
+{
+    const uint64_t bytes = ODD_HUGE + PAGE_BYTES;
+    const uint64_t mapped_bytes = ODD_HUGE + (UINT64_C(2) << 20);
+    const int fd = memfd_create("test", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+    uint8_t *at = mmap(NULL, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(at, MAP_FAILED);
+    if (madvise(at, mapped_bytes, MADV_HUGEPAGE) == 0)
+        at[ODD_HUGE] = 7;
+    assert_int_equal(munmap(at, mapped_bytes), 0);
+    assert_int_equal(fallocate(fd, 0, PAGE_BYTES, (off_t)(ODD_HUGE - PAGE_BYTES)), 0);
+    if (allocated_bytes(fd) >= bytes && lseek(fd, 0, SEEK_HOLE) == 0)
+        return fd;
+    assert_int_equal(close(fd), 0);
+    return -1;
+}
+
+/* Or it would be filled at the first look, if there is memory then. */
+static void a_hole_that_a_huge_page_hides_is_filled_before_anything_is_read(void **state)
+{
+    struct memfd theirs;
+    (void)state;
+    const int fd = with_a_hole();
+    if (fd < 0) {
+        print_message("no huge page beyond a memory's end can be had here\n");
+        skip();
+    }
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, MEMFD_SEALS), 0);
+    assert_int_equal(memfd_map_peer(&theirs, fd, ODD_HUGE + PAGE_BYTES), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_HOLE), ODD_HUGE + PAGE_BYTES);
+    memfd_close(&theirs);
+}
+
 static void huge_pages_are_mapped_on_both_sides(void **state)
 {
     struct memfd ours;
@@ -136,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_page_is_there_and_no_more),
         cmocka_unit_test(nobody_takes_a_page_away_again),
+        cmocka_unit_test(a_hole_that_a_huge_page_hides_is_filled_before_anything_is_read),
         cmocka_unit_test(huge_pages_are_mapped_on_both_sides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
