@@ -135,6 +135,8 @@ void waiting_collector_end(struct waiting *waiting, uint32_t session);
 bool waiting_collector_gone(struct waiting *waiting, uint32_t session);
 /* Takes releases and what the collector says is done; how many. */
 uint32_t waiting_collector_serve(struct waiting *waiting, uint32_t session);
+/* False: what it says now stays in its ring until something else was done. */
+bool waiting_collector_takes(const struct waiting *waiting, uint32_t session);
 
 struct waiting_counts {
     uint64_t states[WAITING_STATES]; /* now, by state           */

@@ -124,6 +124,18 @@ static void emit_log_unread(struct waiting *waiting, const struct waiting_entry 
              ID_HEX_CHARS, hex, entry->tries, strerror(-error));
 }
 
+/* It is tried another time, or held; false: its end has come, after which that would be for ever.
+ */
+static bool emit_again(struct waiting *waiting, uint32_t index)
+{
+    if ((waiting->entries[index].flags & (ENTRY_ENDED | ENTRY_HELD)) == ENTRY_ENDED) {
+        row_fail(waiting, index, NOTICE_AWAY);
+        return false;
+    }
+    row_pause(waiting, index);
+    return true;
+}
+
 static void emit_failed(struct waiting *waiting, uint32_t slot, int error)
 {
     const uint32_t index = waiting->emits[slot].entry;
@@ -138,8 +150,7 @@ static void emit_failed(struct waiting *waiting, uint32_t slot, int error)
         return;
     }
     row_enter(waiting, index, WAITING_READY);
-    row_pause(waiting, index);
-    if (entry->tries % UNREAD_TRIES == 0)
+    if (emit_again(waiting, index) && entry->tries % UNREAD_TRIES == 0)
         emit_log_unread(waiting, entry, error);
 }
 
@@ -256,7 +267,7 @@ static bool emit_begin(struct waiting *waiting)
             if (waiting_tells(waiting, WAITING_LOG_TOO_LARGE))
                 emit_log_large(entry, room);
             row_unlist(waiting, index);
-            row_pause(waiting, index);
+            (void)emit_again(waiting, index);
         }
         return !fits;
     }
@@ -431,15 +442,21 @@ bool waiting_collector_add(struct waiting *waiting, uint32_t session, struct cha
     return false;
 }
 
+/* What may say who was refused stays with its collector until there is a place for that; of one
+ * that ends, and when the engine does, all is taken: what was sent must not be sent again. */
+static uint32_t dones_most(const struct waiting *waiting, const struct waiting_collector *collector)
+{
+    const uint32_t budget = waiting->budget <= WAITING_FEW ? DONES_FEW : DONES_MAX;
+    const uint32_t kept = MIN(texts_count(waiting), (uint32_t)REFUSALS_MAX);
+    const bool all = collector->ending || waiting->draining;
+    return all ? budget : MIN(budget, REFUSALS_MAX - kept);
+}
+
 static uint32_t collector_take(struct waiting *waiting, uint32_t i)
 {
     struct waiting_collector *collector = &waiting->collectors[i];
     struct ipc_submission dones[DONES_MAX];
-    const uint32_t budget = waiting->budget <= WAITING_FEW ? DONES_FEW : DONES_MAX;
-    const uint32_t kept = MIN(texts_count(waiting), (uint32_t)REFUSALS_MAX);
-    /* What may say who was refused stays with its collector until there is a place for that; of one
-     * that ends all is taken. */
-    const uint32_t most = collector->ending ? budget : MIN(budget, REFUSALS_MAX - kept);
+    const uint32_t most = dones_most(waiting, collector);
     const uint32_t count = most == 0 ? 0 : channel_take_burst(collector->channel, dones, most);
     for (uint32_t n = 0; n < count && !collector->broken; n++)
         collector->broken = !done_take(waiting, i, &dones[n]);
@@ -459,6 +476,14 @@ uint32_t waiting_collector_serve(struct waiting *waiting, uint32_t session)
         waiting->config.ops->broken(waiting->config.user, session);
     }
     return done;
+}
+
+bool waiting_collector_takes(const struct waiting *waiting, uint32_t session)
+{
+    const uint32_t i = collector_find(waiting, session);
+    if (i == WAITING_NONE || waiting->collectors[i].broken)
+        return false;
+    return dones_most(waiting, &waiting->collectors[i]) > 0;
 }
 
 void waiting_collector_end(struct waiting *waiting, uint32_t session)

@@ -452,13 +452,21 @@ static void worker_run_errand(struct worker *worker)
     worker_notify(worker, NOTICE_ERRAND, 0, WORKER_FAULT_NONE);
 }
 
+/* What a client puts into its ring would be taken; else nobody need wake for it. */
+static bool client_may_take(const struct worker *worker, const struct client *client)
+{
+    if (!client->collector)
+        return worker_client_room(worker, client) > 0;
+    return worker->waiting != NULL && waiting_collector_takes(worker->waiting, client->session);
+}
+
 /* False when something is there to do: then nobody sleeps. */
 static bool worker_may_sleep(struct worker *worker)
 {
     for (uint32_t n = 0; n < worker->live_count; n++) {
         struct client *client = &worker->clients[worker->live[n]];
-        const bool may_take = client->collector || worker_client_room(worker, client) > 0;
-        if (client->state == CLIENT_LIVE && !channel_sleep(client->channel, may_take))
+        if (client->state == CLIENT_LIVE &&
+            !channel_sleep(client->channel, client_may_take(worker, client)))
             return false;
     }
     /* Pairs with the one in worker_wake(). Of two read-modify-writes of one word one comes first: a

@@ -61,9 +61,31 @@ static void done_refused_in_part(struct pair *pair, uint32_t n)
     atomic_store(&pair->page->head, n + 1);
 }
 
-/* No notification is made: as many as there are places for are taken, and no more before one is. */
+/* No notification is made: as many as there are places for are taken, and no more. */
+static void places_fill(struct pair *pairs[2])
+{
+    uint32_t said[] = {0, 0};
+    many_begin(TEXTS_MAX + MORE);
+    for (uint32_t i = 0; i < 2; i++)
+        pairs[i] = collector_begin_slots(i + 1, SLOTS);
+    for (uint32_t n = 0; n < ROUNDS && in_state(WAITING_EMITTING) < TEXTS_MAX + MORE; n++)
+        passes();
+    assert_int_equal(in_state(WAITING_EMITTING), TEXTS_MAX + MORE);
+    for (uint32_t n = 0; n < TEXTS_MAX + MORE; n++) {
+        const uint32_t i = said[0] < atomic_load(&pairs[0]->peer->tail) ? 0 : 1;
+        assert_true(said[i] < atomic_load(&pairs[i]->peer->tail));
+        assert_int_equal(waiting_collector_takes(waiting, i + 1), n < TEXTS_MAX);
+        done_refused_in_part(pairs[i], said[i]++);
+        (void)waiting_collector_serve(waiting, i + 1);
+        pass_idle();
+        assert_int_equal(in_state(WAITING_ENDING), MIN(n + 1, (uint32_t)TEXTS_MAX));
+    }
+}
+
+/* Until a notification was made. */
 static void what_says_who_was_refused_waits_for_a_place(void **state)
 {
+    struct pair *pairs[2];
     static struct snapshot texts;
     const struct notice_config config = {.locale = "en",
                                          .key_service_url = "https://keys.example.com",
@@ -75,29 +97,38 @@ static void what_says_who_was_refused_waits_for_a_place(void **state)
     memcpy(texts.profiles[0].profile.name, "default", 8);
     assert_int_equal(notice_open(&texts.profiles[0].notice, &config, why), 0);
     snapshot = &texts;
-    many_begin(TEXTS_MAX + MORE);
-    struct pair *pairs[] = {collector_begin_slots(1, SLOTS), collector_begin_slots(2, SLOTS)};
-    uint32_t said[] = {0, 0};
-    for (uint32_t n = 0; n < ROUNDS && in_state(WAITING_EMITTING) < TEXTS_MAX + MORE; n++)
-        passes();
-    assert_int_equal(in_state(WAITING_EMITTING), TEXTS_MAX + MORE);
-    for (uint32_t n = 0; n < TEXTS_MAX + MORE; n++) {
-        const uint32_t i = said[0] < atomic_load(&pairs[0]->peer->tail) ? 0 : 1;
-        assert_true(said[i] < atomic_load(&pairs[i]->peer->tail));
-        done_refused_in_part(pairs[i], said[i]++);
-        (void)waiting_collector_serve(waiting, i + 1);
-        pass_idle();
-        assert_int_equal(in_state(WAITING_ENDING), MIN(n + 1, (uint32_t)TEXTS_MAX));
-    }
+    places_fill(pairs);
     for (uint32_t n = 0; n < ROUNDS && waiting_counts(waiting)->expired < TEXTS_MAX + MORE; n++) {
         step();
         (void)waiting_collector_serve(waiting, 1);
         (void)waiting_collector_serve(waiting, 2);
     }
     assert_int_equal(waiting_counts(waiting)->expired, TEXTS_MAX + MORE);
+    assert_true(waiting_collector_takes(waiting, 1));
     collector_finish(pairs[0], 1);
     collector_finish(pairs[1], 2);
     notice_close(texts.profiles[0].notice);
+}
+
+/* No notification is made any more: what was reported would wait for nothing, and be sent again by
+ * the next engine. */
+static void all_that_was_reported_is_taken_when_the_engine_stops(void **state)
+{
+    struct pair *pairs[2];
+    (void)state;
+    places_fill(pairs);
+    assert_int_equal(in_state(WAITING_EMITTING), MORE);
+    assert_false(waiting_is_quiet(waiting));
+    waiting_drain(waiting);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(waiting_collector_takes(waiting, i + 1));
+        (void)waiting_collector_serve(waiting, i + 1);
+    }
+    passes();
+    assert_int_equal(in_state(WAITING_EMITTING), 0);
+    assert_true(waiting_is_quiet(waiting));
+    collector_finish(pairs[0], 1);
+    collector_finish(pairs[1], 2);
 }
 
 /* It breaks the contract: its session is over, and nothing is refused by it. */
@@ -145,6 +176,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_says_who_was_refused_waits_for_a_place, rig_begin,
                                         rig_end),
+        cmocka_unit_test_setup_teardown(all_that_was_reported_is_taken_when_the_engine_stops,
+                                        rig_begin, rig_end),
         cmocka_unit_test_setup_teardown(refusals_that_are_unsound_refuse_nothing, rig_begin,
                                         rig_end),
         cmocka_unit_test_setup_teardown(those_that_take_nothing_leave_another_its_part, rig_begin,

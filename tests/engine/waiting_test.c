@@ -180,6 +180,36 @@ static void what_ended_with_a_collector_that_ended_is_tried_once_more(void **sta
     }
 }
 
+/* Its time ends while the disk is asked for it, and the disk never gives it. */
+static void what_ended_and_is_never_read_is_not_tried_for_ever(void **state)
+{
+    (void)state;
+    notify = false;
+    body_bytes = LARGE_BYTES;
+    waiting_begin(1);
+    put(0);
+    start_again(1);
+    up = true;
+    step();
+    assert_int_equal(in_state(WAITING_READY), 1);
+    disk_model_fail(model, DISK_MODEL_EIO, disk_model_submitted(model), UINT32_MAX);
+    disk_model_slow(model, 16);
+    struct pair *pair = collector_begin(1);
+    for (uint32_t n = 0; n < 2 * WAIT_S; n++)
+        step();
+    assert_int_equal(in_state(WAITING_EMITTING), 1);
+    disk_model_slow(model, 0);
+    for (uint32_t steps = 0; waiting_counts(waiting)->expired == 0; steps++) {
+        assert_true(steps < STEPS_MAX);
+        step();
+    }
+    assert_int_equal(atomic_load(&pair->peer->tail), 0);
+    disk_model_fail(model, DISK_MODEL_SOUND, 0, 0);
+    for (uint32_t n = 0; n < 20; n++)
+        step(); /* its end is written */
+    collector_finish(pair, 1);
+}
+
 /* Twenty for one that has eight slots. */
 static void what_was_read_is_sent_in_order_as_slots_come_free(void **state)
 {
@@ -345,6 +375,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_mail_that_ends_its_collectors_ends_with_its_time,
                                         rig_begin, rig_end),
         cmocka_unit_test_setup_teardown(what_ended_with_a_collector_that_ended_is_tried_once_more,
+                                        rig_begin, rig_end),
+        cmocka_unit_test_setup_teardown(what_ended_and_is_never_read_is_not_tried_for_ever,
                                         rig_begin, rig_end),
         cmocka_unit_test_setup_teardown(what_was_read_is_sent_in_order_as_slots_come_free,
                                         rig_begin, rig_end),
