@@ -86,8 +86,9 @@ test('a_forgotten_password_is_replaced_by_a_mailed_code', async () => {
 });
 
 test('a_password_that_was_made_is_changed_before_anything_else', async () => {
-    const made = execFileSync('bulla-keyd', ['account', 'password', '--config', join(BULLA_DEMO_DIR, 'keyd/keyd.conf'), BULLA_USER],
+    const make = () => execFileSync('bulla-keyd', ['account', 'password', '--config', join(BULLA_DEMO_DIR, 'keyd/keyd.conf'), BULLA_USER],
         { encoding: 'utf8' }).trim();
+    let made = make();
     await goto('/account');
     await page.signIn(tab, BULLA_USER, made);
     await untilText('#renew:not([hidden]) h1', words.renew_title);
@@ -98,6 +99,13 @@ test('a_password_that_was_made_is_changed_before_anything_else', async () => {
     };
     await renew(made);
     await untilText('#renew .error', words.renew_same);
+    // No password helps where the ticket is worth nothing any more.
+    made = make();
+    await renew('chosen too late by its owner');
+    await untilText('#signin:not([hidden]) .error', words.error_again);
+    await page.signIn(tab, BULLA_USER, made);
+    await tab.waitFor('#renew:not([hidden])');
+    assert.equal(await page.valueOf(tab, '#renew-password'), '');
     password = 'chosen by its owner at last';
     await renew(password);
     await untilText('#mine-address', BULLA_USER);

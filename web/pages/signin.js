@@ -1,5 +1,5 @@
 // Signing in, registering and choosing a new password, for every page that has their sections.
-import { byId, call, change, complain, explain, onSubmit, session, show, text } from "./service.js";
+import { byId, call, change, complain, explain, onSubmit, session, show, signInAgain, text } from "./service.js";
 import { askForPasskey, passkeysPossible } from "./passkey.js";
 
 const field = (id) => byId(id)?.value.trim() ?? "";
@@ -125,10 +125,19 @@ export function wireAccount(shown) {
     await advance(answer);
   }, { credentials: "error_second", bad_request: "error_second" });
   onSubmit("renew", async (form) => {
-    await change("POST", "/v1/session/password", { user: address, ticket, password: form.get("password") });
+    try {
+      await change("POST", "/v1/session/password", { user: address, ticket, password: form.get("password") });
+    } catch (refusal) {
+      if (refusal.code !== "credentials") {
+        throw refusal;
+      }
+      byId("renew-password").value = "";
+      signInAgain(); // the ticket's time is over: no password here would help
+      return;
+    }
     byId("renew-password").value = "";
     await onSignedIn();
-  }, { conflict: "renew_same", credentials: "error_again" });
+  }, { conflict: "renew_same" });
   onSubmit("register", async (form) => {
     await mailCode(form, "/v1/accounts");
     byId("register-password").value = "";

@@ -4,6 +4,7 @@
 #include "crypto/secret.h"
 #include "keyservice/record.h"
 #include "keyservice/server/account/password_words.h"
+#include "keyservice/server/store/store.h"
 
 #include <argon2.h>
 #include <errno.h>
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define MADE               "until=" /* and unix ms, before the hash */
 #define ACCOUNT_LANES      1
 #define ACCOUNT_SALT_BYTES 16
 #define ACCOUNT_TAG_BYTES  32
@@ -120,8 +120,8 @@ int account_password_hash_made(const char *password, size_t password_bytes, uint
     const int rc = account_password_hash(password, password_bytes, hash);
     if (rc != 0)
         return rc;
-    const int chars =
-        snprintf(encoded, ACCOUNT_HASH_BYTES, MADE "%" PRIu64 "%s", until_unix_ms, hash);
+    const int chars = snprintf(encoded, ACCOUNT_HASH_BYTES, STORE_PASSWORD_MADE "%" PRIu64 "%s",
+                               until_unix_ms, hash);
     return chars > 0 && chars < ACCOUNT_HASH_BYTES ? 0 : -EMSGSIZE;
 }
 
@@ -130,9 +130,9 @@ static const char *hash_of(const char *encoded, uint64_t *until_unix_ms)
 {
     char *end = NULL;
     *until_unix_ms = 0;
-    if (strncmp(encoded, MADE, sizeof(MADE) - 1) != 0)
+    if (strncmp(encoded, STORE_PASSWORD_MADE, sizeof(STORE_PASSWORD_MADE) - 1) != 0)
         return encoded;
-    *until_unix_ms = strtoull(encoded + sizeof(MADE) - 1, &end, 10);
+    *until_unix_ms = strtoull(encoded + sizeof(STORE_PASSWORD_MADE) - 1, &end, 10);
     return end;
 }
 

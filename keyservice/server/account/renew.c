@@ -28,7 +28,7 @@ static int account_find(const struct service *service, const struct renew *renew
 }
 
 static int password_set(const struct service *service, const struct http_request *request,
-                        const struct store_account *account, const char *password)
+                        struct store_account *account, const char *password)
 {
     char encoded[ACCOUNT_HASH_BYTES];
     if (account_password_verify(account->password, password, strlen(password)))
@@ -37,8 +37,15 @@ static int password_set(const struct service *service, const struct http_request
     if (rc == 0)
         rc = api_audit(service, request, "password", NULL, NULL, account->address, true);
     if (rc == 0)
-        rc = store_account_password(service->store, account->address, encoded);
+        rc = store_account_renew(service->store, account, encoded);
     secret_wipe(encoded, sizeof(encoded));
+    if (rc == -ENOENT) { /* somebody was faster */
+        api_audit_note(service, request, "password", api_error_code(API_CREDENTIALS), NULL,
+                       account->address);
+        return -EACCES;
+    }
+    if (rc == 0) /* as it is now */
+        rc = store_account_get(service->store, account->address, account);
     return rc == 0 ? 0 : -EIO;
 }
 

@@ -153,7 +153,7 @@ int signin_start(const struct service *service, struct http_request *request,
     int rc = session_make(cookie);
     if (rc == 0) {
         session_hash(cookie, session.hash);
-        rc = store_session_add(service->store, &session, old_hash);
+        rc = store_session_add(service->store, &session, account, old_hash);
     }
     if (rc == 0)
         rc = api_audit(service, request, "sign_in", how, NULL, account->address, false);
@@ -181,25 +181,15 @@ void signin_begin(const struct service *service, struct http_request *request,
     api_answer(request, 200, json_pack("{s:s,s:s}", "user", account->address, "csrf", csrf.text));
 }
 
-int signin_made(const struct service *service, const struct store_account *account)
-{
-    struct store_account now;
-    const int rc = store_account_get(service->store, account->address, &now);
-    if (rc != 0)
-        return rc;
-    const bool made = account_password_until(now.password) != 0;
-    secret_wipe(now.password, sizeof(now.password));
-    return made ? 1 : 0;
-}
-
 int signin_ticket(const struct service *service, const struct session_token *cookie,
                   const char *purpose, const struct store_account *account,
                   char text[TICKET_CHARS + 1])
 {
     struct store_account now = {.number = 0};
     int rc = store_account_get(service->store, account->address, &now);
-    if (rc == 0 && now.number != account->number)
-        rc = -ENOENT;
+    if (rc == 0 && (now.number != account->number ||
+                    memcmp(now.password_mark, account->password_mark, STORE_HASH_BYTES) != 0))
+        rc = -ENOENT; /* another password since that one was typed */
     const struct ticket ticket = {.purpose = purpose,
                                   .cookie = cookie,
                                   .hangs_on = now.password,
@@ -216,8 +206,9 @@ static void needs_answer(const struct service *service, struct http_request *req
                          const char *purpose, const char *needs)
 {
     char text[TICKET_CHARS + 1];
-    if (signin_ticket(service, cookie, purpose, account, text) != 0) {
-        api_refuse(request, API_AWAY, NULL);
+    const int rc = signin_ticket(service, cookie, purpose, account, text);
+    if (rc != 0) {
+        api_refuse(request, rc == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
         return;
     }
     api_answer(request, 200, json_pack("{s:s,s:s}", "needs", needs, "ticket", text));
@@ -234,10 +225,7 @@ static void signin_proven(const struct service *service, struct http_request *re
                           const struct session_token *cookie, const struct store_account *account,
                           const char *how)
 {
-    const int made = signin_made(service, account);
-    if (made < 0)
-        api_refuse(request, made == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
-    else if (made != 0)
+    if (account->made)
         needs_answer(service, request, cookie, account, signin_renew_purpose(account), "password");
     else
         signin_begin(service, request, cookie, account, how);

@@ -40,10 +40,8 @@ void signin_begin(const struct service *service, struct http_request *request,
 void signin_password_right(const struct service *service, struct http_request *request,
                            const struct session_token *cookie, struct store_account *account);
 
-/* 1: the account's password was made for its owner, who is to choose another; 0: it was not. */
-MUST_USE int signin_made(const struct service *service, const struct store_account *account);
-
-/* A ticket of this browser's, good while the account's password stays. */
+/* A ticket of this browser's, good while the account's password stays; -ENOENT: it is another by
+ * now. */
 MUST_USE int signin_ticket(const struct service *service, const struct session_token *cookie,
                            const char *purpose, const struct store_account *account,
                            char text[TICKET_CHARS + 1]);

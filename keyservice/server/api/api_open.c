@@ -271,15 +271,13 @@ static int open_user(const struct service *service, struct http_request *request
             return rc;
         }
     }
-    const int made = rc == 0 ? signin_made(service, account) : 0;
-    if (made > 0) {
+    if (rc == 0 && account->made) {
         signin_audit_refused(service, request, API_CREDENTIALS, typed);
         api_refuse(request, API_CREDENTIALS,
                    "This password was made for you: sign in at the key service's page once, and"
                    " choose another.");
         return -EACCES;
     }
-    rc = made < 0 ? -EIO : rc;
     if (rc != 0)
         signin_refuse(service, request, rc, typed, wait_ns);
     return rc;

@@ -79,7 +79,7 @@ static int signin_go(struct api_plain_call *call, const struct store_account *ac
     struct session_token cookie;
     const int rc = signin_start(call->service, call->request, &call->cookie, account, how, &cookie);
     if (rc != 0)
-        return rc;
+        return rc == -ENOENT ? -EACCES : rc;
     call->cookie = cookie;
     call->cookie_told = true;
     /* What follows asks who is there by the cookie, which now is the new one. */
@@ -114,7 +114,16 @@ static int renew_begin(struct api_plain_call *call, const struct store_account *
                                  account, call->ticket);
     if (rc == 0)
         renew_answer(call, "");
-    return rc == 0 ? 0 : -EIO;
+    return rc == -ENOENT ? -EACCES : rc;
+}
+
+/* signin_ticket_refuse(), in words: back to the password, which is typed once more. */
+static void renew_refuse(struct api_plain_call *call)
+{
+    char words[API_PLAIN_WORDS_BYTES];
+    const bool wait = code_try(call->service, call->request) != 0;
+    api_plain_words(call, wait ? "error_too_many" : "error_again", call->user, words);
+    api_plain_signin(call, "open_lead", words);
 }
 
 static void renew_do(struct api_plain_call *call)
@@ -136,18 +145,18 @@ static void renew_do(struct api_plain_call *call)
     }
     if (rc == 0)
         rc = signin_go(call, &account, account.second_factor ? "second_factor" : NULL);
-    if (rc != 0)
+    if (rc == -EACCES)
+        renew_refuse(call);
+    else if (rc != 0)
         plain_refuse(call, rc, false);
 }
 
 /* Both steps are done: in, but for who is still to choose a password. */
 static int proven_go(struct api_plain_call *call, const struct store_account *account)
 {
-    const int made = signin_made(call->service, account);
-    if (made < 0)
-        return made == -ENOENT ? -EACCES : -EIO;
-    return made != 0 ? renew_begin(call, account)
-                     : signin_go(call, account, account->second_factor ? "second_factor" : NULL);
+    return account->made
+               ? renew_begin(call, account)
+               : signin_go(call, account, account->second_factor ? "second_factor" : NULL);
 }
 
 static void signin_do(struct api_plain_call *call)

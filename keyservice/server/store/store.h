@@ -155,7 +155,12 @@ struct store_account {
     char password[STORE_PASSWORD_BYTES]; /* encoded argon2id hash */
     char language[STORE_LANGUAGE_BYTES]; /* chosen by its owner; "": none */
     bool second_factor;                  /* signing in by password asks for another code too */
+    bool made; /* the password was made for its owner, who is to choose another */
+    uint8_t password_mark[STORE_HASH_BYTES]; /* another with each password; no secret */
 };
+
+/* Before the hash of a made one, with its end in unix ms. */
+#define STORE_PASSWORD_MADE "until="
 
 MUST_USE int store_account_get(struct store *store, const char *address,
                                struct store_account *account);
@@ -163,6 +168,10 @@ MUST_USE int store_account_add(struct store *store, const char *address, const c
                                uint64_t now_unix_ms);
 /* A new password; every session of the account ends. */
 MUST_USE int store_account_password(struct store *store, const char *address, const char *password);
+/* The same in the place of the password that `was` has: -ENOENT where that is not the account's any
+ * more. */
+MUST_USE int store_account_renew(struct store *store, const struct store_account *was,
+                                 const char *password);
 /* With its sessions. */
 MUST_USE int store_account_remove(struct store *store, const char *address);
 
@@ -205,9 +214,10 @@ struct store_session {
     char label[STORE_LABEL_BYTES]; /* of the browser; store_session_get() leaves it empty */
 };
 
-/* Makes a session and ends `old_hash`, unless NULL, in the same commit. */
+/* Makes a session and ends `old_hash`, unless NULL, in the same commit. With `account`, as it was
+ * when its password was proven: -ENOENT where it has another one by now. */
 MUST_USE int store_session_add(struct store *store, const struct store_session *session,
-                               const uint8_t *old_hash);
+                               const struct store_account *account, const uint8_t *old_hash);
 MUST_USE int store_session_get(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
                                struct store_session *session);
 MUST_USE int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES],

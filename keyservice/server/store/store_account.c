@@ -5,23 +5,29 @@
 #include "keyservice/server/store/store_sql.h"
 
 #include <errno.h>
+#include <openssl/sha.h>
 #include <string.h>
 
 #define PRUNE_ROUNDS_MAX 4096 /* a million rows of each; the next minute goes on */
+#define MADE_CHARS       (sizeof(STORE_PASSWORD_MADE) - 1)
 
 static bool account_columns(struct sql_statement *get, struct store_account *account)
 {
     account->number = (int64_t)sql_column_u64(get, 0);
     account->created_unix_ms = sql_column_u64(get, 1);
     account->second_factor = sql_column_u64(get, 5) != 0;
-    return sql_column_string(get, 2, account->address, sizeof(account->address)) &&
-           sql_column_string(get, 3, account->password, sizeof(account->password)) &&
-           sql_column_string(get, 4, account->language, sizeof(account->language));
+    if (!sql_column_string(get, 2, account->address, sizeof(account->address)) ||
+        !sql_column_string(get, 3, account->password, sizeof(account->password)) ||
+        !sql_column_string(get, 4, account->language, sizeof(account->language)))
+        return false;
+    account->made = strncmp(account->password, STORE_PASSWORD_MADE, MADE_CHARS) == 0;
+    (void)SHA256((const uint8_t *)account->password, strlen(account->password),
+                 account->password_mark);
+    return true;
 }
 
-int store_account_get(struct store *store, const char *address, struct store_account *account)
+static int account_find(struct sql *sql, const char *address, struct store_account *account)
 {
-    struct sql *sql = store_reader_take(store);
     struct sql_statement *get = sql_use(sql, SQL_ACCOUNT_GET);
     sql_bind_string(get, 1, address);
     const int step = sql_step(get);
@@ -29,11 +35,19 @@ int store_account_get(struct store *store, const char *address, struct store_acc
     if (rc == 0 && !account_columns(get, account))
         rc = -EIO;
     sql_done(get);
+    return rc;
+}
+
+int store_account_get(struct store *store, const char *address, struct store_account *account)
+{
+    struct sql *sql = store_reader_take(store);
+    const int rc = account_find(sql, address, account);
     store_reader_give(store, sql);
     return rc;
 }
 
 struct account_write {
+    const struct store_account *was; /* NULL, or the password that is to be replaced */
     const char *address;
     const char *password;
     uint64_t now_unix_ms;
@@ -63,15 +77,37 @@ int store_account_add(struct store *store, const char *address, const char *pass
     return store_write(store, add_apply, &write);
 }
 
-int store_sessions_end(struct store_writer *writer, const char *address)
+/* Where others write too: nobody changes the account until this commit. */
+static int account_hold(struct store_writer *writer, const char *address)
 {
-    /* Where others write too: no session begins between the end of these and this commit. */
     struct sql_statement *hold = sql_use(&writer->sql, SQL_ACCOUNT_HOLD);
     sql_bind_string(hold, 1, address);
     const int step = sql_step(hold);
     sql_done(hold);
-    if (step < 0)
-        return step;
+    return MIN(step, 0);
+}
+
+/* -ENOENT: it is gone, is another one, or has another password. */
+static int account_still(struct store_writer *writer, const struct store_account *was)
+{
+    struct store_account now;
+    int rc = account_hold(writer, was->address);
+    if (rc == 0)
+        rc = account_find(&writer->sql, was->address, &now);
+    if (rc != 0)
+        return rc;
+    secret_wipe(now.password, sizeof(now.password));
+    return now.number == was->number &&
+                   memcmp(now.password_mark, was->password_mark, sizeof(now.password_mark)) == 0
+               ? 0
+               : -ENOENT;
+}
+
+int store_sessions_end(struct store_writer *writer, const char *address)
+{
+    const int rc = account_hold(writer, address); /* no session begins after the end of these */
+    if (rc != 0)
+        return rc;
     struct sql_statement *end = sql_use(&writer->sql, SQL_ACCOUNT_SESSIONS_REMOVE);
     sql_bind_string(end, 1, address);
     const int changed = sql_run(end);
@@ -94,12 +130,19 @@ static int password_set(struct store_writer *writer, const char *address, const 
 static int password_apply(struct store_writer *writer, void *argument)
 {
     const struct account_write *write = argument;
-    return password_set(writer, write->address, write->password);
+    const int rc = write->was == NULL ? 0 : account_still(writer, write->was);
+    return rc == 0 ? password_set(writer, write->address, write->password) : rc;
 }
 
 int store_account_password(struct store *store, const char *address, const char *password)
 {
     struct account_write write = {.address = address, .password = password};
+    return store_write(store, password_apply, &write);
+}
+
+int store_account_renew(struct store *store, const struct store_account *was, const char *password)
+{
+    struct account_write write = {.was = was, .address = was->address, .password = password};
     return store_write(store, password_apply, &write);
 }
 
@@ -225,7 +268,8 @@ int store_pending_spend(struct store *store, const struct store_pending *pending
 
 struct session_write {
     const struct store_session *session;
-    const uint8_t *hash; /* NULL in session_add_apply(): nothing to end */
+    const struct store_account *account; /* NULL in session_add_apply(): whatever its password */
+    const uint8_t *hash;                 /* NULL in session_add_apply(): nothing to end */
     uint64_t now_unix_ms;
 };
 
@@ -240,8 +284,11 @@ static int session_add_apply(struct store_writer *writer, void *argument)
 {
     const struct session_write *write = argument;
     const struct store_session *session = write->session;
+    int rc = write->account == NULL ? 0 : account_still(writer, write->account);
+    if (rc != 0)
+        return rc;
     if (write->hash != NULL) {
-        const int rc = session_remove(writer, write->hash);
+        rc = session_remove(writer, write->hash);
         if (rc != 0 && rc != -ENOENT)
             return rc;
     }
@@ -252,7 +299,7 @@ static int session_add_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(add, 4, session->seen_unix_ms);
     sql_bind_u64(add, 5, session->password_unix_ms);
     sql_bind_string(add, 6, session->label);
-    const int rc = sql_run_some(add, -ENOENT);
+    rc = sql_run_some(add, -ENOENT);
     if (rc != 0)
         return rc;
     struct sql_statement *trim = sql_use(&writer->sql, SQL_SESSION_TRIM);
@@ -262,9 +309,9 @@ static int session_add_apply(struct store_writer *writer, void *argument)
 }
 
 int store_session_add(struct store *store, const struct store_session *session,
-                      const uint8_t *old_hash)
+                      const struct store_account *account, const uint8_t *old_hash)
 {
-    struct session_write write = {.session = session, .hash = old_hash};
+    struct session_write write = {.session = session, .account = account, .hash = old_hash};
     return store_write(store, session_add_apply, &write);
 }
 

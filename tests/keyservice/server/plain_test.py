@@ -68,6 +68,8 @@ class Plain(online_test.Online):
         no_ticket = self.form(handle, csrf=self.csrf, act="renew", user="bob@example.org",
                               password=OTHER, ticket="A" * 86)
         self.assertIn('value="signin"', no_ticket.text)
+        self.assertIn("type your password once more", no_ticket.text)
+        self.assertNotIn('"outcome":"credentials"', self.service.audit_text().replace(" ", ""))
         shown = self.form(handle, csrf=self.csrf, act="renew", user="bob@example.org",
                           password=PASSWORD, ticket=ticket)
         self.assertIn('value="open"', shown.text)

@@ -35,7 +35,7 @@ static void session_make_one(struct store *store, int64_t number, uint8_t value)
                                     .seen_unix_ms = NOW_MS + value};
     hash_fill(session.hash, value);
     (void)snprintf(session.label, sizeof(session.label), "Firefox, Linux %u", value);
-    assert_int_equal(store_session_add(store, &session, NULL), 0);
+    assert_int_equal(store_session_add(store, &session, NULL, NULL), 0);
 }
 
 static void a_reset_changes_the_password_once_and_ends_sessions(void **state)

@@ -100,7 +100,7 @@ static int session_begin(struct store *store, int64_t number, uint8_t first)
                                     .seen_unix_ms = NOW_MS,
                                     .password_unix_ms = NOW_MS};
     session.hash[0] = first;
-    return store_session_add(store, &session, NULL);
+    return store_session_add(store, &session, NULL, NULL);
 }
 
 static void no_session_of_a_disabled_account_begins_or_goes_on(void **state)

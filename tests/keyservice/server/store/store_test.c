@@ -384,12 +384,40 @@ static void a_new_session_ends_the_one_before(void **state)
     assert_int_equal(store_account_add(fixture->store, "bob@example.org", "hash", NOW_MS), 0);
     const struct store_session one = session_of(fixture, 1);
     const struct store_session two = session_of(fixture, 2);
-    assert_int_equal(store_session_add(fixture->store, &one, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &one, NULL, NULL), 0);
     assert_int_equal(store_session_get(fixture->store, one.hash, &found), 0);
     assert_string_equal(found.address, "bob@example.org");
-    assert_int_equal(store_session_add(fixture->store, &two, one.hash), 0);
+    assert_int_equal(store_session_add(fixture->store, &two, NULL, one.hash), 0);
     assert_int_equal(store_session_get(fixture->store, one.hash, &found), -ENOENT);
     assert_int_equal(store_session_get(fixture->store, two.hash, &found), 0);
+}
+
+/* A check of a password takes its time, and the password may be changed meanwhile. */
+static void nothing_begins_by_a_password_that_is_another_by_now(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    struct store_session found;
+    struct store_account typed;
+    struct store_account now;
+    const char *address = "bob@example.org";
+    assert_int_equal(store_account_add(fixture->store, address, "until=1$hash", NOW_MS), 0);
+    assert_int_equal(store_account_get(fixture->store, address, &typed), 0);
+    assert_true(typed.made);
+    const struct store_session one = session_of(fixture, 1);
+    const struct store_session two = session_of(fixture, 2);
+    assert_int_equal(store_session_add(fixture->store, &one, &typed, NULL), 0);
+    assert_int_equal(store_account_renew(fixture->store, &typed, "own"), 0);
+    assert_int_equal(store_session_get(fixture->store, one.hash, &found), -ENOENT);
+    assert_int_equal(store_account_get(fixture->store, address, &now), 0);
+    assert_string_equal(now.password, "own");
+    assert_false(now.made);
+    assert_int_equal(store_session_add(fixture->store, &one, &now, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &two, &typed, one.hash), -ENOENT);
+    assert_int_equal(store_session_get(fixture->store, two.hash, &found), -ENOENT);
+    assert_int_equal(store_account_renew(fixture->store, &typed, "another's"), -ENOENT);
+    assert_int_equal(store_session_get(fixture->store, one.hash, &found), 0);
+    assert_int_equal(store_account_get(fixture->store, address, &now), 0);
+    assert_string_equal(now.password, "own");
 }
 
 static void a_typed_password_is_used_up_once(void **state)
@@ -398,7 +426,7 @@ static void a_typed_password_is_used_up_once(void **state)
     struct store_session found;
     assert_int_equal(store_account_add(fixture->store, "bob@example.org", "hash", NOW_MS), 0);
     const struct store_session session = session_of(fixture, 1);
-    assert_int_equal(store_session_add(fixture->store, &session, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &session, NULL, NULL), 0);
     assert_int_equal(store_session_use_password(fixture->store, session.hash), 0);
     assert_int_equal(store_session_use_password(fixture->store, session.hash), -EACCES);
     assert_int_equal(store_session_get(fixture->store, session.hash, &found), 0);
@@ -412,17 +440,17 @@ static void sessions_end_by_age_by_password_and_with_their_account(void **state)
     assert_int_equal(store_account_add(fixture->store, "bob@example.org", "hash", NOW_MS), 0);
     const struct store_session one = session_of(fixture, 1);
     const struct store_session two = session_of(fixture, 2);
-    assert_int_equal(store_session_add(fixture->store, &one, NULL), 0);
-    assert_int_equal(store_session_add(fixture->store, &two, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &one, NULL, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &two, NULL, NULL), 0);
     assert_int_equal(store_prune(fixture->store, NOW_MS + 2, 0, NOW_MS), 0);
     assert_int_equal(store_session_get(fixture->store, one.hash, &found), -ENOENT);
     assert_int_equal(store_session_get(fixture->store, two.hash, &found), 0);
     assert_int_equal(store_account_password(fixture->store, "bob@example.org", "new"), 0);
     assert_int_equal(store_session_get(fixture->store, two.hash, &found), -ENOENT);
-    assert_int_equal(store_session_add(fixture->store, &two, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &two, NULL, NULL), 0);
     assert_int_equal(store_account_remove(fixture->store, "bob@example.org"), 0);
     assert_int_equal(store_session_get(fixture->store, two.hash, &found), -ENOENT);
-    assert_int_equal(store_session_add(fixture->store, &two, NULL), -ENOENT);
+    assert_int_equal(store_session_add(fixture->store, &two, NULL, NULL), -ENOENT);
     assert_int_equal(store_account_remove(fixture->store, "bob@example.org"), -ENOENT);
 }
 
@@ -433,7 +461,7 @@ static void an_account_has_a_few_sessions_at_most(void **state)
     assert_int_equal(store_account_add(fixture->store, "bob@example.org", "hash", NOW_MS), 0);
     for (uint8_t i = 0; i <= STORE_SESSIONS_MAX; i++) {
         const struct store_session session = session_of(fixture, i);
-        assert_int_equal(store_session_add(fixture->store, &session, NULL), 0);
+        assert_int_equal(store_session_add(fixture->store, &session, NULL, NULL), 0);
     }
     assert_int_equal(store_session_get(fixture->store, session_of(fixture, 0).hash, &found),
                      -ENOENT);
@@ -522,6 +550,7 @@ int main(void)
         TEST(an_address_may_hold_any_bytes),
         TEST(accounts_are_listed_in_the_order_of_their_bytes),
         TEST(a_new_session_ends_the_one_before),
+        TEST(nothing_begins_by_a_password_that_is_another_by_now),
         TEST(a_typed_password_is_used_up_once),
         TEST(sessions_end_by_age_by_password_and_with_their_account),
         TEST(an_account_has_a_few_sessions_at_most),
