@@ -1,49 +1,43 @@
+/* OpenSSL 3 would rather see its newer interface used, which allocates a context, and one within,
+ * for each digest: that costs several times what a cookie's digest does. The code behind both is
+ * one. */
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include "keyservice/server/digest.h"
 
 #include "base/assert.h"
 #include "crypto/secret.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
-#include <pthread.h>
+#include <openssl/sha.h>
 #include <stdbool.h>
 #include <string.h>
 
 #define HMAC_INNER 0x36
 #define HMAC_OUTER 0x5c
 
-static EVP_MD *sha256;
+_Static_assert(DIGEST_BYTES == SHA256_DIGEST_LENGTH, "SHA-256");
+_Static_assert(DIGEST_BLOCK_BYTES == SHA256_CBLOCK, "of its blocks");
 
-static void sha256_find(void)
+/* `pad` is a block, or NULL. */
+static bool parts_run(const uint8_t *pad, const struct digest_part *parts, uint32_t parts_count,
+                      uint8_t digest[DIGEST_BYTES])
 {
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
-
-static EVP_MD_CTX *context_open(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, sha256_find);
-    return sha256 == NULL ? NULL : EVP_MD_CTX_new();
-}
-
-static bool parts_run(EVP_MD_CTX *ctx, const uint8_t *pad, const struct digest_part *parts,
-                      uint32_t parts_count, uint8_t digest[DIGEST_BYTES])
-{
-    bool fine = EVP_DigestInit_ex(ctx, sha256, NULL) == 1 &&
-                (pad == NULL || EVP_DigestUpdate(ctx, pad, DIGEST_BLOCK_BYTES) == 1);
+    SHA256_CTX ctx;
+    bool fine = SHA256_Init(&ctx) == 1 &&
+                (pad == NULL || SHA256_Update(&ctx, pad, DIGEST_BLOCK_BYTES) == 1);
     for (uint32_t i = 0; i < parts_count && fine; i++)
-        fine = EVP_DigestUpdate(ctx, parts[i].bytes_at, parts[i].bytes) == 1;
-    return fine && EVP_DigestFinal_ex(ctx, digest, NULL) == 1;
+        fine = SHA256_Update(&ctx, parts[i].bytes_at, parts[i].bytes) == 1;
+    fine = fine && SHA256_Final(digest, &ctx) == 1;
+    secret_wipe(&ctx, sizeof(ctx));
+    return fine;
 }
 
 int digest_parts(const struct digest_part *parts, uint32_t parts_count,
                  uint8_t digest[DIGEST_BYTES])
 {
     uint8_t made[DIGEST_BYTES];
-    EVP_MD_CTX *ctx = context_open();
-    const bool fine = ctx != NULL && parts_run(ctx, NULL, parts, parts_count, made);
-    EVP_MD_CTX_free(ctx);
-    if (!fine)
+    if (!parts_run(NULL, parts, parts_count, made))
         return -EIO;
     memcpy(digest, made, DIGEST_BYTES);
     return 0;
@@ -70,12 +64,10 @@ int digest_hmac(const uint8_t *key, size_t key_bytes, const struct digest_part *
     uint8_t made[DIGEST_BYTES];
     const struct digest_part inner = {.bytes_at = made, .bytes = sizeof(made)};
     ASSERT(key_bytes <= DIGEST_BLOCK_BYTES);
-    EVP_MD_CTX *ctx = context_open();
     pad_fill(pad, key, key_bytes, HMAC_INNER);
-    bool fine = ctx != NULL && parts_run(ctx, pad, parts, parts_count, made);
+    bool fine = parts_run(pad, parts, parts_count, made);
     pad_fill(pad, key, key_bytes, HMAC_OUTER);
-    fine = fine && parts_run(ctx, pad, &inner, 1, made);
-    EVP_MD_CTX_free(ctx); /* wipes what it held */
+    fine = fine && parts_run(pad, &inner, 1, made);
     if (fine)
         memcpy(mac, made, DIGEST_BYTES);
     secret_wipe(pad, sizeof(pad));

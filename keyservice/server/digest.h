@@ -1,12 +1,13 @@
 /*
- * digest: SHA-256, HMAC and HKDF of a few bytes, by an algorithm that is looked up once.
+ * digest: SHA-256, HMAC and HKDF of a few bytes, without allocating.
  * Ownership: caller's memory.
  * Threads:   any.
  * Units:     bytes.
- * Errors:    -EIO when memory is short, and nothing is written.
+ * Errors:    -EIO where OpenSSL refuses, and nothing is written.
  *
- * OpenSSL's one-call forms look up what they use by its name each time: under a few requests side
- * by side that costs several times what the digest of a cookie does. Answers are theirs bit by bit.
+ * OpenSSL's one-call forms look up what they use by its name each time, and its contexts are
+ * allocated: either costs several times what the digest of a cookie does. Answers are theirs bit by
+ * bit.
  */
 #ifndef KEYSERVICE_SERVER_DIGEST_H
 #define KEYSERVICE_SERVER_DIGEST_H
