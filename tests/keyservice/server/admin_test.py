@@ -227,7 +227,7 @@ class Users(Admin):
         answer = self.browsers["helpdesk"].call("POST", f"/v1/admin/users/{number}/reset", {},
                                                 {"Accept-Language": "de"})
         self.assertEqual(answer.status, 200)
-        self.assertIn("/reset\r\n", self.service.mail(address).get_content())
+        self.assertIn("/reset\r\n", self.service.mail(address, 2).get_content())
 
     def test_a_second_factor_goes_with_a_reason_alone(self):
         number, _, _ = self.user()
@@ -243,7 +243,7 @@ class Users(Admin):
         path = f"/v1/admin/users/{number}/second-factor"
         answer = self.browsers["helpdesk"].call("POST", path, {"reason": "telephone lost"})
         self.assertEqual(answer.status, 200)
-        self.assertIn("code app", self.service.mail(address)["Subject"])
+        self.assertIn("code app", self.service.mail(address, 2)["Subject"])
         self.assertIsNone(browser.call("GET", "/v1/session").json["user"])
 
     def test_nobody_raises_own_rights(self):
@@ -412,7 +412,7 @@ class Tokens(Admin):
         self.assertEqual(answer.status, 200, answer.body)
         self.assert_refused(self.program(made.json["token"], "GET", "/v1/admin/users"), 401,
                             "credentials")
-        self.assertIn("tokens that programs", self.service.mail(address).get_content())
+        self.assertIn("tokens that programs", self.service.mail(address, 2).get_content())
 
     def test_a_revoked_token_is_refused(self):
         token = self.token()
