@@ -193,6 +193,7 @@ static int tail_measure(struct latency *latency, struct claim *claim)
     const uint32_t runs_count = MIN(latency->suite->pace.runs_count, (uint32_t)TAIL_RUNS_MAX);
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < runs_count; i++) {
+        suite_settle(latency->suite);
         rc = tail_run(latency, false, i + 1);
         if (rc != 0)
             break;
@@ -275,7 +276,11 @@ void row_latency(struct suite *suite)
     struct latency latency = {.suite = suite};
     const bool wants_latency = suite_wants(suite, "latency");
     const bool wants_tail = suite_wants(suite, "tail");
-    int rc = wants_latency || wants_tail ? latency_open(&latency) : -ECANCELED;
+    int rc = -ECANCELED;
+    if (wants_latency || wants_tail) {
+        suite_settle(suite);
+        rc = latency_open(&latency);
+    }
     if (rc == 0 && wants_latency)
         rc = latency_half(&latency, &p50, &p99);
     latency_claim(&latency, &p50, rc);

@@ -327,6 +327,7 @@ static int spool_turns(struct spool_row *row, json_t *turns)
         rc = spool_engine(row, false);
     for (uint32_t i = 0; rc == 0 && i <= count; i++) {
         struct spool_turn turn = {.alone_us = 0};
+        suite_settle(row->suite);
         rc = spool_alone(row, &turn);
         if (rc == 0)
             rc = spool_intake(row, &turn);

@@ -30,7 +30,7 @@ static const char usage[] =
     "                    idle, keyservice, spool, scaling; the other claims stand as not measured\n"
     "  --priority        goes before the machine's other programs: nice -15\n";
 
-/* Runs, warming up, engine, peers, rooflines, tail, idling; outage. */
+/* Runs, warming up, engine, peers, rooflines, tail, idling; outage, settling. */
 static const struct suite_pace suite_full = {
     .runs_count = 7,
     .warmup_ns = 300 * NS_PER_MS,
@@ -40,6 +40,7 @@ static const struct suite_pace suite_full = {
     .tail_ns = 4000 * NS_PER_MS,
     .idle_ns = 5000 * NS_PER_MS,
     .outage_ns = 3000 * NS_PER_MS,
+    .settle_ns = 5000 * NS_PER_MS,
 };
 static const struct suite_pace suite_rough = {
     .runs_count = 2,
@@ -66,6 +67,12 @@ bool suite_wants(const struct suite *suite, const char *row)
             return true;
     }
     return suite->only == NULL;
+}
+
+void suite_settle(const struct suite *suite)
+{
+    const struct timespec pause = {.tv_sec = (time_t)(suite->pace.settle_ns / NS_PER_S)};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
 }
 
 void suite_miss(struct suite *suite, struct claim *claim, const char *why)

@@ -32,6 +32,7 @@ struct suite_pace {
     uint64_t tail_ns;     /* for the p99.9 */
     uint64_t idle_ns;
     uint64_t outage_ns;
+    uint64_t settle_ns;
 };
 
 struct suite {
@@ -53,6 +54,12 @@ int suite_real_main(int argc, char **argv);
 void suite_pace_set(struct suite *suite);
 /* False when --only leaves the row out. */
 bool suite_wants(const struct suite *suite, const char *row);
+/*
+ * Waits until the machine has forgotten the run before: what that gave back, a guest reports to its
+ * host within some seconds, 2 MiB at a time, and its processors stand still for milliseconds
+ * meanwhile.
+ */
+void suite_settle(const struct suite *suite);
 /* A claim that could not be measured, with suite->why unless `why` is given. */
 void suite_miss(struct suite *suite, struct claim *claim, const char *why);
 
