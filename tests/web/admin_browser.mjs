@@ -40,8 +40,8 @@ async function arrive(page) {
     await page.waitFor('#users-rows table');
 }
 
-// Its rows, as they are from now on.
-const section = (name, page = tab) => renewed(page, `#${name}:not([hidden]) .rows > *`, () => page.click(`#tabs a[href="#${name}"]`));
+// Its rows, as they are from now on: those of an earlier visit are there, hidden, until they are loaded again.
+const section = (name, page = tab) => renewed(page, `#${name} .rows > *`, () => page.click(`#tabs a[href="#${name}"]`));
 
 // The button of an account's row; before that the row may be another one's.
 async function openPerson(address) {

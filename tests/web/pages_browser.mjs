@@ -107,6 +107,13 @@ async function signIn(tab) {
     await tab.waitFor('#mine:not([hidden])');
 }
 
+// All tabs of a Firefox have the same cookies.
+async function signOut(tab) {
+    await tab.goto(`${BULLA_KEYD_URL}/account`);
+    await tab.click('#signout');
+    await tab.waitFor('#signin:not([hidden])');
+}
+
 // One page in one language and look.
 async function lookAtOne(tab, { what, path, act, ready = SECTION }, locale, [width, height, scheme]) {
     await dress(tab, width, height, scheme);
@@ -202,6 +209,7 @@ test('every_page_is_whole_for_who_is_signed_in', async () => {
         { what: 'open-failed', isVariant: true, path: `/open?m=${'0'.repeat(32)}#${publicKey}`, ready: '#failed:not([hidden])' },
     ];
     await lookAt(tab, pages, IS_CHROMIUM ? LOCALES : ['de', 'ar']);
+    await signOut(tab);
     await tab.close();
 });
 
