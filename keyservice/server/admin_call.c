@@ -81,7 +81,7 @@ static bool enter_person(const struct service *service, struct http_request *req
     }
     int rc = api_session(service, request, &session);
     if (rc == 0)
-        rc = roles_get(service->store, session.account_number, &actor->roles);
+        rc = roles_of(service, &session, &actor->roles);
     if (rc != 0) {
         api_refuse(request, rc == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
         return false;
@@ -94,14 +94,14 @@ static bool enter_person(const struct service *service, struct http_request *req
     return true;
 }
 
-void admin_refuse(const struct service *service, struct http_request *request,
-                  const struct admin_actor *actor)
+static void refuse_noted(const struct service *service, struct http_request *request,
+                         const struct admin_actor *actor, enum api_error error)
 {
     const uint64_t wait_ns =
         guess_take(service->guess, GUESS_REFUSE, (const uint8_t *)actor->address,
                    strlen(actor->address), clock_monotonic_ns());
     const struct audit_event line = {.event = "admin_refuse",
-                                     .outcome = api_error_code(API_RIGHTS),
+                                     .outcome = api_error_code(error),
                                      .by = actor->by,
                                      .detail = request->path,
                                      .from = request->client};
@@ -109,7 +109,21 @@ void admin_refuse(const struct service *service, struct http_request *request,
     if (wait_ns == 0 && strlen(request->path) < ADMIN_REASON_BYTES &&
         audit_append(service->audit, &line, false, clock_unix_ns()) != 0)
         log_line(LOG_LEVEL_ERROR, "audit_failed", "event=%s", line.event);
-    api_refuse(request, API_RIGHTS, NULL);
+    api_refuse(request, error, NULL);
+}
+
+void admin_refuse(const struct service *service, struct http_request *request,
+                  const struct admin_actor *actor)
+{
+    refuse_noted(service, request, actor, API_RIGHTS);
+}
+
+/* What the account may not do, or would if it had shown its second factor. */
+static void right_refuse(const struct service *service, struct http_request *request,
+                         const struct admin_actor *actor, enum right right)
+{
+    refuse_noted(service, request, actor,
+                 roles_withhold(&actor->roles, right) ? API_WITHHELD : API_RIGHTS);
 }
 
 bool admin_enter(const struct service *service, struct http_request *request, enum right right,
@@ -124,7 +138,7 @@ bool admin_enter(const struct service *service, struct http_request *request, en
     if (!entered)
         return false;
     if (!roles_allow_any(&actor->roles, right) || (kind == ADMIN_PERSON && actor->is_program)) {
-        admin_refuse(service, request, actor);
+        right_refuse(service, request, actor, right);
         return false;
     }
     if ((kind == ADMIN_DANGER || kind == ADMIN_PERSON) && !fresh) {
@@ -139,7 +153,7 @@ bool admin_profile(const struct service *service, struct http_request *request,
 {
     if (roles_allow(&actor->roles, right, profile))
         return true;
-    admin_refuse(service, request, actor);
+    right_refuse(service, request, actor, right);
     return false;
 }
 

@@ -1,7 +1,7 @@
 #include "keyservice/server/config.h"
 
 #include "base/uncommented.h"
-#include "keyservice/server/store/store.h"
+#include "keyservice/server/roles.h"
 
 #include <arpa/inet.h>
 #include <confuse.h>
@@ -270,6 +270,23 @@ static int receive_fill(struct config *config, cfg_t *cfg, char *why)
     return 0;
 }
 
+/* Roles that ask for a second factor: docs/keyservice/admin.md. */
+static int factors_fill(struct config *config, cfg_t *cfg, char *why)
+{
+    const unsigned int count = cfg_size(cfg, "second_factor_roles");
+    for (unsigned int i = 0; i < count; i++) {
+        enum role role = ROLE_ADMINISTRATOR;
+        if (!role_parse(&role, cfg_getnstr(cfg, "second_factor_roles", i))) {
+            (void)snprintf(why, CONFIG_WHY_BYTES,
+                           "second_factor_roles: write of administrator, helpdesk, auditor and "
+                           "profile_administrator, as {\"auditor\"}, or {} for none");
+            return -EINVAL;
+        }
+        config->second_factor_roles |= UINT32_C(1) << role;
+    }
+    return 0;
+}
+
 static int config_fill(struct config *config, cfg_t *cfg, const char *folder, char *why)
 {
     int rc = paths_fill(config, cfg, folder, why);
@@ -294,6 +311,8 @@ static int config_fill(struct config *config, cfg_t *cfg, const char *folder, ch
         rc = write_fill(config, cfg, why);
     if (rc == 0)
         rc = receive_fill(config, cfg, why);
+    if (rc == 0)
+        rc = factors_fill(config, cfg, why);
     if (rc == 0)
         rc = time_set(&config->session_idle_s, cfg, "session_idle", why);
     if (rc == 0)
@@ -361,6 +380,8 @@ int config_read(struct config *config, const char *path, char why[CONFIG_WHY_BYT
         CFG_STR("user", "", CFGF_NONE),
         CFG_STR("confine", "try", CFGF_NONE),
         CFG_STR_LIST("write_domains", "{}", CFGF_NONE),
+        CFG_STR_LIST("second_factor_roles",
+                     "{administrator, helpdesk, auditor, profile_administrator}", CFGF_NONE),
         CFG_STR("contact_mailbox", "", CFGF_NONE),
         CFG_INT("write_size", 25, CFGF_NONE),
         CFG_STR("receive_address", "", CFGF_NONE),

@@ -49,6 +49,7 @@ struct config {
     char contact_mailbox[CONFIG_TEXT_BYTES];                   /* "": no such form            */
     char receive_address[CONFIG_TEXT_BYTES]; /* "": no mail is taken in; docs/keyservice/receive.md
                                               */
+    uint32_t second_factor_roles;            /* a bit for each role: 1 << role */
     uint32_t write_size_mib;
     uint32_t session_idle_s;
     uint32_t session_life_s;

@@ -2,8 +2,10 @@
 
 #include "base/assert.h"
 #include "keyservice/server/service.h"
+#include "keyservice/server/store/store_person.h"
 #include "keyservice/server/store/store_role.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -124,10 +126,58 @@ int roles_get(struct store *store, int64_t account_number, struct roles *roles)
     return rc;
 }
 
-bool roles_may(const struct service *service, const struct store_session *session, enum right right,
-               const char *profile)
+int roles_of(const struct service *service, const struct store_session *session,
+             struct roles *roles)
+{
+    const int rc = roles_get(service->store, session->account_number, roles);
+    if (rc != 0 || (session->factors & STORE_FACTORS_SECOND) != 0)
+        return rc;
+    roles->withheld = roles->held & service->config->second_factor_roles;
+    roles->held &= ~roles->withheld;
+    if ((roles->withheld & BIT(ROLE_PROFILE_ADMINISTRATOR)) != 0)
+        roles->profiles_count = 0;
+    return 0;
+}
+
+bool roles_withhold(const struct roles *roles, enum right right)
+{
+    for (uint32_t i = ROLE_ADMINISTRATOR; i <= ROLES_LAST; i++)
+        if ((roles->withheld & BIT(i)) != 0 && role_has((enum role)i, right))
+            return true;
+    return false;
+}
+
+static void passkey_count(void *context, const struct store_passkey *passkey)
+{
+    uint32_t *count = context;
+    ASSERT(passkey->algorithm < 0);
+    (*count)++;
+}
+
+int roles_factor_change(const struct service *service, const struct store_session *session)
 {
     struct roles roles;
-    return roles_get(service->store, session->account_number, &roles) == 0 &&
-           roles_allow(&roles, right, profile);
+    struct store_person person;
+    uint32_t passkeys_count = 0;
+    int rc = roles_of(service, session, &roles);
+    if (rc != 0 || roles.withheld == 0)
+        return rc == 0 ? 0 : -EIO;
+    rc = store_person_get(service->store, session->account_number, &person);
+    if (rc == 0)
+        rc = store_passkey_list(service->store, session->account_number, passkey_count,
+                                &passkeys_count);
+    if (rc != 0)
+        return -EIO;
+    return person.totp || passkeys_count > 0 ? -EPERM : 0;
+}
+
+int roles_may(const struct service *service, const struct store_session *session, enum right right,
+              const char *profile)
+{
+    struct roles roles;
+    if (roles_of(service, session, &roles) != 0)
+        return -EIO;
+    if (roles_allow(&roles, right, profile))
+        return 0;
+    return roles_withhold(&roles, right) ? -EPERM : -EACCES;
 }

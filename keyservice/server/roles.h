@@ -3,7 +3,7 @@
  * Ownership: caller's memory.
  * Threads:   any.
  * Units:     none.
- * Errors:    as store.h; roles_may() says no when it cannot know.
+ * Errors:    as store.h, and as each says.
  *
  * docs/keyservice/admin.md has the table. A role is granted to an account; that of a profile's
  * administrator names the profile and holds for it alone.
@@ -48,7 +48,8 @@ struct service;
 
 /* What somebody holds. */
 struct roles {
-    uint32_t held; /* a bit for each role: 1 << role */
+    uint32_t held;     /* a bit for each role: 1 << role */
+    uint32_t withheld; /* the same of those granted that ask for a second factor: roles_of() */
     uint32_t profiles_count;
     char profiles[ROLES_PROFILES_MAX][ROLES_PROFILE_BYTES]; /* of ROLE_PROFILE_ADMINISTRATOR */
 };
@@ -73,7 +74,20 @@ void roles_limit(struct roles *limited, const struct roles *owner, enum role rol
                  const char *profile);
 
 MUST_USE int roles_get(struct store *store, int64_t account_number, struct roles *roles);
-bool roles_may(const struct service *service, const struct store_session *session, enum right right,
-               const char *profile);
+/* The same for a session: without a second factor it holds none of `second_factor_roles`. */
+MUST_USE int roles_of(const struct service *service, const struct store_session *session,
+                      struct roles *roles);
+/* One of those would have the right. */
+bool roles_withhold(const struct roles *roles, enum right right);
+/*
+ * May the session add or remove passkeys and code apps? Of an account whose role asks for a second
+ * factor only one that was signed in by it, once there is one: else a password alone would do.
+ * -EPERM: it may not; -EIO.
+ */
+MUST_USE int roles_factor_change(const struct service *service,
+                                 const struct store_session *session);
+/* 0; -EACCES: it may not, -EPERM: it might with a second factor, or -EIO. */
+MUST_USE int roles_may(const struct service *service, const struct store_session *session,
+                       enum right right, const char *profile);
 
 #endif

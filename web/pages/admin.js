@@ -1,5 +1,5 @@
 // The page /admin: accounts, profiles, engines, the audit log, tokens. The service decides what each may.
-import { byId, call, change, complain, explain, onSubmit, Refusal, session, show, signInAgain, text, wire } from "./service.js";
+import { byId, call, change, complain, deny, explain, onSubmit, Refusal, session, show, signInAgain, text, wire } from "./service.js";
 import { wireAccount } from "./signin.js";
 
 const LOGO_BYTES_MAX = 32768;
@@ -491,7 +491,7 @@ async function begin() {
     element.hidden = !may(element.dataset.right);
   }
   if (roles.length === 0) {
-    show("denied");
+    deny();
     return;
   }
   await open();

@@ -155,6 +155,7 @@ function showTotp() {
 }
 
 async function refresh() {
+  await session(); // what the account has decides whether its role is withheld
   account = await call("GET", "/v1/account");
   byId("mine-address").textContent = text("account_address", { address: account.user });
   byId("person-user").value = account.user;

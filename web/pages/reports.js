@@ -1,5 +1,5 @@
 // The page /reports: what was sealed, opened and refused, by day, policy, user or domain, and as a file.
-import { byId, call, complain, explain, session, show, text, wire } from "./service.js";
+import { byId, call, complain, deny, explain, session, show, text, wire } from "./service.js";
 import { wireAccount } from "./signin.js";
 
 const COUNTS = ["sealed", "opened", "unopened", "expired", "locked", "failed"];
@@ -68,8 +68,8 @@ async function loadOrTell() {
   try {
     await load();
   } catch (refusal) {
-    if (refusal.code === "rights") {
-      show("denied");
+    if (refusal.code === "rights" || refusal.code === "no_second_factor") {
+      deny();
     } else if (refusal.code === "credentials") {
       show("signin");
     } else {

@@ -21,6 +21,7 @@ export class Refusal extends Error {
 let csrf = "";
 let user = null;
 let roles = [];
+let withheld = false;
 
 export const signedInUser = () => user;
 
@@ -52,6 +53,7 @@ async function ask(method, path, body, wantsBytes, type) {
   }
   if ("user" in answer) {
     if (answer.user !== user || answer.roles !== undefined) {
+      withheld = (answer.withheld ?? []).length > 0;
       roles = [...(answer.roles ?? []), ...(answer.writes ? ["writer"] : [])];
     }
     user = answer.user;
@@ -110,6 +112,12 @@ export function show(id) {
   (field ?? section.querySelector("h1"))?.focus();
 }
 
+/** Instead of what the account's role does not show; what is said above is said once. */
+export function deny() {
+  byId("denied").querySelector("p").hidden = withheld;
+  show("denied");
+}
+
 /** The links to other pages: what whoever is signed in may go to. */
 function showLinks() {
   const nav = byId("nav");
@@ -121,6 +129,7 @@ function showLinks() {
 
 function showAccount() {
   showLinks();
+  byId("withheld").hidden = user === null || !withheld;
   const account = byId("account");
   if (account === null) {
     return;

@@ -90,10 +90,7 @@ void renew_post(void *context, struct http_request *request)
     const int rc = renew_password(service, request, &renew, &account, why);
     secret_wipe(password, sizeof(password));
     switch (rc) {
-    case 0:
-        signin_begin(service, request, &cookie, &account,
-                     account.second_factor ? "second_factor" : NULL);
-        break;
+    case 0: signin_begin(service, request, &cookie, &account, signin_factors(&account)); break;
     case -EACCES: signin_ticket_refuse(service, request); break;
     case -EPERM: api_refuse(request, API_WEAK_PASSWORD, why); break;
     case -EEXIST:

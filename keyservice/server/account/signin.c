@@ -138,16 +138,31 @@ void signin_refuse(const struct service *service, struct http_request *request, 
     api_refuse(request, error, NULL);
 }
 
+uint32_t signin_factors(const struct store_account *account)
+{
+    const uint32_t second = account->second_factor ? (uint32_t)STORE_FACTOR_CODE_APP : 0;
+    return (uint32_t)STORE_FACTOR_PASSWORD | second;
+}
+
+/* What the audit line calls it; NULL for a password alone. */
+static const char *factors_name(uint32_t factors)
+{
+    if ((factors & (uint32_t)STORE_FACTOR_PASSKEY) != 0)
+        return "passkey";
+    return (factors & (uint32_t)STORE_FACTOR_CODE_APP) != 0 ? "second_factor" : NULL;
+}
+
 int signin_start(const struct service *service, struct http_request *request,
                  const struct session_token *old, const struct store_account *account,
-                 const char *how, struct session_token *cookie)
+                 uint32_t factors, struct session_token *cookie)
 {
     uint8_t old_hash[SESSION_HASH_BYTES];
     const uint64_t now_ms = api_now_ms();
     struct store_session session = {.account_number = account->number,
                                     .created_unix_ms = now_ms,
                                     .seen_unix_ms = now_ms,
-                                    .password_unix_ms = now_ms};
+                                    .password_unix_ms = now_ms,
+                                    .factors = factors};
     device_label(session.label, request->agent);
     session_hash(old, old_hash);
     int rc = session_make(cookie);
@@ -156,7 +171,8 @@ int signin_start(const struct service *service, struct http_request *request,
         rc = store_session_add(service->store, &session, account, old_hash);
     }
     if (rc == 0)
-        rc = api_audit(service, request, "sign_in", how, NULL, account->address, false);
+        rc = api_audit(service, request, "sign_in", factors_name(factors), NULL, account->address,
+                       false);
     if (rc != 0)
         return rc;
     api_cookie_set(request, cookie);
@@ -168,11 +184,11 @@ int signin_start(const struct service *service, struct http_request *request,
 
 void signin_begin(const struct service *service, struct http_request *request,
                   const struct session_token *old, const struct store_account *account,
-                  const char *how)
+                  uint32_t factors)
 {
     struct session_token cookie;
     struct session_token csrf;
-    const int rc = signin_start(service, request, old, account, how, &cookie);
+    const int rc = signin_start(service, request, old, account, factors, &cookie);
     if (rc != 0) {
         api_refuse(request, rc == -ENOENT ? API_CREDENTIALS : API_AWAY, NULL);
         return;
@@ -222,13 +238,12 @@ const char *signin_renew_purpose(const struct store_account *account)
 
 /* Both steps are done, or there is one alone: in, but for who is still to choose a password. */
 static void signin_proven(const struct service *service, struct http_request *request,
-                          const struct session_token *cookie, const struct store_account *account,
-                          const char *how)
+                          const struct session_token *cookie, const struct store_account *account)
 {
     if (account->made)
         needs_answer(service, request, cookie, account, signin_renew_purpose(account), "password");
     else
-        signin_begin(service, request, cookie, account, how);
+        signin_begin(service, request, cookie, account, signin_factors(account));
 }
 
 void signin_password_right(const struct service *service, struct http_request *request,
@@ -237,7 +252,7 @@ void signin_password_right(const struct service *service, struct http_request *r
     if (account->second_factor)
         needs_answer(service, request, cookie, account, SIGNIN_PURPOSE, "totp");
     else
-        signin_proven(service, request, cookie, account, NULL);
+        signin_proven(service, request, cookie, account);
 }
 
 /* 0: the ticket is this browser's, of this account as it is now. -ENOENT: it is not. */
@@ -296,7 +311,7 @@ void signin_second_post(void *context, struct http_request *request)
     }
     rc = factor_check(service, request, account.number, account.address, typed, &wait_ns);
     if (rc == 0)
-        signin_proven(service, request, &cookie, &account, "second_factor");
+        signin_proven(service, request, &cookie, &account);
     else
         signin_refuse(service, request, rc, user, wait_ns);
 }

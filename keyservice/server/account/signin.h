@@ -23,15 +23,17 @@ MUST_USE int signin_check(const struct service *service, const struct http_reque
 
 /*
  * A new session under a new cookie in the place of `old`, and a browser that is known from now on.
- * `how`: what the audit line calls it, NULL for a password. -ENOENT: the account is gone.
+ * `factors`: what was shown, of enum store_factor. -ENOENT: the account is gone.
  */
 MUST_USE int signin_start(const struct service *service, struct http_request *request,
                           const struct session_token *old, const struct store_account *account,
-                          const char *how, struct session_token *cookie);
+                          uint32_t factors, struct session_token *cookie);
 /* The same, and answers. */
 void signin_begin(const struct service *service, struct http_request *request,
                   const struct session_token *old, const struct store_account *account,
-                  const char *how);
+                  uint32_t factors);
+/* Of who came through all steps that a sign-in by password has. */
+uint32_t signin_factors(const struct store_account *account);
 
 /*
  * The password was right: signs in, or answers that the second factor is needed too, or a password

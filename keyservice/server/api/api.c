@@ -33,6 +33,9 @@ static const struct api_error_text errors[API_ERRORS_COUNT] = {
     [API_CSRF] = {403, "csrf", "The request does not come from a page of this service."},
     [API_FORBIDDEN] = {403, "forbidden", "This engine is not enrolled here, or was revoked."},
     [API_RIGHTS] = {403, "rights", "This account or token may not do that."},
+    [API_WITHHELD] = {403, "no_second_factor",
+                      "This role asks for a second factor: set up a passkey or a code app on "
+                      "/account, or sign in by the one that there is."},
     [API_FRESH] = {403, "fresh", "This asks for a sign-in within the last ten minutes."},
     [API_UNKNOWN] = {404, "unknown", "There is nothing here by that name."},
     [API_METHOD] = {405, "bad_request", "This is not done with that method."},

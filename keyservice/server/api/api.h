@@ -31,6 +31,7 @@ enum api_error {
     API_CSRF,
     API_FORBIDDEN,
     API_RIGHTS,
+    API_WITHHELD,
     API_FRESH,
     API_UNKNOWN,
     API_METHOD,
@@ -43,7 +44,7 @@ enum api_error {
     API_TOO_MANY,
     API_AWAY,
 };
-#define API_ERRORS_COUNT 20
+#define API_ERRORS_COUNT 21
 
 const char *api_error_code(enum api_error error);
 /* Answers with the error; `message` NULL: the error's own sentence. */

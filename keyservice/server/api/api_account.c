@@ -11,17 +11,22 @@ static int session_roles(const struct service *service, const struct store_sessi
                          json_t *root)
 {
     struct roles roles;
-    const int rc = roles_get(service->store, session->account_number, &roles);
+    const int rc = roles_of(service, session, &roles);
     if (rc != 0)
         return rc;
     json_t *names = json_array();
     json_t *profiles = json_array();
-    for (uint32_t role = 1; role <= ROLES_LAST; role++)
-        if ((roles.held & UINT32_C(1) << role) != 0)
-            (void)json_array_append_new(names, json_string(role_name((enum role)role)));
+    json_t *withheld = json_array();
+    for (uint32_t role = 1; role <= ROLES_LAST; role++) {
+        const uint32_t bit = UINT32_C(1) << role;
+        if (((roles.held | roles.withheld) & bit) != 0)
+            (void)json_array_append_new((roles.held & bit) != 0 ? names : withheld,
+                                        json_string(role_name((enum role)role)));
+    }
     for (uint32_t i = 0; i < roles.profiles_count; i++)
         (void)json_array_append_new(profiles, json_string(roles.profiles[i]));
     (void)json_object_set_new(root, "roles", names);
+    (void)json_object_set_new(root, "withheld", withheld);
     (void)json_object_set_new(root, "profiles", profiles);
     (void)json_object_set_new(root, "writes",
                               json_boolean(api_write_to_anyone(service, session->address)));

@@ -128,8 +128,13 @@ void api_factor_confirm(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
+    if (!api_person_factor_change(service, request, &session)) {
+        secret_wipe(text, sizeof(text));
+        return;
+    }
     const int rc = factor_on(service, request, &session, text, code, codes);
     if (rc == 0) {
+        api_person_factor_set(service, request, &session, STORE_FACTOR_CODE_APP);
         codes_answer(request, codes);
         factor_notice(service, request, &session);
     } else if (rc == -EINVAL) {

@@ -213,7 +213,7 @@ static void assertion_answer(const struct service *service, struct http_request 
     }
     guess_give(service->guess, taken.kind, taken.key, taken.key_bytes, now_ns);
     secret_wipe(account.password, sizeof(account.password));
-    signin_begin(service, request, cookie, &account, "passkey");
+    signin_begin(service, request, cookie, &account, STORE_FACTOR_PASSKEY);
 }
 
 void api_passkey_signin(void *context, struct http_request *request)
@@ -293,8 +293,12 @@ void api_passkey_add(void *context, struct http_request *request)
         api_refuse(request, API_BAD_REQUEST, NULL);
         return;
     }
+    if (!api_person_factor_change(service, request, &session))
+        return;
     const int rc =
         passkey_add(service, request, &cookie, &session, &client_sent, &data_sent, &passkey);
+    if (rc == 0)
+        api_person_factor_set(service, request, &session, STORE_FACTOR_PASSKEY);
     api_person_done(request, rc);
     if (rc != 0 || store_account_get(service->store, session.address, &account) != 0)
         return;
@@ -334,6 +338,8 @@ void api_passkey_remove(void *context, struct http_request *request)
         api_refuse(request, API_UNKNOWN, NULL);
         return;
     }
+    if (!api_person_factor_change(service, request, &session))
+        return;
     int rc = api_audit(service, request, "passkey", "removed", NULL, session.address, true);
     if (rc == 0)
         rc = store_passkey_remove(service->store, session.account_number, id);

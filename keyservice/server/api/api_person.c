@@ -1,6 +1,7 @@
 /* The account's own page: what there is, and changes of it. */
 #include "keyservice/server/api/api_person.h"
 
+#include "base/log.h"
 #include "crypto/secret.h"
 #include "keyservice/server/account/account.h"
 #include "keyservice/server/account/code.h"
@@ -37,6 +38,23 @@ bool api_person(const struct service *service, struct http_request *request,
         return false;
     }
     return true;
+}
+
+bool api_person_factor_change(const struct service *service, struct http_request *request,
+                              const struct store_session *session)
+{
+    const int rc = roles_factor_change(service, session);
+    if (rc != 0)
+        api_refuse(request, rc == -EPERM ? API_WITHHELD : API_AWAY, NULL);
+    return rc == 0;
+}
+
+void api_person_factor_set(const struct service *service, const struct http_request *request,
+                           const struct store_session *session, enum store_factor factor)
+{
+    /* Without it there is a sign-in more. */
+    if (store_session_factor(service->store, session->hash, factor) != 0)
+        log_line(LOG_LEVEL_WARNING, "session_factor_failed", "from=%s", request->client);
 }
 
 bool api_person_id(const struct http_request *request, const char *prefix,
@@ -158,7 +176,7 @@ void api_person_password(void *context, struct http_request *request)
     }
     secret_wipe(account.password, sizeof(account.password));
     code_notice(service, request, &account, "password");
-    signin_begin(service, request, &cookie, &account, NULL);
+    signin_begin(service, request, &cookie, &account, session.factors);
 }
 
 void api_person_phrase(void *context, struct http_request *request)

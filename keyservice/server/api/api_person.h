@@ -29,6 +29,13 @@ bool api_person(const struct service *service, struct http_request *request,
                 struct store_session *session);
 bool api_person_fresh(const struct store_session *session);
 
+/* roles_factor_change() says so; false: refused, and answered. */
+bool api_person_factor_change(const struct service *service, struct http_request *request,
+                              const struct store_session *session);
+/* It was set up in this session, which counts as signed in by it. */
+void api_person_factor_set(const struct service *service, const struct http_request *request,
+                           const struct store_session *session, enum store_factor factor);
+
 /* The id behind `prefix` in the path; false when there is none. */
 bool api_person_id(const struct http_request *request, const char *prefix,
                    uint8_t id[STORE_ID_BYTES]);

@@ -73,11 +73,11 @@ static void plain_refuse(struct api_plain_call *call, int rc, bool password_righ
 }
 
 /* Everything was right: signed in, and on to the message. */
-static int signin_go(struct api_plain_call *call, const struct store_account *account,
-                     const char *how)
+static int signin_go(struct api_plain_call *call, const struct store_account *account)
 {
     struct session_token cookie;
-    const int rc = signin_start(call->service, call->request, &call->cookie, account, how, &cookie);
+    const int rc = signin_start(call->service, call->request, &call->cookie, account,
+                                signin_factors(account), &cookie);
     if (rc != 0)
         return rc == -ENOENT ? -EACCES : rc;
     call->cookie = cookie;
@@ -144,7 +144,7 @@ static void renew_do(struct api_plain_call *call)
         return;
     }
     if (rc == 0)
-        rc = signin_go(call, &account, account.second_factor ? "second_factor" : NULL);
+        rc = signin_go(call, &account);
     if (rc == -EACCES)
         renew_refuse(call);
     else if (rc != 0)
@@ -154,9 +154,7 @@ static void renew_do(struct api_plain_call *call)
 /* Both steps are done: in, but for who is still to choose a password. */
 static int proven_go(struct api_plain_call *call, const struct store_account *account)
 {
-    return account->made
-               ? renew_begin(call, account)
-               : signin_go(call, account, account->second_factor ? "second_factor" : NULL);
+    return account->made ? renew_begin(call, account) : signin_go(call, account);
 }
 
 static void signin_do(struct api_plain_call *call)
@@ -261,7 +259,7 @@ static void proof_confirm(struct api_plain_call *call, const struct plain_proof 
     }
     /* A new password does not get past the second factor, which is asked for beside it. */
     call->code[0] = '\0';
-    rc = account.second_factor ? -ENOKEY : signin_go(call, &account, NULL);
+    rc = account.second_factor ? -ENOKEY : signin_go(call, &account);
     if (rc != 0)
         plain_refuse(call, rc, true);
 }

@@ -290,11 +290,17 @@ static bool message_get(const struct service *service, struct http_request *requ
     *own = rc == 0;
     if (rc == -ENOENT) {
         rc = store_sent_get(service->store, id, NULL, NULL, sent);
-        if (rc == 0 && !roles_may(service, session, RIGHT_LOCKS, sent->envelope.profile))
-            rc = -ENOENT;
+        const int may =
+            roles_may(service, session, RIGHT_LOCKS, rc == 0 ? sent->envelope.profile : NULL);
+        if (rc == 0 || may == -EPERM) /* which tells nothing of the id */
+            rc = may == -EACCES ? -ENOENT : may;
     }
     if (rc != 0)
-        api_refuse(request, rc == -ENOENT ? API_UNKNOWN : API_AWAY, NULL);
+        api_refuse(request,
+                   rc == -ENOENT  ? API_UNKNOWN
+                   : rc == -EPERM ? API_WITHHELD
+                                  : API_AWAY,
+                   NULL);
     return rc == 0;
 }
 

@@ -204,12 +204,21 @@ MUST_USE int store_pending_spend(struct store *store, const struct store_pending
 
 /* --- sessions --- */
 
+/* By what a session was signed in, or what was set up in it since; bits, in the database. */
+enum store_factor {
+    STORE_FACTOR_PASSWORD = 1,
+    STORE_FACTOR_CODE_APP = 2, /* or one of its recovery codes */
+    STORE_FACTOR_PASSKEY = 4,
+};
+#define STORE_FACTORS_SECOND ((uint32_t)STORE_FACTOR_CODE_APP | (uint32_t)STORE_FACTOR_PASSKEY)
+
 struct store_session {
     uint8_t hash[STORE_HASH_BYTES]; /* of the cookie */
     int64_t account_number;
     uint64_t created_unix_ms;
     uint64_t seen_unix_ms;
     uint64_t password_unix_ms; /* when the password was typed; 0 once that is used up */
+    uint32_t factors;          /* of enum store_factor */
     char address[STORE_ADDRESS_BYTES];
     char label[STORE_LABEL_BYTES]; /* of the browser; store_session_get() leaves it empty */
 };
@@ -222,6 +231,9 @@ MUST_USE int store_session_get(struct store *store, const uint8_t hash[STORE_HAS
                                struct store_session *session);
 MUST_USE int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
                                 uint64_t now_unix_ms);
+/* `factor` was set up in this session. */
+MUST_USE int store_session_factor(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
+                                  enum store_factor factor);
 /* Uses up the typed password; -EACCES when another request was first. */
 MUST_USE int store_session_use_password(struct store *store, const uint8_t hash[STORE_HASH_BYTES]);
 MUST_USE int store_session_remove(struct store *store, const uint8_t hash[STORE_HASH_BYTES]);

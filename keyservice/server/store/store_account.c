@@ -87,7 +87,7 @@ static int account_hold(struct store_writer *writer, const char *address)
     return MIN(step, 0);
 }
 
-/* -ENOENT: it is gone, is another one, or has another password. */
+/* -ENOENT: it is gone, is another one, or has another password or another second step. */
 static int account_still(struct store_writer *writer, const struct store_account *was)
 {
     struct store_account now;
@@ -97,7 +97,7 @@ static int account_still(struct store_writer *writer, const struct store_account
     if (rc != 0)
         return rc;
     secret_wipe(now.password, sizeof(now.password));
-    return now.number == was->number &&
+    return now.number == was->number && now.second_factor == was->second_factor &&
                    memcmp(now.password_mark, was->password_mark, sizeof(now.password_mark)) == 0
                ? 0
                : -ENOENT;
@@ -271,6 +271,7 @@ struct session_write {
     const struct store_account *account; /* NULL in session_add_apply(): whatever its password */
     const uint8_t *hash;                 /* NULL in session_add_apply(): nothing to end */
     uint64_t now_unix_ms;
+    enum store_factor factor; /* of factor_apply() */
 };
 
 static int session_remove(struct store_writer *writer, const uint8_t *hash)
@@ -299,6 +300,7 @@ static int session_add_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(add, 4, session->seen_unix_ms);
     sql_bind_u64(add, 5, session->password_unix_ms);
     sql_bind_string(add, 6, session->label);
+    sql_bind_u64(add, 7, session->factors);
     rc = sql_run_some(add, -ENOENT);
     if (rc != 0)
         return rc;
@@ -330,6 +332,7 @@ int store_session_get(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
         session->created_unix_ms = sql_column_u64(get, 1);
         session->seen_unix_ms = sql_column_u64(get, 2);
         session->password_unix_ms = sql_column_u64(get, 3);
+        session->factors = (uint32_t)sql_column_u64(get, 5);
         if (!sql_column_string(get, 4, session->address, sizeof(session->address)))
             rc = -EIO;
     }
@@ -352,6 +355,30 @@ int store_session_seen(struct store *store, const uint8_t hash[STORE_HASH_BYTES]
 {
     struct session_write write = {.hash = hash, .now_unix_ms = now_unix_ms};
     return store_write(store, seen_apply, &write);
+}
+
+static int factor_apply(struct store_writer *writer, void *argument)
+{
+    const struct session_write *write = argument;
+    struct sql_statement *set = sql_use(&writer->sql, SQL_SESSION_FACTOR);
+    sql_bind_blob(set, 1, write->hash, STORE_HASH_BYTES);
+    sql_bind_u64(set, 2, write->factor);
+    return sql_run_some(set, -ENOENT);
+}
+
+int store_session_factor(struct store *store, const uint8_t hash[STORE_HASH_BYTES],
+                         enum store_factor factor)
+{
+    struct session_write write = {.hash = hash, .factor = factor};
+    return store_write(store, factor_apply, &write);
+}
+
+int store_session_factor_gone(struct store_writer *writer, int64_t account_number, uint32_t factor)
+{
+    struct sql_statement *gone = sql_use(&writer->sql, SQL_SESSION_FACTOR_GONE);
+    sql_bind_u64(gone, 1, (uint64_t)account_number);
+    sql_bind_u64(gone, 2, factor);
+    return sql_run(gone) < 0 ? -EIO : 0;
 }
 
 static int use_password_apply(struct store_writer *writer, void *argument)

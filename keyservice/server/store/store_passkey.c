@@ -165,7 +165,9 @@ static int remove_apply(struct store_writer *writer, void *argument)
     sql_bind_u64(gone, 1, (uint64_t)write->number);
     if (write->id != NULL)
         sql_bind_blob(gone, 2, write->id, STORE_ID_BYTES);
-    return sql_run_some(gone, write->id == NULL ? 0 : -ENOENT);
+    const int rc = sql_run_some(gone, write->id == NULL ? 0 : -ENOENT);
+    /* Which of them a session was signed in by is not known: it counts for none. */
+    return rc != 0 ? rc : store_session_factor_gone(writer, write->number, STORE_FACTOR_PASSKEY);
 }
 
 int store_passkey_remove(struct store *store, int64_t number, const uint8_t id[STORE_ID_BYTES])

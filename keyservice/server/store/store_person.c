@@ -297,7 +297,8 @@ static int totp_remove_apply(struct store_writer *writer, void *argument)
         return -EIO;
     struct sql_statement *gone = sql_use(&writer->sql, SQL_TOTP_REMOVE);
     sql_bind_u64(gone, 1, (uint64_t)write->number);
-    return sql_run_some(gone, -ENOENT);
+    const int rc = sql_run_some(gone, -ENOENT);
+    return rc != 0 ? rc : store_session_factor_gone(writer, write->number, STORE_FACTOR_CODE_APP);
 }
 
 int store_totp_remove(struct store *store, int64_t number)

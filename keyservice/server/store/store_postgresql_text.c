@@ -56,19 +56,22 @@ const char *const postgresql_texts[SQL_COUNT] = {
     [SQL_PENDING_PRUNE] = "DELETE FROM pending WHERE number IN (SELECT number FROM pending"
                           " WHERE expires < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
     [SQL_SESSION_ADD] =
-        "INSERT INTO session (hash, account, created, seen, password, label)"
-        " SELECT $1, number, $3, $4, $5, $6 FROM account WHERE number = $2"
+        "INSERT INTO session (hash, account, created, seen, password, label, factors)"
+        " SELECT $1, number, $3, $4, $5, $6, $7 FROM account WHERE number = $2"
         " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = number)"
         " FOR NO KEY UPDATE ON CONFLICT DO NOTHING",
     [SQL_SESSION_TRIM] = "DELETE FROM session WHERE account = $1 AND hash NOT IN (SELECT hash"
                          " FROM session WHERE account = $1 ORDER BY created DESC LIMIT $2)",
     [SQL_SESSION_GET] =
-        "SELECT s.account, s.created, s.seen, s.password, a.address FROM session s"
+        "SELECT s.account, s.created, s.seen, s.password, a.address, s.factors FROM session s"
         " JOIN account a ON a.number = s.account WHERE s.hash = $1"
         " AND NOT EXISTS (SELECT 1 FROM account_disabled d WHERE d.account = a.number)",
     [SQL_SESSION_SEEN] = "UPDATE session SET seen = greatest(seen, $2) WHERE hash = $1",
     [SQL_SESSION_USE_PASSWORD] =
         "UPDATE session SET password = 0 WHERE hash = $1 AND password != 0",
+    [SQL_SESSION_FACTOR] = "UPDATE session SET factors = factors | $2 WHERE hash = $1",
+    [SQL_SESSION_FACTOR_GONE] =
+        "UPDATE session SET factors = factors & ~$2::bigint WHERE account = $1",
     [SQL_SESSION_REMOVE] = "DELETE FROM session WHERE hash = $1",
     [SQL_SESSION_PRUNE] = "DELETE FROM session WHERE hash IN (SELECT hash FROM session"
                           " WHERE created < $1 OR seen < $2 LIMIT $3 FOR UPDATE SKIP LOCKED)",
@@ -602,6 +605,9 @@ static const char *const schema_steps[] = {
     "CREATE TABLE link_part (name bytea NOT NULL REFERENCES link ON DELETE CASCADE,"
     " place bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (name, place));"
     "ALTER TABLE link_part ALTER bytes SET STORAGE EXTERNAL;",
+
+    /* Version 4, session: by what it was signed in. */
+    "ALTER TABLE session ADD COLUMN factors bigint NOT NULL DEFAULT 0;",
 };
 
 /* One at a time: whoever comes second finds it done. */

@@ -46,6 +46,8 @@ enum sql_id {
     SQL_SESSION_GET,
     SQL_SESSION_SEEN,
     SQL_SESSION_USE_PASSWORD,
+    SQL_SESSION_FACTOR,
+    SQL_SESSION_FACTOR_GONE,
     SQL_SESSION_REMOVE,
     SQL_SESSION_PRUNE,
     SQL_ENGINE_ADD,
@@ -369,6 +371,9 @@ MUST_USE int store_write_batch(struct store *store, store_write_apply *apply, vo
 MUST_USE int store_write_line(struct store *store, store_write_apply *apply, void *argument,
                               struct store_line *line);
 
+/* Part of a write: what an account no longer has counts in none of its sessions. */
+MUST_USE int store_session_factor_gone(struct store_writer *writer, int64_t account_number,
+                                       uint32_t factor);
 /* Part of a write: ends the account's sessions; none begins before the commit. */
 MUST_USE int store_sessions_end(struct store_writer *writer, const char *address);
 /* Part of a write: ends all tokens of the account. */

@@ -149,6 +149,11 @@ static const char *const schema_steps[] = {
     "CREATE INDEX link_expires ON link (expires, bytes);"
     "CREATE TABLE link_part (name BLOB NOT NULL, place INTEGER NOT NULL, bytes BLOB NOT NULL,"
     " UNIQUE (name, place));",
+
+    /* Version 5, session: by what it was signed in. */
+    "ALTER TABLE session ADD COLUMN factors INTEGER NOT NULL DEFAULT 0;"
+    /* Version 5, link: parts that a crash left without their link. */
+    "DELETE FROM link_part WHERE name NOT IN (SELECT name FROM link);",
 };
 
 /* The arguments of bulla_row(), in the order of version 1's columns. */

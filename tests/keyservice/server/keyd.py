@@ -150,6 +150,8 @@ class Service:
                  "--public-url", "", *(["--database", self.database] if self.database else []),
                  config=False)
         with open(self.config, "a", encoding="utf-8") as config:
+            if "second_factor_roles" not in settings:
+                config.write("second_factor_roles = {}\n")
             config.write(settings)
         self.start()
 

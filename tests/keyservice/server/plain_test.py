@@ -16,6 +16,7 @@ ID = online_test.ID
 
 class Plain(online_test.Online):
     """POST /online/<handle>."""
+    settings = "# second_factor_roles: as it comes\n"
 
     def setUp(self):
         super().setUp()
@@ -246,6 +247,7 @@ class Plain(online_test.Online):
     def test_a_new_password_and_a_second_factor(self):
         bob = "bob@example.org"
         self.register()
+        self.service.run("role", "grant", bob, "auditor")
         browser = self.browser()
         app = CodeApp(browser.call("POST", "/v1/account/totp", {}).json["secret"])
         codes = app.confirm(browser).json["codes"]
@@ -270,6 +272,17 @@ class Plain(online_test.Online):
         fields["csrf"] = self.csrf
         self.assertIn('value="open"', self.form(handle, **fields, password=OTHER,
                                                 code=app.code()).text)
+        cookies = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        told = self.service.call("GET", "/v1/session", headers={"Cookie": cookies}).json
+        self.assertEqual((told["roles"], told["withheld"]), (["auditor"], []))
+
+    def test_a_role_is_not_held_by_who_signs_in_by_password_alone(self):
+        self.register()
+        self.service.run("role", "grant", "bob@example.org", "auditor")
+        self.assertIn('value="open"', self.sign_in(self.handle()).text)
+        cookies = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
+        told = self.service.call("GET", "/v1/session", headers={"Cookie": cookies}).json
+        self.assertEqual((told["roles"], told["withheld"]), ([], ["auditor"]))
 
     def test_level_none_asks_for_a_click_alone(self):
         self.register(level=keyd.NONE)

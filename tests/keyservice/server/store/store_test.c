@@ -454,6 +454,26 @@ static void sessions_end_by_age_by_password_and_with_their_account(void **state)
     assert_int_equal(store_account_remove(fixture->store, "bob@example.org"), -ENOENT);
 }
 
+static void what_is_set_up_in_a_session_is_its_own(void **state)
+{
+    const struct store_fixture *fixture = *state;
+    struct store_session found;
+    assert_int_equal(store_account_add(fixture->store, "bob@example.org", "hash", NOW_MS), 0);
+    struct store_session one = session_of(fixture, 1);
+    struct store_session two = session_of(fixture, 2);
+    one.factors = STORE_FACTOR_PASSWORD;
+    two.factors = STORE_FACTOR_PASSKEY;
+    assert_int_equal(store_session_add(fixture->store, &one, NULL, NULL), 0);
+    assert_int_equal(store_session_add(fixture->store, &two, NULL, NULL), 0);
+    assert_int_equal(store_session_factor(fixture->store, one.hash, STORE_FACTOR_CODE_APP), 0);
+    assert_int_equal(store_session_get(fixture->store, one.hash, &found), 0);
+    assert_int_equal(found.factors, STORE_FACTOR_PASSWORD | STORE_FACTOR_CODE_APP);
+    assert_int_equal(store_session_get(fixture->store, two.hash, &found), 0);
+    assert_int_equal(found.factors, STORE_FACTOR_PASSKEY);
+    assert_int_equal(store_session_remove(fixture->store, one.hash), 0);
+    assert_int_equal(store_session_factor(fixture->store, one.hash, STORE_FACTOR_PASSKEY), -ENOENT);
+}
+
 static void an_account_has_a_few_sessions_at_most(void **state)
 {
     const struct store_fixture *fixture = *state;
@@ -553,6 +573,7 @@ int main(void)
         TEST(nothing_begins_by_a_password_that_is_another_by_now),
         TEST(a_typed_password_is_used_up_once),
         TEST(sessions_end_by_age_by_password_and_with_their_account),
+        TEST(what_is_set_up_in_a_session_is_its_own),
         TEST(an_account_has_a_few_sessions_at_most),
         TEST(an_enrolment_code_is_spent_once_and_in_time),
         TEST(threads_side_by_side_see_what_they_stored),
