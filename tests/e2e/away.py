@@ -36,7 +36,7 @@ class Away(drive.Case):
 
     def test_a_key_service_that_hangs_costs_75_and_recovers(self):
         self.assert_sealed(self.seal())
-        os.kill(self.keyd, signal.SIGSTOP)
+        drive.halt(self.keyd)
         self.assert_ends(self.seal(), drive.TEMPFAIL, "nothing was kept")
         os.kill(self.keyd, signal.SIGCONT)
         drive.wait_until(lambda: self.seal().status == 0, "sealing works again")
@@ -47,7 +47,7 @@ class Away(drive.Case):
         with full as folder, drive.engine(
                 folder, lambda text: text.replace("engine {", "engine {\n  jobs = 32\n"
                                                   "  key_wait = 5s", 1)) as engine:
-            os.kill(self.keyd, signal.SIGSTOP)
+            drive.halt(self.keyd)
             with concurrent.futures.ThreadPoolExecutor(max_workers=48) as pool:
                 ends = list(pool.map(lambda _: drive.seal(MAIL, "--socket", engine.socket,
                                                           "--timeout", "20"), range(48)))
@@ -63,7 +63,7 @@ class Away(drive.Case):
 
         def interrupt():
             while not stop.is_set():
-                os.kill(self.keyd, signal.SIGSTOP)
+                drive.halt(self.keyd)
                 time.sleep(0.15)
                 os.kill(self.keyd, signal.SIGCONT)
                 time.sleep(0.15)
@@ -87,7 +87,7 @@ class Away(drive.Case):
         print(f"{len(sealed)} of {len(ends)} sealed, each of them opens", flush=True)
 
     def test_an_engine_starts_without_a_key_service(self):
-        os.kill(self.keyd, signal.SIGSTOP)
+        drive.halt(self.keyd)
         with tempfile.TemporaryDirectory(dir=drive.DEMO) as folder:
             with drive.engine(folder, quick) as engine:
                 self.assert_ends(drive.seal(MAIL, "--socket", engine.socket), drive.TEMPFAIL)

@@ -129,6 +129,14 @@ def wait_until(question, what, process=None):
         time.sleep(0.05)
 
 
+def halt(pid):
+    """Stops a process, and waits for it: until the thread that the signal chose has run, the others go on."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = pathlib.Path(f"/proc/{pid}/task")
+    wait_until(lambda: all(b") T " in (task / "stat").read_bytes() for task in tasks.iterdir()),
+               "every thread stands still")
+
+
 def engine(folder, change=lambda text: text):
     """Another engine beside the demonstration's, with its configuration changed."""
     folder = pathlib.Path(folder)

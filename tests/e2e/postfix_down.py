@@ -91,7 +91,7 @@ class Down(postfix.Case):
         self.assert_sealed_now()
 
     def test_a_milter_that_hangs_is_waited_for_and_not_passed_by(self):
-        self.host.milter.process.send_signal(signal.SIGSTOP)
+        drive.halt(self.host.milter.process.pid)
         try:
             self.assert_put_off(mail())
             self.assert_nothing_came()

@@ -421,7 +421,7 @@ class Closed(Alone):
         milter = self.milter(engine.socket)
         with milter.client() as connection:
             self.assertEqual("continue", connection.message(SECRET, recipients=[USER]).verdict)
-            engine.process.send_signal(signal.SIGSTOP)
+            drive.halt(engine.process.pid)
             killer = threading.Timer(1, lambda: engine.process.send_signal(signal.SIGKILL))
             killer.start()
             result = connection.message(SECRET, recipients=[USER])
@@ -450,7 +450,7 @@ class Closed(Alone):
         engine = drive.engine(self.folder.name, milter_daemon.engine_text)
         self.addCleanup(engine.stop)
         milter = self.milter(engine.socket, "timeout = 1s")
-        engine.process.send_signal(signal.SIGSTOP)
+        drive.halt(engine.process.pid)
         with milter.client() as connection:
             self.assert_put_off(connection.message(SECRET, recipients=[USER]))
         engine.process.send_signal(signal.SIGCONT)
@@ -571,7 +571,7 @@ class Kept(Alone):
 
     def test_milter_loses_nothing_while_the_key_service_is_away(self):
         milter = self.milter(self.engine.socket, reinject=self.sink.address)
-        os.kill(self.keyd, signal.SIGSTOP)
+        drive.halt(self.keyd)
         mails = self.taken_over(milter, 2)
         self.assertEqual([], self.sink.mails, "nothing leaves before its key is stored")
         os.kill(self.keyd, signal.SIGCONT)
@@ -583,7 +583,7 @@ class Kept(Alone):
 
     def test_milter_loses_nothing_when_engine_and_milter_are_killed_meanwhile(self):
         milter = self.milter(self.engine.socket, reinject=self.sink.address)
-        os.kill(self.keyd, signal.SIGSTOP)
+        drive.halt(self.keyd)
         mails = self.taken_over(milter, 2)
         self.engine.stop(signal.SIGKILL)
         self.start_engine()
